@@ -1,0 +1,95 @@
+# `make help` lists the targets. What has to be there first: Go, Python, GNU make and git (scripts/check-tools names what
+# is missing). A second run of any target needs no network.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-builtin-rules --no-print-directory
+
+GOLANGCI_LINT_VERSION := v2.15.0
+NATSCLI_VERSION := v0.5.1
+
+# The version that the programs state, main.version of each.
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+# Additional flags for `go test`, the time that each fuzz test gets, and flags for the service of `make run`.
+TESTFLAGS ?=
+FUZZTIME ?= 30s
+ARGS ?=
+
+# The race detector needs a C compiler, without which Go says CGO_ENABLED=0. The tests then still run.
+RACE = $(if $(filter 1,$(shell go env CGO_ENABLED)),-race)
+
+PROGRAMS := bin/netlab-api bin/netlab-worker
+
+.PHONY: help
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+.PHONY: check-tools
+check-tools:
+	@scripts/check-tools
+
+.PHONY: build
+build: venv $(PROGRAMS) bin/nats-server nats ## Build the programs into bin/: netlab-api, netlab-worker, nats-server and nats; and set up .venv
+
+# Go itself knows best what has to be built anew. It does not ask git (-buildvcs), which may refuse a checkout of another
+# user's; the version says what git knows.
+.PHONY: $(PROGRAMS) bin/nats-server
+$(PROGRAMS): bin/netlab-%: check-tools
+	go build -trimpath -buildvcs=false -ldflags '-X main.version=$(VERSION)' -o $@ ./cmd/$*
+
+# Of the version in go.mod, so that it is the one that the API embeds.
+bin/nats-server: check-tools
+	go build -trimpath -buildvcs=false -o $@ github.com/nats-io/nats-server/v2
+
+.PHONY: nats golangci-lint
+nats: check-tools
+	@scripts/go-tool nats github.com/nats-io/natscli $(NATSCLI_VERSION) github.com/nats-io/natscli/nats
+
+golangci-lint: check-tools
+	@scripts/go-tool golangci-lint github.com/golangci/golangci-lint/v2 $(GOLANGCI_LINT_VERSION) \
+		github.com/golangci/golangci-lint/v2/cmd/golangci-lint
+
+.PHONY: venv
+venv: check-tools ## Install Netlab and Ansible into .venv, as requirements.txt says
+	@scripts/venv
+
+.PHONY: test
+test: build vet lint ## Run all tests, with vet, the linters and the race detector
+	@$(if $(RACE),,echo "No C compiler (or CGO_ENABLED=0): testing without the race detector.")
+	go test $(RACE) -count=1 -timeout 20m $(TESTFLAGS) ./...
+
+.PHONY: vet
+vet: check-tools
+	go vet ./...
+
+.PHONY: lint
+lint: golangci-lint ## Run the linters, which hold what each package may import, too
+	bin/golangci-lint run ./...
+
+.PHONY: fmt
+fmt: golangci-lint ## Format the Go code
+	bin/golangci-lint fmt ./...
+
+.PHONY: bench
+bench: build ## Run the benchmarks
+	go test -run '^$$' -bench . -benchmem -timeout 60m $(TESTFLAGS) ./...
+
+.PHONY: fuzz
+fuzz: check-tools ## Run every fuzz test for FUZZTIME (30s)
+	@scripts/fuzz $(FUZZTIME)
+
+.PHONY: run
+run: build ## Run the service with a worker in the foreground, its data in .run/; ARGS are further flags
+	NETLAB_API_DATA_DIR="$${NETLAB_API_DATA_DIR:-$(CURDIR)/.run}" \
+	NETLAB_WORKER_PYTHON="$${NETLAB_WORKER_PYTHON:-$(CURDIR)/.venv/bin/python}" \
+	NETLAB_WORKER_ROOTS="$${NETLAB_WORKER_ROOTS:-$(CURDIR)/.run/labs,/home}" \
+	exec bin/netlab-api --with-worker $(ARGS)
+
+.PHONY: demo
+demo: build ## Watch a real Netlab run go through the whole system
+	@scripts/demo
+
+.PHONY: clean
+clean: ## Remove all that make made: bin/, .venv/ and .run/
+	rm -rf bin .venv .run

@@ -1,0 +1,101 @@
+// Package jobs holds the job: its fields, its states and their moves, and the payload that asks for one.
+package jobs
+
+import (
+	"regexp"
+	"time"
+)
+
+// Action is what a job does with a lab.
+type Action string
+
+// The actions, as in docs/actions.md.
+const (
+	Up      Action = "up"
+	Create  Action = "create"
+	Down    Action = "down"
+	Restart Action = "restart"
+	Destroy Action = "destroy"
+	Collect Action = "collect"
+	Status  Action = "status"
+)
+
+// Actions lists every action in the order in which help and errors name them.
+var Actions = []Action{Up, Create, Down, Restart, Destroy, Collect, Status}
+
+// Changes says whether the action changes the lab. Two jobs that do never run at once in one working directory.
+func (a Action) Changes() bool { return a != Status }
+
+// Reason says, in one word of a fixed set, why a job did not succeed.
+type Reason string
+
+// The reasons.
+const (
+	// ReasonNetlabFailed is a Netlab command that ended with an exit code other than 0.
+	ReasonNetlabFailed Reason = "netlab_failed"
+	// ReasonInvalid is a request that the host found impossible before Netlab started.
+	ReasonInvalid Reason = "invalid"
+	// ReasonTimeout is a run that took longer than its timeout.
+	ReasonTimeout Reason = "timeout"
+	// ReasonCanceled is a run that was stopped on request.
+	ReasonCanceled Reason = "canceled"
+	// ReasonInterrupted is a run whose end nobody saw: its process is gone without a result.
+	ReasonInterrupted Reason = "interrupted"
+	// ReasonHostFailed is a fault of the worker's own surroundings (no Netlab, no disk), not of the request.
+	ReasonHostFailed Reason = "host_failed"
+)
+
+// Waiting says what a queued job waits for. The API works it out when asked, so that it is never stale.
+type Waiting struct {
+	// For is "job" (an earlier job of the same working directory), "slot" or "host".
+	For string `json:"for"`
+	// Job is the id of the job ahead, where For is "job".
+	Job string `json:"job,omitempty"`
+	// Position counts the jobs ahead of it.
+	Position int `json:"position"`
+}
+
+// Job is one run of an action on a lab, as HTTP shows it and as the bus carries it. Its JSON is that of its fields: a method
+// of its own would hide the fields of whatever embeds a Job.
+type Job struct {
+	ID      string   `json:"id"`
+	Action  Action   `json:"action"`
+	State   State    `json:"state"`
+	Phase   string   `json:"phase,omitempty"`
+	Waiting *Waiting `json:"waiting,omitempty"`
+
+	User       string `json:"user"`
+	Workspace  string `json:"workspace"`
+	Deployment string `json:"deployment"`
+	Workdir    string `json:"workdir"`
+	Host       string `json:"host"`
+	Placement  string `json:"placement"`
+	Instance   string `json:"instance"`
+
+	// The times are whole seconds of UTC: clients read them as 2026-01-02T03:04:05Z.
+	CreatedAt  time.Time  `json:"createdAt"`
+	StartedAt  *time.Time `json:"startedAt"`
+	FinishedAt *time.Time `json:"finishedAt"`
+
+	Error    *string `json:"error"`
+	Reason   Reason  `json:"reason,omitempty"`
+	ExitCode *int    `json:"exitCode"`
+
+	// LogPath is the API's own file of the log; each API fills it in for itself.
+	LogPath string `json:"logPath"`
+	// LogBytes is the length of the log so far; in a terminal state, of the whole log.
+	LogBytes int64 `json:"logBytes"`
+
+	CancelRequested bool `json:"cancelRequested"`
+	// Warnings is never nil: clients expect a list.
+	Warnings []string `json:"warnings"`
+	Request  Request  `json:"request"`
+}
+
+// wholeSecond returns the time as clients read it: 2026-01-02T03:04:05Z.
+func wholeSecond(t time.Time) time.Time { return t.UTC().Truncate(time.Second) }
+
+var id = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
+
+// ValidID says whether s can be the id of a job: one subject token and one file name.
+func ValidID(s string) bool { return id.MatchString(s) }

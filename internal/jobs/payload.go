@@ -1,0 +1,218 @@
+package jobs
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"netlab-runner/internal/hosts"
+)
+
+// Limits of a payload.
+const (
+	// MaxTimeoutSeconds is a week.
+	MaxTimeoutSeconds = 7 * 24 * 60 * 60
+	// MaxTopologyBytes bounds an inline topology, which travels in one message.
+	MaxTopologyBytes = 256 << 10
+
+	maxMultilabID = 199 // the plugin makes the network 192.168.<id>.0/24 of it
+	maxPlugins    = 32
+	maxLabels     = 32
+)
+
+// Payload is the parsed body of POST /jobs: the request, and beside it what must not be shown.
+type Payload struct {
+	Request Request
+	// Secrets are the values of the environment other than NETLAB_*, by name; nil where there are none.
+	Secrets map[string]string
+	// Topology is the text of the inline topology.
+	Topology string
+	// Warnings say what was accepted and yet will not do what it seems to. Never nil.
+	Warnings []string
+}
+
+var (
+	userName    = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.@-]{0,63}$`)
+	elementName = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.+@-]{0,127}$`)
+	pluginName  = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z0-9_]+)*$`)
+	instance    = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}$`)
+	labelKey    = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_./-]{0,62}$`)
+	labelValue  = regexp.MustCompile(`^[A-Za-z0-9_.:/@+-]{0,63}$`)
+)
+
+// ParsePayload reads the body of POST /jobs, a JSON object. It checks all that can be told without the host; Place checks the
+// rest. A body that cannot become a job is an *Invalid with every fault. Unknown fields are accepted with a warning; a field
+// that means nothing for the action is accepted.
+func ParsePayload(body []byte) (*Payload, error) {
+	f, err := parseFields(body)
+	if err != nil {
+		return nil, err
+	}
+	p := &Payload{}
+	q := &p.Request
+	q.Action = f.action()
+	q.User = f.named("user", userName, "1 to 64 letters, digits, '_', '.', '@' and '-', not first one of the last three")
+	q.Workspace = f.workspace()
+	q.Deployment = f.element("deployment")
+	q.WorkspaceRoot = f.absolute("workspaceRoot")
+	q.Workdir = f.absolute("workdir")
+	workdir, _ := q.workdir()
+	if workdir == "" && !f.faulty("user", "workspaceRoot", "workdir") {
+		f.fault("workdir", "is missing: send workdir, or workspaceRoot, or user, whose /home/<user>/netlab is then the workspaceRoot")
+	}
+	if q.Workdir == "" && (q.Workspace == "") != (q.Deployment == "") && !f.faulty("workspace", "project", "deployment") {
+		f.warn("of workspace and deployment only one is given: the working directory is the workspaceRoot itself")
+	}
+	q.Plugin = f.plugins()
+	q.MultilabID = f.multilabID()
+	q.Instance = f.instance()
+	q.StateRoot = f.absolute("stateRoot")
+	q.TopologyPath = f.topologyPath(workdir)
+	q.TopologyURL = f.topologyURL()
+	p.Topology = f.topology()
+	if p.Topology != "" {
+		sum := sha256.Sum256([]byte(p.Topology))
+		q.Topology = &InlineTopology{Bytes: len(p.Topology), SHA256: hex.EncodeToString(sum[:])}
+	}
+	q.CollectOutput = f.collected("collectOutput", workdir)
+	q.CollectTar = f.collected("collectTar", workdir)
+	q.CollectCleanup = f.flag("collectCleanup")
+	q.Cleanup = f.flag("cleanup")
+	q.Environment, p.Secrets = f.environment()
+	q.TimeoutSeconds = f.number("timeoutSeconds", MaxTimeoutSeconds)
+	q.Host = f.host()
+	q.Labels = f.labels()
+	f.warnUnknown()
+	if err := f.err(); err != nil {
+		return nil, err
+	}
+	p.Warnings = append([]string{}, f.warnings...)
+	return p, nil
+}
+
+func (f *fields) action() Action {
+	a := Action(strings.ToLower(f.word("action")))
+	if a == "" {
+		return Up
+	}
+	if !slices.Contains(Actions, a) {
+		names := make([]string, len(Actions))
+		for i, known := range Actions {
+			names[i] = string(known)
+		}
+		f.fault("action", "%s is unknown: use one of %s", shown(string(a)), strings.Join(names, ", "))
+	}
+	return a
+}
+
+// named returns a word that matches the pattern, which rule says in words.
+func (f *fields) named(field string, pattern *regexp.Regexp, rule string) string {
+	return f.matching(field, f.word(field), pattern, rule)
+}
+
+func (f *fields) matching(field, s string, pattern *regexp.Regexp, rule string) string {
+	if s != "" && !pattern.MatchString(s) {
+		f.fault(field, "%s is not valid: use %s", shown(s), rule)
+		return ""
+	}
+	return s
+}
+
+// element returns a word that is one element of a path.
+func (f *fields) element(field string) string {
+	return f.named(field, elementName, "1 to 128 letters, digits, '_', '.', '+', '@' and '-', first a letter, digit or '_'")
+}
+
+// workspace also goes by the name "project".
+func (f *fields) workspace() string {
+	workspace, project := f.element("workspace"), f.element("project")
+	switch {
+	case workspace == "":
+		return project
+	case project != "" && project != workspace:
+		f.fault("project", "is another name of workspace and differs from it: send one of them")
+	}
+	return workspace
+}
+
+func (f *fields) plugins() []string {
+	var plugins []string
+	for _, name := range f.list("plugin") {
+		switch {
+		case !pluginName.MatchString(name) || len(name) > 128:
+			f.fault("plugin", "%s is not the name of a plugin: use letters, digits, '_' and '.'", shown(name))
+		case !slices.Contains(plugins, name):
+			plugins = append(plugins, name)
+		}
+	}
+	if len(plugins) > maxPlugins {
+		f.fault("plugin", "names %d plugins: use at most %d", len(plugins), maxPlugins)
+	}
+	return plugins
+}
+
+func (f *fields) multilabID() string {
+	if id := f.number("multilabId", maxMultilabID); id > 0 {
+		return strconv.Itoa(id)
+	}
+	return ""
+}
+
+// number returns a whole number from 1 to the limit, 0 where it is absent.
+func (f *fields) number(field string, limit int) int {
+	s := f.token(field)
+	if s == "" {
+		return 0
+	}
+	n, err := strconv.Atoi(s)
+	if err != nil || n < 1 || n > limit {
+		f.fault(field, "%s is not valid: use a whole number from 1 to %d", shown(s), limit)
+		return 0
+	}
+	return n
+}
+
+func (f *fields) instance() string {
+	return f.matching("instance", f.token("instance"), instance,
+		"1 to 64 letters, digits, '_', '.' and '-', first a letter, digit or '_'")
+}
+
+func (f *fields) host() string {
+	host := f.word("host")
+	if host == "" {
+		return ""
+	}
+	if err := hosts.ValidName(host); err != nil {
+		f.fault("host", "%s is not the name of a host: use 1 to 63 letters, digits, '_' and '-'", shown(host))
+	}
+	return host
+}
+
+func (f *fields) labels() map[string]string {
+	labels := make(map[string]string)
+	for _, l := range f.pairs("labels") {
+		switch {
+		case !labelKey.MatchString(l.key):
+			f.fault("labels", "%s is not a label: use 1 to 63 letters, digits, '_', '.', '/' and '-'", shown(l.key))
+		case !labelValue.MatchString(l.value):
+			f.fault("labels", "the value of %s is not valid: use at most 63 letters, digits, and '_.:/@+-'", l.key)
+		default:
+			labels[l.key] = l.value
+		}
+	}
+	if len(labels) > maxLabels {
+		f.fault("labels", "are %d: use at most %d", len(labels), maxLabels)
+	}
+	if len(labels) == 0 {
+		return nil
+	}
+	return labels
+}
+
+// faulty says whether one of the fields has a fault.
+func (f *fields) faulty(names ...string) bool {
+	return slices.ContainsFunc(f.faults, func(fault Fault) bool { return slices.Contains(names, fault.Field) })
+}

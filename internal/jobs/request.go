@@ -1,0 +1,46 @@
+package jobs
+
+// Request is what was asked for, as accepted and as shown: trimmed and cleaned, secret values masked, an inline topology as
+// its size and hash. Nothing in it is secret. But for the action, no default is filled in.
+type Request struct {
+	Action Action `json:"action"`
+	User   string `json:"user,omitempty"`
+	// Workspace and Deployment are one path element each.
+	Workspace  string `json:"workspace,omitempty"`
+	Deployment string `json:"deployment,omitempty"`
+	// WorkspaceRoot, Workdir and StateRoot are absolute.
+	WorkspaceRoot string   `json:"workspaceRoot,omitempty"`
+	Workdir       string   `json:"workdir,omitempty"`
+	Plugin        []string `json:"plugin,omitempty"`
+	// MultilabID is a decimal number, 1 to 199.
+	MultilabID string `json:"multilabId,omitempty"`
+	// Instance is Netlab's name for a running lab.
+	Instance  string `json:"instance,omitempty"`
+	StateRoot string `json:"stateRoot,omitempty"`
+	// TopologyPath, CollectOutput and CollectTar are relative to the working directory and below it.
+	TopologyPath   string          `json:"topologyPath,omitempty"`
+	TopologyURL    string          `json:"topologyUrl,omitempty"`
+	Topology       *InlineTopology `json:"topology,omitempty"`
+	CollectOutput  string          `json:"collectOutput,omitempty"`
+	CollectTar     string          `json:"collectTar,omitempty"`
+	CollectCleanup bool            `json:"collectCleanup,omitempty"`
+	Cleanup        bool            `json:"cleanup,omitempty"`
+	// Environment has the values of NETLAB_* in clear, every other one as Masked.
+	Environment map[string]string `json:"environment,omitempty"`
+	// TimeoutSeconds counts from the start of the run, 1 to MaxTimeoutSeconds; 0 is the worker's default.
+	TimeoutSeconds int `json:"timeoutSeconds,omitempty"`
+	// Host is where the job must run; Labels are what the host must bear.
+	Host   string            `json:"host,omitempty"`
+	Labels map[string]string `json:"labels,omitempty"`
+}
+
+// Masked stands for a secret value.
+const Masked = "***"
+
+// InlineTopology tells one inline topology from another without showing it.
+type InlineTopology struct {
+	// Bytes is the length of the YAML text.
+	Bytes int `json:"bytes"`
+	// SHA256 of the text, in hexadecimal.
+	SHA256 string `json:"sha256"`
+}

@@ -1,0 +1,81 @@
+package jobs
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"gopkg.in/yaml.v3"
+)
+
+// maxYAMLNodes bounds a topology with its aliases written out, as Netlab holds it: a few lines of aliases to aliases would
+// make it fill the memory of the host.
+const maxYAMLNodes = 200_000
+
+// topology returns the text of an inline topology.
+func (f *fields) topology() string {
+	const field = "topology"
+	text := f.text(field)
+	if text == "" {
+		return ""
+	}
+	if len(text) > MaxTopologyBytes {
+		f.fault(field, "has %d bytes: use at most %d, or topologyPath or topologyUrl", len(text), MaxTopologyBytes)
+		return ""
+	}
+	if err := checkTopology(text); err != nil {
+		f.fault(field, "%v", err)
+	}
+	if f.members["topologyUrl"] != nil {
+		if _, of := f.get("topologyUrl"); of != "" {
+			f.fault(field, "is given together with topologyUrl: send one of them")
+		}
+	}
+	return text
+}
+
+// checkTopology says what keeps the text from being one YAML mapping.
+func checkTopology(text string) error {
+	d := yaml.NewDecoder(strings.NewReader(text))
+	var doc yaml.Node
+	if err := d.Decode(&doc); errors.Is(err, io.EOF) {
+		return errors.New("has nothing in it: send the YAML of a topology")
+	} else if err != nil {
+		return fmt.Errorf("is not YAML: %.200v", err) // a name in it may be as long as the text
+	}
+	if doc.Content[0].Kind != yaml.MappingNode {
+		return errors.New("is not a YAML mapping: send the YAML of a topology")
+	}
+	if expandedSize(&doc) > maxYAMLNodes {
+		return fmt.Errorf("grows to more than %d values with its aliases written out: use fewer", maxYAMLNodes)
+	}
+	var more yaml.Node
+	if err := d.Decode(&more); !errors.Is(err, io.EOF) {
+		return errors.New("has more than one YAML document: send one")
+	}
+	return nil
+}
+
+// expandedSize counts the nodes of n with aliases written out, up to some number above maxYAMLNodes. It is above that too for
+// an alias inside its own anchor.
+func expandedSize(n *yaml.Node) int {
+	sizes := make(map[*yaml.Node]int)
+	var size func(n *yaml.Node) int
+	size = func(n *yaml.Node) int {
+		if n.Kind == yaml.AliasNode {
+			n = n.Alias
+		}
+		if known, ok := sizes[n]; ok {
+			return known
+		}
+		sizes[n] = maxYAMLNodes + 1 // until it is known: whoever asks meanwhile is inside
+		total := 1
+		for _, c := range n.Content {
+			total = min(total+size(c), maxYAMLNodes+1)
+		}
+		sizes[n] = total
+		return total
+	}
+	return size(n)
+}
