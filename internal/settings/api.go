@@ -1,0 +1,101 @@
+package settings
+
+import (
+	"path/filepath"
+
+	"netlab-runner/internal/hosts"
+)
+
+// API is every setting of the program netlab-api.
+type API struct {
+	// Config is the YAML file that settings are read from. Defaults to none.
+	Config string `group:"Program" help:"YAML file with settings." nokey:"" placeholder:"FILE" variable:"NETLAB_API_CONFIG"`
+
+	// DataDir holds the embedded bus's store and the logs of the jobs; an absolute path once parsed.
+	// Defaults to /var/lib/skyforge/netlab-api.
+	DataDir string `default:"/var/lib/skyforge/netlab-api" group:"Program" help:"Directory for all that the API keeps." important:"" placeholder:"DIR" variable:"NETLAB_API_DATA_DIR"`
+
+	// WithWorker runs a worker in the same process. Defaults to false.
+	WithWorker bool `group:"Program" help:"Run a worker in this process too; the settings --worker-* are its." important:"" variable:"NETLAB_API_WITH_WORKER"`
+
+	// DefaultHost is the host that /status and /templates answer for where a request names none. Defaults to none, with
+	// WithWorker to that worker's host.
+	DefaultHost string `defaulttext:"with --with-worker, that worker's host" group:"Program" help:"Host that /status and /templates answer for where the request names none." placeholder:"HOST" variable:"NETLAB_API_DEFAULT_HOST"`
+
+	// StatusOutput is the form of /status where a request asks for none. Defaults to json.
+	StatusOutput Format `default:"json" group:"Program" help:"Form of /status where the request asks for none." placeholder:"json|text" variable:"NETLAB_API_STATUS_OUTPUT"`
+
+	// LogDefault is the form of a job's log for a client whose Accept header is a bare */*. Defaults to text.
+	LogDefault Format `default:"text" group:"Program" help:"Form of a job's log for a client that accepts anything (*/*)." placeholder:"text|json" variable:"NETLAB_API_LOG_DEFAULT"`
+
+	HTTP   `embed:"" group:"HTTP"`
+	Bus    Bus    `embed:"" group:"Bus"`
+	Store  Store  `embed:"" group:"Bus, what the API keeps there"`
+	Worker Worker `embed:"" group:"Worker"`
+
+	taken []Value
+}
+
+// Summary lists what was taken, for the start-up line: the important settings, and those that differ from their default.
+func (a *API) Summary() []Value {
+	return a.taken
+}
+
+// MakeDirs makes the data directories where they are missing, for this user alone. Its error names the setting of one
+// that cannot be written, and the remedy.
+func (a *API) MakeDirs() error {
+	if err := makeDir("--data-dir, NETLAB_API_DATA_DIR", a.DataDir); err != nil {
+		return err
+	}
+	if !a.WithWorker {
+		return nil
+	}
+	return a.Worker.makeDir()
+}
+
+func (a *API) complete(t *taking) {
+	a.HTTP.complete()
+	a.Bus.complete()
+	if a.WithWorker && t.source("NETLAB_WORKER_DATA_DIR") == Default {
+		a.Worker.DataDir = filepath.Join(a.DataDir, "worker")
+	}
+	a.DataDir = absolute(a.DataDir)
+	a.Worker.complete(t.machine)
+	if a.WithWorker && a.DefaultHost == "" {
+		a.DefaultHost = a.Worker.Host
+	}
+}
+
+func (a *API) validate() []Fault {
+	var faults []Fault
+	if a.DataDir == "" {
+		faults = append(faults, faultf("NETLAB_API_DATA_DIR", "is empty: name a directory"))
+	}
+	if a.DefaultHost != "" {
+		if err := hosts.ValidName(a.DefaultHost); err != nil {
+			faults = append(faults, faultf("NETLAB_API_DEFAULT_HOST", "%v", err))
+		}
+	}
+	if !a.StatusOutput.valid() {
+		faults = append(faults, faultf("NETLAB_API_STATUS_OUTPUT", "%q is no form: use json or text", a.StatusOutput))
+	}
+	if !a.LogDefault.valid() {
+		faults = append(faults, faultf("NETLAB_API_LOG_DEFAULT", "%q is no form: use text or json", a.LogDefault))
+	}
+	faults = append(faults, a.HTTP.validate()...)
+	faults = append(faults, a.Bus.validate()...)
+	faults = append(faults, a.Store.validate(len(a.Bus.URLs) > 0)...)
+	if a.WithWorker {
+		faults = append(faults, a.Worker.validate()...)
+	}
+	return faults
+}
+
+func (a *API) without() string {
+	if a.WithWorker {
+		return ""
+	}
+	return "NETLAB_WORKER_"
+}
+
+func (a *API) keep(taken []Value) { a.taken = taken }
