@@ -1,0 +1,252 @@
+package logfile
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"sync"
+)
+
+// Log is the log of one job. It only grows, and a byte once there never changes.
+type Log struct {
+	store *Store
+	id    string
+
+	writing sync.Mutex // held over a whole Append, so that a slow disk stops no reader of mu
+
+	mu       sync.Mutex
+	loaded   bool // size is known
+	size     int64
+	finished bool
+	file     *os.File      // while the log is live and the store allows it
+	changed  chan struct{} // closed at the next change; nil while nobody waits
+	gone     error         // why there is no file any more
+}
+
+// Size returns the number of bytes of the log: 0 where there is none, or it cannot be told.
+func (l *Log) Size() int64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	_ = l.load()
+	return l.size
+}
+
+// Append writes text, which begins at offset of the log. Bytes that the log has already are skipped, so that the same text
+// may come again. Text that begins behind the end of the log is refused with a *Gap. After any other error, a full disk say,
+// Size tells what was written, and the same call may be tried again.
+func (l *Log) Append(offset int64, text []byte) error {
+	l.writing.Lock()
+	defer l.writing.Unlock()
+
+	l.mu.Lock()
+	err := l.load()
+	size := l.size
+	l.mu.Unlock()
+	switch {
+	case err != nil:
+		return err
+	case offset < 0:
+		return l.wrap(fmt.Errorf("offset %d is negative", offset))
+	case offset > size:
+		return l.wrap(&Gap{Have: size, Offset: offset})
+	case size-offset >= int64(len(text)):
+		return nil
+	}
+	text = text[size-offset:]
+
+	f, done, err := l.writer()
+	if err != nil {
+		return err
+	}
+	n, err := f.WriteAt(text, size)
+	if err != nil {
+		// WriteAt does not count what it wrote before the error.
+		if info, statErr := f.Stat(); statErr == nil {
+			n = int(info.Size() - size)
+		}
+	}
+	done()
+
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.gone != nil {
+		return l.gone
+	}
+	if n > 0 {
+		l.size += int64(n)
+		l.wake()
+	}
+	if err != nil {
+		return l.wrap(err)
+	}
+	return nil
+}
+
+// Finish says that the log is whole: no follower waits for more. It is remembered as long as the store is open, not on disk.
+// An Append that comes all the same is not lost: it is written, and whoever reads again sees it.
+func (l *Log) Finish() {
+	l.writing.Lock() // not while an Append uses the file
+	defer l.writing.Unlock()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.finished = true
+	l.drop()
+	l.wake()
+}
+
+// ReadAt fills p with the bytes from off on. As in io.ReaderAt, fewer come with an error: io.EOF at the present end of the
+// log, behind which more may follow.
+func (l *Log) ReadAt(p []byte, off int64) (int, error) {
+	l.mu.Lock()
+	err := l.load()
+	size, f := l.size, l.file
+	l.mu.Unlock()
+	switch {
+	case err != nil:
+		return 0, err
+	case off < 0:
+		return 0, l.wrap(fmt.Errorf("offset %d is negative", off))
+	case len(p) == 0:
+		return 0, nil
+	case off >= size:
+		return 0, io.EOF
+	}
+	// An Append at work may have put more into the file than Size says.
+	end := error(nil)
+	if left := size - off; int64(len(p)) > left {
+		p, end = p[:left], io.EOF
+	}
+	n := 0
+	if f != nil {
+		n, err = f.ReadAt(p, off)
+	}
+	if f == nil || errors.Is(err, os.ErrClosed) { // closed meanwhile by Finish
+		n, err = l.readClosed(p, off)
+	}
+	if errors.Is(err, io.EOF) {
+		err = fmt.Errorf("the file is shorter than it was: %w", io.ErrUnexpectedEOF)
+	}
+	if err != nil {
+		return n, l.reason(err)
+	}
+	return n, end
+}
+
+func (l *Log) readClosed(p []byte, off int64) (int, error) {
+	f, err := os.Open(l.path())
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = f.Close() }() // nothing was written
+	return f.ReadAt(p, off)
+}
+
+// Wait returns when the log has more than off bytes or is finished, with its size at that time, or when ctx is done, with
+// the cause of that.
+func (l *Log) Wait(ctx context.Context, off int64) (size int64, finished bool, err error) {
+	for {
+		l.mu.Lock()
+		err = l.load()
+		size, finished = l.size, l.finished
+		if err != nil || size > off || finished {
+			l.mu.Unlock()
+			return size, finished, err
+		}
+		if l.changed == nil {
+			l.changed = make(chan struct{})
+		}
+		changed := l.changed
+		l.mu.Unlock()
+
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return size, false, context.Cause(ctx)
+		}
+	}
+}
+
+// load finds out the size of what an earlier process left. It needs mu.
+func (l *Log) load() error {
+	if l.gone != nil || l.loaded {
+		return l.gone
+	}
+	info, err := os.Stat(l.path())
+	switch {
+	case err == nil:
+		l.size = info.Size()
+	case !errors.Is(err, os.ErrNotExist):
+		return l.wrap(err)
+	}
+	l.loaded = true
+	return nil
+}
+
+// writer returns the file to write to and what to call afterwards. It needs writing.
+func (l *Log) writer() (f *os.File, done func(), err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.gone != nil {
+		return nil, nil, l.gone
+	}
+	if l.file != nil {
+		return l.file, func() {}, nil
+	}
+	f, err = os.OpenFile(l.path(), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, nil, l.wrap(err)
+	}
+	if !l.finished && l.store.keep() {
+		l.file = f
+		return f, func() {}, nil
+	}
+	return f, func() { _ = f.Close() }, nil // WriteAt has reported what went wrong
+}
+
+// end takes the log out of use for good. It returns why the log was so already.
+func (l *Log) end(why error) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.gone != nil {
+		return l.gone
+	}
+	l.gone = l.wrap(why)
+	l.drop()
+	l.wake()
+	return nil
+}
+
+// drop closes the file that is kept open. It needs mu.
+func (l *Log) drop() {
+	if l.file != nil {
+		_ = l.file.Close() // WriteAt has reported what went wrong
+		l.file = nil
+		l.store.release()
+	}
+}
+
+// wake lets every Wait look again. It needs mu.
+func (l *Log) wake() {
+	if l.changed != nil {
+		close(l.changed)
+		l.changed = nil
+	}
+}
+
+// reason returns why the log is gone, where that explains err.
+func (l *Log) reason(err error) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.gone != nil {
+		return l.gone
+	}
+	return l.wrap(err)
+}
+
+func (l *Log) path() string { return l.store.Path(l.id) }
+
+func (l *Log) wrap(err error) error {
+	return fmt.Errorf("log of job %s: %w", l.id, err)
+}

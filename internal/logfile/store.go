@@ -1,0 +1,113 @@
+// Package logfile keeps the logs of all jobs as files, one a job: written in order by one process, read by any number of
+// followers.
+package logfile
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+
+	"netlab-runner/internal/jobs"
+)
+
+// Store is a directory of logs. Its methods and those of its Logs may be called from any goroutine. No other process may
+// write to the directory.
+type Store struct {
+	dir string
+
+	mu     sync.Mutex
+	logs   map[string]*Log
+	open   int // files kept open by live logs
+	closed bool
+}
+
+// maxOpen bounds the files that live logs keep open. Logs beyond it open their file anew for each operation.
+const maxOpen = 256
+
+// Open returns the store of dir, which it makes, with mode 0700, where it is missing.
+func Open(dir string) (*Store, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("making the directory of the logs: %w", err)
+	}
+	return &Store{dir: dir, logs: make(map[string]*Log)}, nil
+}
+
+// Path returns the file of the job's log, whether it exists or not; "" for what cannot be the id of a job.
+func (s *Store) Path(id string) string {
+	if !jobs.ValidID(id) {
+		return ""
+	}
+	return filepath.Join(s.dir, id+".log")
+}
+
+// Get returns the log of the job, the same one each time until Remove. It touches no file, and a log at rest takes some 200
+// bytes and no open file; but it stays, so ask for jobs that exist. It is never nil: the methods of a log whose id cannot be
+// one, or whose store is closed, return errors.
+func (s *Store) Get(id string) *Log {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if l := s.logs[id]; l != nil {
+		return l
+	}
+	l := &Log{store: s, id: id}
+	switch {
+	case !jobs.ValidID(id):
+		l.gone = fmt.Errorf("log of job %q: %w", id, ErrInvalidID)
+	case s.closed:
+		l.gone = l.wrap(ErrClosed)
+	default:
+		s.logs[id] = l
+	}
+	return l
+}
+
+// Remove deletes the log of the job, if there is one. Whoever still reads or follows it gets ErrRemoved; the next Get is a
+// new, empty log.
+func (s *Store) Remove(id string) error {
+	l := s.Get(id)
+	if err := l.end(ErrRemoved); err != nil && !errors.Is(err, ErrRemoved) {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.logs[id] != l {
+		return nil
+	}
+	if err := os.Remove(s.Path(id)); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("removing the log of job %s: %w", id, err)
+	}
+	delete(s.logs, id)
+	return nil
+}
+
+// Close closes every file. Whoever still reads or follows a log gets ErrClosed. It always returns nil.
+func (s *Store) Close() error {
+	s.mu.Lock()
+	s.closed = true
+	logs := s.logs
+	s.logs = nil
+	s.mu.Unlock()
+	for _, l := range logs {
+		_ = l.end(ErrClosed) // a log that was removed already
+	}
+	return nil
+}
+
+// keep says whether one more file may stay open; release gives that back.
+func (s *Store) keep() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.open >= maxOpen {
+		return false
+	}
+	s.open++
+	return true
+}
+
+func (s *Store) release() {
+	s.mu.Lock()
+	s.open--
+	s.mu.Unlock()
+}

@@ -1,0 +1,212 @@
+package logfile_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"netlab-runner/internal/logfile"
+)
+
+func TestStoreOnDisk(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(t.TempDir(), "a", "logs")
+	s := open(t, dir)
+	mustAppend(t, s.Get("job-1"), 0, "text")
+	if got, want := s.Path("job-1"), filepath.Join(dir, "job-1.log"); got != want {
+		t.Errorf("Path: %s", got)
+	}
+	for path, want := range map[string]os.FileMode{dir: 0o700 | os.ModeDir, s.Path("job-1"): 0o600} {
+		info, err := os.Stat(path)
+		if err != nil || info.Mode() != want {
+			t.Errorf("%s: %v, %v", path, info.Mode(), err)
+		}
+	}
+	if _, err := logfile.Open(filepath.Join(s.Path("job-1"), "below")); err == nil {
+		t.Error("a store below a file opens")
+	}
+}
+
+func TestGetIsTheSameLog(t *testing.T) {
+	t.Parallel()
+	s := open(t, t.TempDir())
+	l := s.Get("job-1")
+	l.Finish()
+	if s.Get("job-1") != l {
+		t.Error("another log of the same job")
+	}
+	if s.Get("job-2") == l {
+		t.Error("the same log of another job")
+	}
+}
+
+func TestRestart(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	before := open(t, dir)
+	mustAppend(t, before.Get("job-1"), 0, "0123")
+	if err := before.Close(); err != nil {
+		t.Fatal(err)
+	}
+
+	l := open(t, dir).Get("job-1")
+	if l.Size() != 4 {
+		t.Errorf("the log has %d bytes", l.Size())
+	}
+	if got := content(t, l); got != "0123" {
+		t.Errorf("the log is %q", got)
+	}
+	mustAppend(t, l, 2, "2345")
+	if got := content(t, l); got != "012345" {
+		t.Errorf("the log went on as %q", got)
+	}
+	l = open(t, dir).Get("job-1")
+	var gap *logfile.Gap
+	if err := l.Append(9, []byte("x")); !errors.As(err, &gap) || gap.Have != 6 {
+		t.Errorf("a gap behind what an earlier process wrote: %v", err)
+	}
+	if size, finished, err := l.Wait(deadline(t), 5); size != 6 || finished || err != nil {
+		t.Errorf("Wait: %d, %v, %v", size, finished, err)
+	}
+}
+
+func TestInvalidID(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	s := open(t, filepath.Join(dir, "logs"))
+	for _, id := range []string{"", ".", "..", "../x", "a/b", "a.b", "a\x00b", "ä", strings.Repeat("x", 65)} {
+		l := s.Get(id)
+		if s.Path(id) != "" {
+			t.Errorf("%q: Path: %q", id, s.Path(id))
+		}
+		_, readErr := l.ReadAt(make([]byte, 1), 0)
+		_, _, waitErr := l.Wait(context.Background(), 0)
+		for _, err := range []error{l.Append(0, []byte("x")), readErr, waitErr, s.Remove(id)} {
+			if !errors.Is(err, logfile.ErrInvalidID) {
+				t.Errorf("%q: %v", id, err)
+			}
+		}
+		if l.Size() != 0 {
+			t.Errorf("%q: Size: %d", id, l.Size())
+		}
+		l.Finish()
+	}
+	var files []string
+	_ = filepath.WalkDir(dir, func(path string, _ os.DirEntry, _ error) error {
+		files = append(files, path)
+		return nil
+	})
+	if diff := cmp.Diff([]string{dir, filepath.Join(dir, "logs")}, files); diff != "" {
+		t.Errorf("files (-want +got):\n%s", diff)
+	}
+}
+
+func TestRemove(t *testing.T) {
+	t.Parallel()
+	s := open(t, t.TempDir())
+	l := s.Get("job-1")
+	mustAppend(t, l, 0, "text")
+	if err := s.Remove("job-1"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(s.Path("job-1")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the file: %v", err)
+	}
+	_, readErr := l.ReadAt(make([]byte, 1), 0)
+	for _, err := range []error{readErr, l.Append(4, []byte("x"))} {
+		if !errors.Is(err, logfile.ErrRemoved) {
+			t.Errorf("after Remove: %v", err)
+		}
+	}
+	if _, err := os.Stat(s.Path("job-1")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("an append made the file again: %v", err)
+	}
+	if size := s.Get("job-1").Size(); size != 0 {
+		t.Errorf("the next log has %d bytes", size)
+	}
+	if err := s.Remove("job-2"); err != nil {
+		t.Errorf("of a job without a log: %v", err)
+	}
+}
+
+func TestClose(t *testing.T) {
+	t.Parallel()
+	s := open(t, t.TempDir())
+	l, removed := s.Get("job-1"), s.Get("job-2")
+	mustAppend(t, l, 0, "text")
+	if err := s.Remove("job-2"); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, readErr := l.ReadAt(make([]byte, 1), 0)
+	for _, err := range []error{
+		readErr, l.Append(4, []byte("x")), s.Get("job-3").Append(0, []byte("x")), s.Remove("job-1"),
+	} {
+		if !errors.Is(err, logfile.ErrClosed) {
+			t.Errorf("after Close: %v", err)
+		}
+	}
+	if err := removed.Append(0, []byte("x")); !errors.Is(err, logfile.ErrRemoved) {
+		t.Errorf("a removed one after Close: %v", err)
+	}
+	if got := openFiles(t, filepath.Dir(s.Path("job-1"))); got != 0 {
+		t.Errorf("%d files are open", got)
+	}
+}
+
+// openFiles counts the open files of this process below dir.
+func openFiles(t *testing.T, dir string) int {
+	t.Helper()
+	links, err := filepath.Glob("/proc/self/fd/*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	for _, link := range links {
+		if path, err := os.Readlink(link); err == nil && strings.HasPrefix(path, dir) {
+			n++
+		}
+	}
+	return n
+}
+
+func TestOpenFilesAreBounded(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	s := open(t, dir)
+	const logs, bound = 400, 256
+	id := func(i int) string { return fmt.Sprintf("job-%d", i) }
+	for _, text := range []string{"a", "b"} {
+		for i := range logs {
+			mustAppend(t, s.Get(id(i)), s.Get(id(i)).Size(), text)
+		}
+	}
+	if got := openFiles(t, dir); got != bound {
+		t.Errorf("%d files of live logs are open, not %d", got, bound)
+	}
+	for i := range logs {
+		s.Get(id(i)).Finish()
+	}
+	if got := openFiles(t, dir); got != 0 {
+		t.Errorf("%d files of finished logs are open", got)
+	}
+	for i := range logs {
+		if got := content(t, s.Get(id(i))); got != "ab" {
+			t.Errorf("%s: %q", id(i), got)
+		}
+	}
+	mustAppend(t, s.Get("next"), 0, "a")
+	if got := openFiles(t, dir); got != 1 {
+		t.Errorf("%d files are open for one live log", got)
+	}
+}
