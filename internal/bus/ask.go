@@ -1,0 +1,112 @@
+package bus
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/nats-io/nats.go"
+)
+
+const (
+	headerMore  = "Netlab-More"
+	headerError = "Netlab-Error"
+	// replyChunk bounds one message of a reply, so that a large one needs no large message.
+	replyChunk = 256 << 10
+	// replyLimit bounds a whole reply in memory.
+	replyLimit = 16 << 20
+)
+
+// HostError is a host's own answer that it could not do what was asked.
+type HostError struct{ Host, Text string }
+
+func (e *HostError) Error() string { return fmt.Sprintf("host %s: %s", e.Host, e.Text) }
+
+// Ask puts a question to an endpoint of a host and returns its whole reply. ErrHostAway: nobody listens there, or no answer
+// came before ctx ended. A *HostError is the host's own refusal.
+func (b *Bus) Ask(ctx context.Context, host, endpoint string, question any) ([]byte, error) {
+	data, err := json.Marshal(question)
+	if err != nil {
+		return nil, err
+	}
+	if !b.nc.IsConnected() {
+		return nil, fmt.Errorf("%w: not connected", ErrUnavailable)
+	}
+	inbox := b.nc.NewRespInbox()
+	sub, err := b.nc.SubscribeSync(inbox)
+	if err != nil {
+		return nil, translate(err)
+	}
+	defer func() { _ = sub.Unsubscribe() }()
+	if err := b.nc.PublishRequest(endpointPrefix+host+"."+endpoint, inbox, data); err != nil {
+		return nil, translate(err)
+	}
+	var reply bytes.Buffer
+	for {
+		m, err := sub.NextMsgWithContext(ctx)
+		switch {
+		case errors.Is(err, nats.ErrNoResponders):
+			return nil, fmt.Errorf("%w: no worker listens as %s", ErrHostAway, host)
+		case errors.Is(err, context.DeadlineExceeded), errors.Is(err, nats.ErrTimeout):
+			return nil, fmt.Errorf("%w: no answer from %s in time", ErrHostAway, host)
+		case err != nil:
+			return nil, translate(err)
+		}
+		if text := m.Header.Get(headerError); text != "" {
+			return nil, &HostError{Host: host, Text: text}
+		}
+		if reply.Len()+len(m.Data) > replyLimit {
+			return nil, &HostError{Host: host, Text: fmt.Sprintf("its reply has more than %d bytes", replyLimit)}
+		}
+		reply.Write(m.Data)
+		if m.Header.Get(headerMore) == "" {
+			return reply.Bytes(), nil
+		}
+	}
+}
+
+// Answer serves an endpoint of a host until ctx ends. Each question runs in a goroutine of its own.
+func (b *Bus) Answer(ctx context.Context, host, endpoint string, answer func(ctx context.Context, question []byte) ([]byte, error)) error {
+	sub, err := b.nc.Subscribe(endpointPrefix+host+"."+endpoint, func(m *nats.Msg) {
+		go func() {
+			data, err := answer(ctx, m.Data)
+			if err := b.reply(m, data, err); err != nil {
+				b.log.Warn("bus: reply", "endpoint", endpoint, "error", err)
+			}
+		}()
+	})
+	if err != nil {
+		return translate(err)
+	}
+	<-ctx.Done()
+	return sub.Unsubscribe()
+}
+
+func (b *Bus) reply(question *nats.Msg, data []byte, failure error) error {
+	if failure != nil {
+		m := nats.NewMsg(question.Reply)
+		m.Header.Set(headerError, oneLine(failure.Error()))
+		return b.nc.PublishMsg(m)
+	}
+	for {
+		m := nats.NewMsg(question.Reply)
+		m.Data = data[:min(len(data), replyChunk)]
+		data = data[len(m.Data):]
+		if len(data) > 0 {
+			m.Header.Set(headerMore, "1")
+		}
+		if err := b.nc.PublishMsg(m); err != nil {
+			return err
+		}
+		if len(data) == 0 {
+			return nil
+		}
+	}
+}
+
+// oneLine makes text fit for a header.
+func oneLine(s string) string {
+	return string(bytes.Join(bytes.Fields([]byte(s)), []byte(" ")))
+}

@@ -1,0 +1,224 @@
+// Package bus is the only one that knows NATS: subjects, streams, checks, leases and requests to hosts.
+//
+// Every publish of a job's life is a compare-and-set on its subject. That, and not an acknowledgement, is the fence that
+// keeps two workers from running one job and a retry from doubling a byte of a log.
+package bus
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// MaxMessage is the largest message of ours, headers included, in bytes. The server's own default limit is twice that.
+const MaxMessage = 512 << 10
+
+// answerTimeout bounds one question to the bus. A lost answer is asked for again by who can repeat the question.
+const answerTimeout = 5 * time.Second
+
+// Config says how to reach the bus.
+type Config struct {
+	// Server is the embedded server; nil: URL is used.
+	Server *Server
+	// URL of the bus, several separated by commas.
+	URL string
+	// Creds is a file with a NATS credential (.creds) or a bare nkey seed. Empty: none.
+	Creds string
+	// CA is a PEM file with the authority of the server's certificate. Empty: the system's.
+	CA string
+	// Name is shown in the server's list of connections.
+	Name string
+	// Source names this program in every event that it publishes (CloudEvents' source).
+	Source string
+	// APIPrefix is the JetStream API's subject prefix. Empty: $JS.API.
+	APIPrefix string
+	// InboxPrefix is where answers arrive. Empty: _INBOX.
+	InboxPrefix string
+	// Log receives what happens to the connection.
+	Log *slog.Logger
+}
+
+// Bus is a connection that reconnects for ever. Its methods are safe for concurrent use.
+type Bus struct {
+	nc        *nats.Conn
+	js        jetstream.JetStream
+	apiPrefix string
+	source    string
+	log       *slog.Logger
+}
+
+// Connect returns at once: a bus that is away is tried again for ever. Only a setting that cannot work is an error.
+func Connect(c Config) (*Bus, error) {
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	if c.APIPrefix == "" {
+		c.APIPrefix = "$JS.API"
+	}
+	opts := []nats.Option{
+		nats.Name(c.Name),
+		nats.MaxReconnects(-1),
+		nats.ReconnectWait(250 * time.Millisecond),
+		nats.ReconnectJitter(100*time.Millisecond, 500*time.Millisecond),
+		nats.RetryOnFailedConnect(true),
+		// A publish while disconnected fails at once. The default would take 8 MB silently and lose them in a crash.
+		nats.ReconnectBufSize(-1),
+		nats.PingInterval(10 * time.Second),
+		nats.MaxPingsOutstanding(2),
+		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
+			if err != nil {
+				c.Log.Warn("bus: disconnected", "error", err)
+			}
+		}),
+		nats.ReconnectHandler(func(nc *nats.Conn) { c.Log.Info("bus: connected again", "server", nc.ConnectedUrlRedacted()) }),
+		// A denied publish looks like a timeout to its caller. This is the only place that learns the reason.
+		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { c.Log.Error("bus", "error", err) }),
+	}
+	if c.InboxPrefix != "" {
+		opts = append(opts, nats.CustomInboxPrefix(c.InboxPrefix))
+	}
+	url := c.URL
+	if c.Server != nil {
+		inProcess, err := c.Server.connection()
+		if err != nil {
+			return nil, err
+		}
+		opts = append(opts, inProcess...)
+		url = ""
+	} else {
+		remote, err := remoteOptions(c)
+		if err != nil {
+			return nil, err
+		}
+		opts = append(opts, remote...)
+	}
+	nc, err := nats.Connect(url, opts...)
+	if err != nil {
+		return nil, fmt.Errorf("bus: %w", err)
+	}
+	js, err := jetstream.NewWithAPIPrefix(nc, c.APIPrefix, jetstream.WithDefaultTimeout(answerTimeout))
+	if err != nil {
+		nc.Close()
+		return nil, fmt.Errorf("bus: %w", err)
+	}
+	return &Bus{nc: nc, js: js, apiPrefix: c.APIPrefix, source: c.Source, log: c.Log}, nil
+}
+
+func remoteOptions(c Config) ([]nats.Option, error) {
+	var opts []nats.Option
+	if c.CA != "" {
+		opts = append(opts, nats.RootCAs(c.CA))
+	}
+	if c.Creds == "" {
+		return opts, nil
+	}
+	content, err := os.ReadFile(c.Creds)
+	if err != nil {
+		return nil, fmt.Errorf("NETLAB_BUS_CREDS: %w", err)
+	}
+	if bytes.Contains(content, []byte("BEGIN NATS USER JWT")) {
+		return append(opts, nats.UserCredentials(c.Creds)), nil
+	}
+	key, err := nats.NkeyOptionFromSeed(c.Creds)
+	if err != nil {
+		return nil, fmt.Errorf("NETLAB_BUS_CREDS %s: neither a .creds file nor an nkey seed: %w", c.Creds, err)
+	}
+	return append(opts, key), nil
+}
+
+// Close ends the connection. What was not acknowledged is not sent.
+func (b *Bus) Close() { b.nc.Close() }
+
+// Connected says whether the connection stands just now.
+func (b *Bus) Connected() bool { return b.nc.IsConnected() }
+
+// Server names the server of the connection, for logs; empty while there is none.
+func (b *Bus) Server() string { return b.nc.ConnectedUrlRedacted() }
+
+// retryDelays are the pauses between tries of what must succeed in the end; the last one repeats.
+var retryDelays = []time.Duration{50 * time.Millisecond, 250 * time.Millisecond, time.Second, 2 * time.Second}
+
+// Retry calls f until it succeeds, fails with something other than ErrUnavailable or ErrFull, or ctx ends.
+func (b *Bus) Retry(ctx context.Context, what string, f func(context.Context) error) error {
+	for try := 0; ; try++ {
+		attempt, cancel := context.WithTimeout(ctx, answerTimeout)
+		err := f(attempt)
+		cancel()
+		if err == nil || ctx.Err() != nil || !(errors.Is(err, ErrUnavailable) || errors.Is(err, ErrFull)) {
+			return err
+		}
+		if try == 1 {
+			b.log.Warn("bus: trying again", "what", what, "error", err)
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("%s: %w: %w", what, ctx.Err(), err)
+		case <-time.After(retryDelays[min(try, len(retryDelays)-1)]):
+		}
+	}
+}
+
+// commit publishes m if the last message of subject (a stored subject, wildcards allowed; empty: m's own) has the sequence
+// last, 0 for none. It returns the sequence of m. A lost answer is no doubt: on a conflict the last message is read, and if
+// it is m itself, an earlier try had arrived.
+func (b *Bus) commit(ctx context.Context, stream string, m *nats.Msg, stored, subject string, last uint64) (uint64, error) {
+	if !b.nc.IsConnected() {
+		return 0, fmt.Errorf("%w: not connected", ErrUnavailable)
+	}
+	if size := m.Size(); size > MaxMessage {
+		return 0, fmt.Errorf("%w: %d bytes, at most %d", ErrTooLarge, size, MaxMessage)
+	}
+	check := jetstream.WithExpectLastSequencePerSubject(last)
+	if subject != "" {
+		check = jetstream.WithExpectLastSequenceForSubject(last, subject)
+	}
+	ack, err := b.js.PublishMsg(ctx, m, check)
+	if err == nil {
+		return ack.Sequence, nil
+	}
+	err = translate(err)
+	if !errors.Is(err, ErrConflict) {
+		return 0, err
+	}
+	lastMsg, readErr := b.lastMessage(ctx, stream, stored)
+	switch {
+	case readErr == nil && lastMsg.Header.Get(headerEventID) == m.Header.Get(headerEventID):
+		return sequenceOf(lastMsg), nil
+	case readErr != nil && !errors.Is(readErr, ErrNotFound):
+		return 0, readErr
+	}
+	return 0, err
+}
+
+// lastMessage reads the last message that the stream stores under subject, which may have wildcards.
+func (b *Bus) lastMessage(ctx context.Context, stream, subject string) (*nats.Msg, error) {
+	api := b.apiPrefix + ".DIRECT.GET." + stream
+	var question []byte
+	if strings.Contains(subject, "*") {
+		question = []byte(`{"last_by_subj":"` + subject + `"}`)
+	} else {
+		api += "." + subject
+	}
+	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
+	defer cancel()
+	m, err := b.nc.RequestWithContext(ctx, api, question)
+	if err != nil {
+		return nil, translate(err)
+	}
+	switch status := m.Header.Get("Status"); status {
+	case "":
+		return m, nil
+	case "404":
+		return nil, ErrNotFound
+	default:
+		return nil, fmt.Errorf("%w: direct get: %s %s", ErrUnavailable, status, m.Header.Get("Description"))
+	}
+}

@@ -1,0 +1,555 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"go.uber.org/goleak"
+
+	"netlab-runner/internal/hosts"
+	"netlab-runner/internal/jobs"
+)
+
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m,
+		// The server's own, which it does not wait for at its shutdown.
+		goleak.IgnoreAnyFunction("github.com/nats-io/nats-server/v2/server.(*stream).internalLoop"),
+		goleak.IgnoreAnyFunction("github.com/nats-io/nats-server/v2/server.(*ipQueue[...]).push"),
+		goleak.IgnoreTopFunction("github.com/nats-io/nats-server/v2/server.(*Server).startTagging"),
+	)
+}
+
+var testLimits = Limits{Replicas: 1, JobsBytes: 16 << 20, LogsBytes: 16 << 20, Lease: 10 * time.Second}
+
+// newBus runs an embedded server without a listener and connects to it.
+func newBus(t *testing.T) *Bus {
+	t.Helper()
+	s, err := StartServer(ServerConfig{Dir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Stop)
+	return connect(t, Config{Server: s})
+}
+
+func connect(t *testing.T, c Config) *Bus {
+	t.Helper()
+	b, err := Connect(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(b.Close)
+	return b
+}
+
+func ready(t *testing.T) (context.Context, *Bus) {
+	t.Helper()
+	ctx := deadline(t)
+	b := newBus(t)
+	if err := b.EnsureStreams(ctx, testLimits); err != nil {
+		t.Fatal(err)
+	}
+	return ctx, b
+}
+
+func deadline(t *testing.T) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+func job(id, host string) *jobs.Job {
+	return &jobs.Job{ID: id, Action: jobs.Create, State: jobs.Queued, Host: host, CreatedAt: time.Unix(1_800_000_000, 0).UTC(), Warnings: []string{}}
+}
+
+func TestSubmitIsOneBirthOnTheWholeFleet(t *testing.T) {
+	t.Parallel()
+	ctx, b := ready(t)
+	if _, err := b.Submit(ctx, &Birth{Job: *job("j1", "a")}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.Submit(ctx, &Birth{Job: *job("j1", "b")}); !errors.Is(err, ErrConflict) {
+		t.Fatalf("the same id on another host: %v, want ErrConflict", err)
+	}
+	got, err := b.FindJob(ctx, "j1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got.Host != "a" || !got.Birth || got.Seq == 0 {
+		t.Errorf("found %+v", got)
+	}
+	if _, err := b.FindJob(ctx, "j2"); !errors.Is(err, ErrNotFound) {
+		t.Errorf("unknown id: %v, want ErrNotFound", err)
+	}
+}
+
+func TestStatusIsFenced(t *testing.T) {
+	t.Parallel()
+	ctx, b := ready(t)
+	j := job("j1", "a")
+	j.State = jobs.Running
+	first, err := b.PublishStatus(ctx, j, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.PublishStatus(ctx, j, 0); !errors.Is(err, ErrConflict) {
+		t.Fatalf("a second claim: %v, want ErrConflict", err)
+	}
+	if _, err := b.PublishStatus(ctx, j, first); err != nil {
+		t.Fatal(err)
+	}
+	last, err := b.LastStatus(ctx, "a", "j1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if last.Seq <= first || last.State != jobs.Running {
+		t.Errorf("last status %+v after %d", last, first)
+	}
+}
+
+// A publish whose answer was lost is sent again with the same event id.
+func TestRepeatedPublishIsRecognised(t *testing.T) {
+	t.Parallel()
+	ctx, b := ready(t)
+	m, err := b.jobEvent(kindStatus, job("j1", "a"), job("j1", "a"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var seqs []uint64
+	for range 2 {
+		seq, err := b.commit(ctx, jobsStream, m, publicSubject("a", "j1", kindStatus), "", 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		seqs = append(seqs, seq)
+	}
+	if seqs[0] != seqs[1] {
+		t.Errorf("sequences %v differ", seqs)
+	}
+}
+
+// What a core subscriber sees is what was committed, under the public subject, once.
+func TestSubscribersSeeOnlyCommittedMessages(t *testing.T) {
+	t.Parallel()
+	ctx, b := ready(t)
+	sub, err := b.nc.SubscribeSync("netlab.jobs.>")
+	if err != nil {
+		t.Fatal(err)
+	}
+	winner, loser := job("j1", "a"), job("j1", "a")
+	winner.Phase, loser.Phase = "winner", "loser"
+	if _, err := b.PublishStatus(ctx, winner, 0); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.PublishStatus(ctx, loser, 0); !errors.Is(err, ErrConflict) {
+		t.Fatal(err)
+	}
+	if _, err := b.PublishLog(ctx, &Chunk{Host: "a", Job: "j1", Text: []byte("hello\n")}, 0); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []struct{ subject, text string }{
+		{"netlab.jobs.a.j1.status", "winner"},
+		{"netlab.jobs.a.j1.log", "hello\n"},
+	} {
+		m, err := sub.NextMsgWithContext(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if m.Subject != want.subject || !strings.Contains(string(m.Data), want.text) {
+			t.Errorf("got %s %s, want %s with %q", m.Subject, m.Data, want.subject, want.text)
+		}
+		if m.Header.Get(headerSpecVersion) != "1.0" || m.Header.Get(headerEventID) == "" || m.Header.Get("Nats-Sequence") == "" {
+			t.Errorf("headers %v", m.Header)
+		}
+	}
+	if n, _, _ := sub.Pending(); n != 0 {
+		t.Errorf("%d more messages", n)
+	}
+}
+
+func TestLogChunksAreFencedAndReadInOrder(t *testing.T) {
+	t.Parallel()
+	ctx, b := ready(t)
+	if _, err := b.LastChunk(ctx, "a", "j1"); !errors.Is(err, ErrNotFound) {
+		t.Fatalf("no log yet: %v", err)
+	}
+	var last uint64
+	want := ""
+	for i := range 5 {
+		text := fmt.Sprintf("line %d\n", i)
+		seq, err := b.PublishLog(ctx, &Chunk{Host: "a", Job: "j1", Offset: int64(len(want)), Text: []byte(text)}, last)
+		if err != nil {
+			t.Fatal(err)
+		}
+		last, want = seq, want+text
+	}
+	if _, err := b.PublishLog(ctx, &Chunk{Host: "a", Job: "j1", Text: []byte("again")}, 0); !errors.Is(err, ErrConflict) {
+		t.Fatalf("a second publisher: %v", err)
+	}
+	chunk, err := b.LastChunk(ctx, "a", "j1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if chunk.End() != int64(len(want)) || chunk.Seq != last {
+		t.Errorf("last chunk ends at %d (sequence %d), want %d (%d)", chunk.End(), chunk.Seq, len(want), last)
+	}
+	var got strings.Builder
+	if err := b.ReadLog(ctx, "a", "j1", func(c *Chunk) error {
+		if c.Offset != int64(got.Len()) {
+			return fmt.Errorf("offset %d at %d", c.Offset, got.Len())
+		}
+		got.Write(c.Text)
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, got.String()); diff != "" {
+		t.Error(diff)
+	}
+	if err := b.ReadLog(ctx, "a", "none", func(*Chunk) error { return nil }); err != nil {
+		t.Errorf("a log that is not there: %v", err)
+	}
+}
+
+func TestFollowJobsGivesTheLastOfEachAndThenTheNew(t *testing.T) {
+	t.Parallel()
+	ctx, b := ready(t)
+	ctx, cancel := context.WithCancel(ctx)
+	if _, err := b.Submit(ctx, &Birth{Job: *job("old", "a")}); err != nil {
+		t.Fatal(err)
+	}
+	var seq uint64
+	for _, phase := range []string{"one", "two"} {
+		j := job("old", "a")
+		j.State, j.Phase = jobs.Running, phase
+		var err error
+		if seq, err = b.PublishStatus(ctx, j, seq); err != nil {
+			t.Fatal(err)
+		}
+	}
+	seen := make(chan string, 10)
+	done := make(chan error, 1)
+	go func() {
+		done <- b.FollowJobs(ctx, func(m *JobMessage) { seen <- m.ID + " " + string(m.State) + " " + m.Phase },
+			func() { seen <- "caught up" })
+	}()
+	expect := func(want ...string) {
+		t.Helper()
+		for _, w := range want {
+			select {
+			case got := <-seen:
+				if got != w {
+					t.Errorf("got %q, want %q", got, w)
+				}
+			case <-ctx.Done():
+				t.Fatalf("no %q", w)
+			}
+		}
+	}
+	expect("old queued ", "old running two", "caught up")
+	if _, err := b.Submit(ctx, &Birth{Job: *job("new", "a")}); err != nil {
+		t.Fatal(err)
+	}
+	expect("new queued ")
+	cancel()
+	if err := <-done; !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+}
+
+func TestRequestsComeInOrderUntilTaken(t *testing.T) {
+	t.Parallel()
+	ctx, b := ready(t)
+	if err := b.EnsureConsumer(ctx, "a"); err != nil {
+		t.Fatal(err)
+	}
+	for _, id := range []string{"j1", "j2"} {
+		if _, err := b.Submit(ctx, &Birth{Job: *job(id, "a")}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := b.Submit(ctx, &Birth{Job: *job("other-"+id, "b")}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var got []string
+	err := b.TakeRequests(ctx, "a", func(_ context.Context, birth *Birth, _ uint64) error {
+		got = append(got, birth.ID)
+		switch len(got) {
+		case 1:
+			return errors.New("disk full")
+		case 3:
+			cancel()
+		}
+		return nil
+	})
+	if !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+	if diff := cmp.Diff([]string{"j1", "j1", "j2"}, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestLeaseBelongsToOneIdentity(t *testing.T) {
+	t.Parallel()
+	ctx, b := ready(t)
+	mine := &hosts.Host{Name: "a", Identity: "one", Slots: 1}
+	lease, err := b.AcquireLease(ctx, mine)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if lease.TTL != testLimits.Lease {
+		t.Errorf("TTL %s", lease.TTL)
+	}
+	var taken *TakenError
+	if _, err := b.AcquireLease(ctx, &hosts.Host{Name: "a", Identity: "two"}); !errors.As(err, &taken) || taken.Identity != "one" {
+		t.Fatalf("another identity: %v, want a TakenError", err)
+	}
+	again, err := b.AcquireLease(ctx, mine)
+	if err != nil {
+		t.Fatalf("the same identity: %v", err)
+	}
+	mine.Slots = 2
+	if err := lease.Renew(ctx, mine); err != nil {
+		t.Fatalf("renewal over an older revision of one's own: %v", err)
+	}
+	if err := again.Renew(ctx, mine); err != nil {
+		t.Fatal(err)
+	}
+
+	events := make(chan HostEvent, 10)
+	ctx, cancel := context.WithCancel(ctx)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = b.WatchHosts(ctx, func(e HostEvent) { events <- e }, func() { events <- HostEvent{Name: "caught up"} })
+	}()
+	defer func() { cancel(); <-done }()
+	if e := <-events; e.Name != "a" || e.Host.Slots != 2 {
+		t.Errorf("got %+v", e)
+	}
+	if e := <-events; e.Name != "caught up" {
+		t.Errorf("got %+v", e)
+	}
+	if err := again.Release(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if e := <-events; e.Name != "a" || e.Host != nil {
+		t.Errorf("after the release: %+v", e)
+	}
+	if _, err := b.AcquireLease(ctx, &hosts.Host{Name: "a", Identity: "two"}); err != nil {
+		t.Errorf("after the release: %v", err)
+	}
+}
+
+func TestPlacementHasOneWinner(t *testing.T) {
+	t.Parallel()
+	ctx, b := ready(t)
+	if _, err := b.PlaceOf(ctx, "/home/x"); !errors.Is(err, ErrNotFound) {
+		t.Fatal(err)
+	}
+	for _, host := range []string{"a", "b"} {
+		got, err := b.Place(ctx, "/home/x", host)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got != "a" {
+			t.Errorf("placed on %s, want a", got)
+		}
+	}
+}
+
+func TestAskAndAnswer(t *testing.T) {
+	t.Parallel()
+	ctx, b := ready(t)
+	if _, err := b.Ask(ctx, "a", "status", nil); !errors.Is(err, ErrHostAway) {
+		t.Fatalf("nobody there: %v", err)
+	}
+	large := strings.Repeat("x", 3*replyChunk+7)
+	serving, stop := context.WithCancel(ctx)
+	done := make(chan error, 1)
+	go func() {
+		done <- b.Answer(serving, "a", "status", func(_ context.Context, q []byte) ([]byte, error) {
+			if string(q) == `"fail"` {
+				return nil, errors.New("no\nNetlab")
+			}
+			return []byte(large), nil
+		})
+	}()
+	var got []byte
+	for got == nil {
+		var err error
+		if got, err = b.Ask(ctx, "a", "status", 1); err != nil && !errors.Is(err, ErrHostAway) {
+			t.Fatal(err)
+		}
+	}
+	if string(got) != large {
+		t.Errorf("reply of %d bytes, want %d", len(got), len(large))
+	}
+	var refused *HostError
+	if _, err := b.Ask(ctx, "a", "status", "fail"); !errors.As(err, &refused) || refused.Text != "no Netlab" {
+		t.Errorf("refusal: %v", err)
+	}
+	stop()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
+
+func TestEnsureStreamsMendsOrRefuses(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name   string
+		change func(*jetstream.StreamConfig)
+		refuse string
+	}{
+		{name: "limits", change: func(c *jetstream.StreamConfig) {
+			c.MaxBytes, c.MaxAge, c.Discard = 1<<20, time.Hour, jetstream.DiscardOld
+		}},
+		{name: "no direct get", change: func(c *jetstream.StreamConfig) { c.AllowDirect = false }},
+		{name: "no republish", change: func(c *jetstream.StreamConfig) { c.RePublish = nil }},
+		{name: "rollup", change: func(c *jetstream.StreamConfig) { c.AllowRollup = true }, refuse: "allow_rollup_hdrs is true, should be false"},
+		{name: "memory", change: func(c *jetstream.StreamConfig) { c.Storage = jetstream.MemoryStorage }, refuse: "storage is"},
+		{name: "work queue", change: func(c *jetstream.StreamConfig) { c.Retention = jetstream.WorkQueuePolicy }, refuse: "retention is"},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			ctx, b := deadline(t), newBus(t)
+			wrong := wantedStreams(testLimits)[0]
+			test.change(&wrong)
+			if _, err := b.js.CreateStream(ctx, wrong); err != nil {
+				t.Fatal(err)
+			}
+			err := b.EnsureStreams(ctx, testLimits)
+			if test.refuse != "" {
+				var refused *RefusedError
+				if !errors.As(err, &refused) || !strings.Contains(err.Error(), test.refuse) {
+					t.Fatalf("got %v, want a refusal with %q", err, test.refuse)
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			stream, err := b.js.Stream(ctx, jobsStream)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, changed, refused := reconcile(stream.CachedInfo().Config, wantedStreams(testLimits)[0], stream.CachedInfo().State)
+			if len(changed)+len(refused) > 0 {
+				t.Errorf("still differs: %v %v", changed, refused)
+			}
+			if _, err := b.Submit(ctx, &Birth{Job: *job("j1", "a")}); err != nil {
+				t.Error(err)
+			}
+			// The streams are as they should be: a second API changes nothing.
+			if err := b.EnsureStreams(ctx, testLimits); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+func TestListenerAsksForItsKey(t *testing.T) {
+	t.Parallel()
+	ctx, dir := deadline(t), t.TempDir()
+	s, err := StartServer(ServerConfig{Dir: dir, Listen: "127.0.0.1:0"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Stop()
+	if _, err := nats.Connect(s.URL()); !errors.Is(err, nats.ErrAuthorization) {
+		t.Errorf("without a key: %v", err)
+	}
+	for name, c := range map[string]Config{
+		"over the listener": {URL: s.URL(), Creds: s.CredsFile},
+		"in process":        {Server: s},
+	} {
+		b := connect(t, c)
+		if err := b.EnsureStreams(ctx, testLimits); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestWithoutListenerNothingListens(t *testing.T) {
+	t.Parallel()
+	s, err := StartServer(ServerConfig{Dir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Stop()
+	if addr := s.server.Addr(); addr != nil {
+		t.Errorf("listens on %s", addr)
+	}
+}
+
+func TestSealedValuesOpenWithTheHostsKeyAlone(t *testing.T) {
+	t.Parallel()
+	key, err := LoadHostKey(t.TempDir() + "/key")
+	if err != nil {
+		t.Fatal(err)
+	}
+	other, err := LoadHostKey(t.TempDir() + "/key")
+	if err != nil {
+		t.Fatal(err)
+	}
+	public, err := key.Public()
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]string{"TOKEN": "correct horse"}
+	sealed, err := SealEnvironment(want, public)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(string(sealed.Data), "horse") {
+		t.Error("the value is readable")
+	}
+	got, err := key.Open(sealed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+	if _, err := other.Open(sealed); err == nil {
+		t.Error("another host's key opens it")
+	}
+}
+
+// A bus that is away answers at once and with an error that says so.
+func TestUnavailable(t *testing.T) {
+	t.Parallel()
+	ctx := deadline(t)
+	b := connect(t, Config{URL: "nats://127.0.0.1:1"})
+	if _, err := b.Submit(ctx, &Birth{Job: *job("j1", "a")}); !errors.Is(err, ErrUnavailable) {
+		t.Errorf("submit: %v", err)
+	}
+	if _, err := b.Ask(ctx, "a", "status", nil); !errors.Is(err, ErrUnavailable) {
+		t.Errorf("ask: %v", err)
+	}
+	if b.Connected() {
+		t.Error("connected")
+	}
+}
+
+func TestTooLargeIsRefused(t *testing.T) {
+	t.Parallel()
+	ctx, b := ready(t)
+	_, err := b.Submit(ctx, &Birth{Job: *job("j1", "a"), Topology: strings.Repeat("x", MaxMessage)})
+	if !errors.Is(err, ErrTooLarge) {
+		t.Errorf("got %v", err)
+	}
+}

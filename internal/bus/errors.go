@@ -1,0 +1,86 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// Errors that callers tell apart with errors.Is.
+var (
+	// ErrUnavailable is a bus that did not answer: disconnected, no leader, no JetStream. Nothing is known of what was asked.
+	ErrUnavailable = errors.New("the bus is unavailable")
+	// ErrConflict is a compare-and-set that found another message than the one it expected.
+	ErrConflict = errors.New("somebody else was first")
+	// ErrNotFound is a subject, key or object that the bus does not hold.
+	ErrNotFound = errors.New("not found on the bus")
+	// ErrHostAway is a host whose worker does not answer.
+	ErrHostAway = errors.New("the host does not answer")
+	// ErrFull is a stream at its limit. It refuses what is new and keeps what it has.
+	ErrFull = errors.New("the stream is full")
+	// ErrTooLarge is a message over MaxMessage.
+	ErrTooLarge = errors.New("the message is too large")
+)
+
+// RefusedError is a stream that exists with settings which cannot be changed without losing what it holds.
+type RefusedError struct {
+	Stream string
+	// Differs names each setting, what it is and what it should be.
+	Differs []string
+}
+
+func (e *RefusedError) Error() string {
+	return fmt.Sprintf("stream %s was made differently: %v; rename or remove it (its messages go with it), or restore its settings", e.Stream, e.Differs)
+}
+
+// Codes of the server that nats.go does not name.
+const (
+	codeWrongLastSequence         = 10071 // R1, and R3 in most cases
+	codeWrongLastSequenceConstant = 10164 // R3, without the sequence in its text
+	codeStreamStoreFailed         = 10077 // "maximum bytes exceeded", "maximum messages exceeded"
+	codeInsufficientResources     = 10023
+	codeNoMessage                 = 10037
+)
+
+// translate makes one of this package's errors of what nats.go returned.
+func translate(err error) error {
+	if err == nil {
+		return nil
+	}
+	var api *jetstream.APIError
+	switch {
+	case errors.As(err, &api):
+		switch api.ErrorCode {
+		case codeWrongLastSequence, codeWrongLastSequenceConstant:
+			return fmt.Errorf("%w (%s)", ErrConflict, api.Description)
+		case codeStreamStoreFailed, codeInsufficientResources:
+			return fmt.Errorf("%w: %s", ErrFull, api.Description)
+		case codeNoMessage:
+			return ErrNotFound
+		}
+		if api.Code >= 500 {
+			return fmt.Errorf("%w: %s", ErrUnavailable, api.Description)
+		}
+		return err
+	case errors.Is(err, nats.ErrMaxPayload):
+		return ErrTooLarge
+	case errors.Is(err, jetstream.ErrKeyNotFound), errors.Is(err, jetstream.ErrMsgNotFound):
+		return ErrNotFound
+	case errors.Is(err, context.Canceled):
+		return err
+	case errors.Is(err, context.DeadlineExceeded),
+		errors.Is(err, nats.ErrTimeout),
+		errors.Is(err, nats.ErrNoResponders),
+		errors.Is(err, jetstream.ErrNoStreamResponse),
+		errors.Is(err, nats.ErrConnectionClosed),
+		errors.Is(err, nats.ErrConnectionReconnecting),
+		errors.Is(err, nats.ErrReconnectBufExceeded),
+		errors.Is(err, nats.ErrDisconnected),
+		errors.Is(err, nats.ErrNoServers):
+		return fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	return err
+}

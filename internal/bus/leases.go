@@ -1,0 +1,144 @@
+package bus
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"netlab-runner/internal/hosts"
+)
+
+// TakenError is a host name whose lease belongs to another worker.
+type TakenError struct {
+	Host, Identity string
+}
+
+func (e *TakenError) Error() string {
+	return fmt.Sprintf("host name %q is held by another worker (identity %s): give this one a name of its own with NETLAB_WORKER_HOST, or stop the other",
+		e.Host, e.Identity)
+}
+
+// Lease is a host's sign of life, kept by its worker.
+type Lease struct {
+	bus      *Bus
+	kv       jetstream.KeyValue
+	host     string
+	identity string
+	revision uint64
+	// TTL is how long the lease lives after a renewal.
+	TTL time.Duration
+}
+
+// AcquireLease takes the host's lease. The same identity takes over at once; a *TakenError says that another one holds it.
+func (b *Bus) AcquireLease(ctx context.Context, h *hosts.Host) (*Lease, error) {
+	kv, err := b.js.KeyValue(ctx, hostsBucket)
+	if errors.Is(err, jetstream.ErrBucketNotFound) {
+		return nil, fmt.Errorf("%w: no API has made the bucket %s yet", ErrUnavailable, hostsBucket)
+	}
+	if err != nil {
+		return nil, translate(err)
+	}
+	status, err := kv.Status(ctx)
+	if err != nil {
+		return nil, translate(err)
+	}
+	l := &Lease{bus: b, kv: kv, host: h.Name, identity: h.Identity, TTL: status.TTL()}
+	return l, l.take(ctx, h)
+}
+
+func (l *Lease) take(ctx context.Context, h *hosts.Host) error {
+	value, err := json.Marshal(h)
+	if err != nil {
+		return err
+	}
+	entry, err := l.kv.Get(ctx, l.host)
+	switch {
+	case errors.Is(err, jetstream.ErrKeyNotFound):
+		l.revision, err = l.kv.Create(ctx, l.host, value)
+		return translate(err)
+	case err != nil:
+		return translate(err)
+	}
+	var holder hosts.Host
+	if err := json.Unmarshal(entry.Value(), &holder); err != nil || holder.Identity != l.identity {
+		return &TakenError{Host: l.host, Identity: holder.Identity}
+	}
+	l.revision, err = l.kv.Update(ctx, l.host, value, entry.Revision())
+	return translate(err)
+}
+
+// Renew puts h into the lease and starts its time anew. A *TakenError says that another worker holds it now.
+func (l *Lease) Renew(ctx context.Context, h *hosts.Host) error {
+	value, err := json.Marshal(h)
+	if err != nil {
+		return err
+	}
+	revision, err := l.kv.Update(ctx, l.host, value, l.revision)
+	if err == nil {
+		l.revision = revision
+		return nil
+	}
+	if err = translate(err); !errors.Is(err, ErrConflict) {
+		return err
+	}
+	// The lease ran out, an answer was lost, or another worker is there.
+	return l.take(ctx, h)
+}
+
+// Release gives the lease up, so that the host counts as offline at once.
+func (l *Lease) Release(ctx context.Context) error {
+	return translate(l.kv.Delete(ctx, l.host, jetstream.LastRevision(l.revision)))
+}
+
+// HostEvent is a lease renewed, or given up (Host nil).
+type HostEvent struct {
+	Name string
+	Host *hosts.Host
+}
+
+// WatchHosts calls handle for every lease there is, then caughtUp once, then handle for every renewal, until ctx ends. A
+// lease that runs out gives no event: time hosts out by when they were last heard of.
+func (b *Bus) WatchHosts(ctx context.Context, handle func(HostEvent), caughtUp func()) error {
+	var watcher jetstream.KeyWatcher
+	err := b.Retry(ctx, "hosts", func(ctx context.Context) error {
+		kv, err := b.js.KeyValue(ctx, hostsBucket)
+		if err != nil {
+			return translate(err)
+		}
+		// The watch lives as long as the outer context, not as long as this attempt.
+		watcher, err = kv.WatchAll(context.WithoutCancel(ctx))
+		return translate(err)
+	})
+	if err != nil {
+		return fmt.Errorf("watch hosts: %w", err)
+	}
+	defer func() { _ = watcher.Stop() }()
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case entry, ok := <-watcher.Updates():
+			if !ok {
+				return fmt.Errorf("watch hosts: %w: the watch ended", ErrUnavailable)
+			}
+			if entry == nil {
+				caughtUp()
+				continue
+			}
+			if entry.Operation() != jetstream.KeyValuePut {
+				handle(HostEvent{Name: entry.Key()})
+				continue
+			}
+			h := &hosts.Host{}
+			if err := json.Unmarshal(entry.Value(), h); err != nil || h.Name != entry.Key() {
+				b.log.Error("bus: unreadable lease skipped", "host", entry.Key(), "error", err)
+				continue
+			}
+			handle(HostEvent{Name: entry.Key(), Host: h})
+		}
+	}
+}

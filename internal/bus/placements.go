@@ -1,0 +1,44 @@
+package bus
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// placeKey makes a key of a working directory: a path has characters that a key may not have.
+func placeKey(workdir string) string {
+	sum := sha256.Sum256([]byte(workdir))
+	return hex.EncodeToString(sum[:])
+}
+
+// PlaceOf reads which host has the working directory. ErrNotFound: none.
+func (b *Bus) PlaceOf(ctx context.Context, workdir string) (host string, err error) {
+	m, err := b.lastMessage(ctx, placesStream, "$KV."+placesBucket+"."+placeKey(workdir))
+	if err != nil {
+		return "", err
+	}
+	if len(m.Data) == 0 {
+		return "", ErrNotFound
+	}
+	return string(m.Data), nil
+}
+
+// Place gives the working directory to the host unless another one has it already, and returns who has it: two APIs that
+// place at the same moment get the same answer.
+func (b *Bus) Place(ctx context.Context, workdir, host string) (string, error) {
+	kv, err := b.js.KeyValue(ctx, placesBucket)
+	if err != nil {
+		return "", translate(err)
+	}
+	if _, err = kv.Create(ctx, placeKey(workdir), []byte(host)); errors.Is(err, jetstream.ErrKeyExists) {
+		return b.PlaceOf(ctx, workdir)
+	}
+	if err != nil {
+		return "", translate(err)
+	}
+	return host, nil
+}

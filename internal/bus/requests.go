@@ -1,0 +1,91 @@
+package bus
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// redeliverAfter is how long the server waits for a worker's word that a request is on its disk. Taking one takes
+// milliseconds; a worker that died in between gets it again after this time.
+const redeliverAfter = 5 * time.Second
+
+// EnsureConsumer makes the durable consumer that gives a host its requests. It is made on the API's side: a host that may
+// make consumers could read those of others.
+func (b *Bus) EnsureConsumer(ctx context.Context, host string) error {
+	_, err := b.js.CreateOrUpdateConsumer(ctx, jobsStream, jetstream.ConsumerConfig{
+		Durable:       host,
+		Description:   "requests for host " + host,
+		FilterSubject: publicSubject(host, "*", kindRequest),
+		AckPolicy:     jetstream.AckExplicitPolicy,
+		AckWait:       redeliverAfter,
+		// A finite number would leave a request undelivered for ever.
+		MaxDeliver: -1,
+		// One at a time keeps the order of arrival also over redeliveries.
+		MaxAckPending: 1,
+	})
+	return translate(err)
+}
+
+// TakeRequests gives the host's requests to handle, in order of arrival, each until handle returned nil, until ctx ends.
+// seq is the request's place in that order. The same request may come again: its id tells. A request that cannot be read is skipped with an error in the log.
+func (b *Bus) TakeRequests(ctx context.Context, host string, handle func(ctx context.Context, birth *Birth, seq uint64) error) error {
+	var consumer jetstream.Consumer
+	err := b.Retry(ctx, "requests of "+host, func(ctx context.Context) (err error) {
+		consumer, err = b.js.Consumer(ctx, jobsStream, host)
+		if errors.Is(err, jetstream.ErrConsumerNotFound) || errors.Is(err, jetstream.ErrStreamNotFound) {
+			return fmt.Errorf("%w: no API has made the consumer yet", ErrUnavailable)
+		}
+		return translate(err)
+	})
+	if err != nil {
+		return fmt.Errorf("take requests: %w", err)
+	}
+	messages, err := consumer.Messages(jetstream.PullMaxMessages(32))
+	if err != nil {
+		return fmt.Errorf("take requests: %w", translate(err))
+	}
+	stop := context.AfterFunc(ctx, messages.Stop)
+	defer stop()
+	for {
+		m, err := messages.Next()
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if err != nil {
+			if errors.Is(err, jetstream.ErrMsgIteratorClosed) || errors.Is(err, jetstream.ErrConsumerDeleted) || errors.Is(err, jetstream.ErrConsumerNotFound) {
+				return fmt.Errorf("take requests: %w: %w", ErrUnavailable, err)
+			}
+			b.log.Warn("bus: requests", "error", err)
+			continue
+		}
+		b.take(ctx, m, handle)
+	}
+}
+
+func (b *Bus) take(ctx context.Context, m jetstream.Msg, handle func(context.Context, *Birth, uint64) error) {
+	meta, err := m.Metadata()
+	if err != nil {
+		b.log.Error("bus: request without metadata", "subject", m.Subject(), "error", err)
+		return
+	}
+	birth := &Birth{}
+	if err := json.Unmarshal(m.Data(), birth); err != nil {
+		b.log.Error("bus: unreadable request skipped", "subject", m.Subject(), "error", err)
+		_ = m.Term()
+		return
+	}
+	if err := handle(ctx, birth, meta.Sequence.Stream); err != nil {
+		b.log.Error("bus: request not taken, it will come again", "job", birth.ID, "error", err)
+		_ = m.NakWithDelay(time.Second)
+		return
+	}
+	// Confirmed, since with one request at a time the next comes only after this one's acknowledgement arrived.
+	if err := m.DoubleAck(ctx); err != nil {
+		b.log.Warn("bus: acknowledgement", "job", birth.ID, "error", err)
+	}
+}

@@ -1,0 +1,52 @@
+package bus
+
+import (
+	"context"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"netlab-runner/internal/jobs"
+)
+
+// PublishStatus commits the job's new state if its last status has the sequence last, 0 for none: the first is the claim.
+// It returns the new sequence. ErrConflict: somebody else moved the job, and the caller has lost it.
+func (b *Bus) PublishStatus(ctx context.Context, job *jobs.Job, last uint64) (seq uint64, err error) {
+	m, err := b.jobEvent(kindStatus, job, job)
+	if err != nil {
+		return 0, err
+	}
+	err = b.Retry(ctx, "status of job "+job.ID, func(ctx context.Context) error {
+		seq, err = b.commit(ctx, jobsStream, m, publicSubject(job.Host, job.ID, kindStatus), "", last)
+		return err
+	})
+	return seq, err
+}
+
+// LastStatus reads the job's last status. ErrNotFound: nobody has claimed it.
+func (b *Bus) LastStatus(ctx context.Context, host, id string) (*JobMessage, error) {
+	m, err := b.lastMessage(ctx, jobsStream, publicSubject(host, id, kindStatus))
+	if err != nil {
+		return nil, err
+	}
+	return decodeJob(m.Header, m.Data, sequenceOf(m), kindStatus)
+}
+
+// FollowJobs calls handle with the last message of each subject of every job, then caughtUp once, then handle with each
+// new one, in the stream's order, until ctx ends.
+func (b *Bus) FollowJobs(ctx context.Context, handle func(*JobMessage), caughtUp func()) error {
+	return b.follow(ctx, jobsStream, jetstream.OrderedConsumerConfig{
+		FilterSubjects: []string{publicSubject("*", "*", kindRequest), publicSubject("*", "*", kindStatus)},
+		DeliverPolicy:  jetstream.DeliverLastPerSubjectPolicy,
+	}, func(m jetstream.Msg, seq uint64) {
+		_, _, kind, ok := subjectTokens(m.Subject())
+		if !ok {
+			return
+		}
+		job, err := decodeJob(m.Headers(), m.Data(), seq, kind)
+		if err != nil {
+			b.log.Error("bus: unreadable message skipped", "subject", m.Subject(), "error", err)
+			return
+		}
+		handle(job)
+	}, caughtUp)
+}

@@ -1,0 +1,27 @@
+package bus
+
+// The streams and buckets.
+const (
+	jobsStream     = "NETLAB_JOBS"
+	logsStream     = "NETLAB_LOGS"
+	hostsBucket    = "netlab_hosts"
+	hostsStream    = "KV_" + hostsBucket
+	placesBucket   = "netlab_placements"
+	placesStream   = "KV_" + placesBucket
+	intake         = "netlab.in."
+	public         = "netlab.jobs."
+	endpointPrefix = "netlab.hosts."
+)
+
+// The last token of a job's subjects.
+const (
+	kindRequest = "request"
+	kindStatus  = "status"
+	kindLog     = "log"
+)
+
+// A publish goes to the intake subject; the stream stores it under the public one and republishes it there. A core
+// subscriber of the public subject therefore sees only what was committed, never the publish of somebody who lost.
+func intakeSubject(host, id, kind string) string { return intake + host + "." + id + "." + kind }
+
+func publicSubject(host, id, kind string) string { return public + host + "." + id + "." + kind }
