@@ -1,0 +1,109 @@
+"""One command of a run, in a process of its own: Netlab keeps state in its modules, so a process runs one command only."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import pickle
+import signal
+import sys
+import traceback
+from typing import Callable
+
+from netlab_driver import hooks, install, labs, statusfile
+from netlab_driver.record import Recorder
+
+SNAPSHOT = "netlab.snapshot.pickle"
+ERROR_LIMIT = 4000  # characters of an error text
+
+
+def guarded(recorder: Recorder, call: Callable) -> int:
+    """Call as the interpreter calls a script. Returns the exit code, and records why it is not 0."""
+    from netsim.utils import log
+
+    reasons: list = []
+    hooks.around(argparse.ArgumentParser, "error", lambda parser, message: reasons.append(f"{parser.prog}: {message}"))
+    try:
+        call()
+        code = 0
+    except SystemExit as ex:
+        code = ex.code if isinstance(ex.code, int) else int(ex.code is not None)
+        if isinstance(ex.code, str):
+            print(ex.code, file=sys.stderr)
+            reasons.append(ex.code)
+    except KeyboardInterrupt:
+        code = 128 + signal.SIGINT
+        print("Interrupted", file=sys.stderr)
+        reasons.append("interrupted")
+    except BaseException as ex:
+        code = 1
+        traceback.print_exc()
+        reasons.append(install.last_line(ex))
+    if code:
+        recorder.errors(list(log.get_error_log()) + reasons)
+    return code
+
+
+def netlab(recorder: Recorder, plan: dict, name: str, args: list) -> None:
+    """Run a Netlab command, as the netlab script does."""
+    import netsim.cli
+
+    hooks.phases(recorder)
+    hooks.prompts()
+    hooks.own_commands(recorder.dir)
+    statusfile.use(plan.get("statusFile", ""))
+    script = install.find_script()
+    sys.argv = [script, name, *args]
+    try:
+        netsim.cli.lab_commands(script)
+    except SystemExit as ex:
+        if ex.code not in (None, 0):
+            raise
+
+
+def planned(recorder: Recorder, plan: dict, command: dict) -> None:
+    """Run a command of the plan: one of Netlab's, or the driver's own status."""
+    name, args = command["name"], command.get("args") or []
+    if name == "status":
+        statusfile.use(plan.get("statusFile", ""))
+        labs.print_status(args[0] if args else "")
+        return
+    if command.get("absentOK") and not os.path.exists(SNAPSHOT):
+        print(f"netlab-worker: nothing to take down: {os.getcwd()}/{SNAPSHOT} not found", flush=True)
+        return
+    netlab(recorder, plan, name, args)
+    if plan.get("snapshotYAML") and name in ("create", "up"):
+        write_snapshot_yaml()
+
+
+def nested(run_dir: str, name: str, args: list) -> int:
+    """Run a Netlab command that a command of the run has started."""
+    recorder = Recorder(run_dir)
+    with open(f"{run_dir}/plan.json", encoding="utf-8") as f:
+        plan = json.load(f)
+    return guarded(recorder, lambda: netlab(recorder, plan, name, args))
+
+
+def write_snapshot_yaml() -> None:
+    """Leave netlab.snapshot.yml with the data of the pickled snapshot, as Netlab's own yaml output has it."""
+    import yaml
+
+    try:
+        with open(SNAPSHOT, "rb") as f:
+            data = pickle.load(f)
+        dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+        with statusfile.open_replacing("netlab.snapshot.yml", "w") as f:
+            yaml.dump(data, f, Dumper=dumper, default_flow_style=False, width=120)
+    except Exception as ex:  # the lab itself is as it should be: no reason to call the command failed
+        print(f"netlab-worker: netlab.snapshot.yml is not written: {install.last_line(ex)}", file=sys.stderr)
+
+
+def error_text(lines: list, name: str, code: int) -> str:
+    """What went wrong, the cause first, from what Netlab logged as errors. A negative code is a signal."""
+    lines = [line.rstrip() for line in lines if line.strip()]
+    causes = [line for line in lines if "Cannot proceed beyond this point due to errors" not in line] or lines
+    if code < 0:
+        causes.insert(0, f"netlab {name} was killed by signal {-code} ({signal.Signals(-code).name})")
+    text = "\n".join(causes) or f"netlab {name} ended with exit code {code}"
+    return text if len(text) <= ERROR_LIMIT else text[:ERROR_LIMIT] + "…"

@@ -1,0 +1,80 @@
+"""What is changed in Netlab's modules, in the process of one command."""
+
+from __future__ import annotations
+
+import builtins
+import contextlib
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any, Callable
+
+if TYPE_CHECKING:
+    from netlab_driver.record import Recorder
+
+
+def around(module: Any, name: str, begin: Callable, end: Callable = lambda: None) -> None:
+    """Call begin with the same arguments before, and end after, every call of module.name.
+
+    A Netlab without that name, or with other arguments, stays as it is: what only watches must not break a run.
+    """
+    original = getattr(module, name, None)
+    if original is None:
+        return
+
+    def hooked(*args: Any, **kwargs: Any) -> Any:
+        with contextlib.suppress(Exception):
+            begin(*args, **kwargs)
+        value = original(*args, **kwargs)
+        end()
+        return value
+
+    setattr(module, name, hooked)
+
+
+def phases(recorder: Recorder) -> None:
+    """Record Netlab's own steps: its section headers, the steps of collect, and the two halves of create."""
+    import netsim.augment.main
+    from netsim.cli import external_commands
+    from netsim.utils import log
+
+    around(log, "section_header", lambda label, text, *_, **__: recorder.phase(f"{label} {text}"))
+    around(external_commands, "print_step", lambda number, text, *_, **__: recorder.phase(text))
+    around(
+        netsim.augment.main,
+        "transform",
+        begin=lambda *_, **__: recorder.phase("Transforming the lab topology"),
+        end=lambda: recorder.phase("Writing configuration files"),
+    )
+
+
+def prompts() -> None:
+    """A job cannot answer: a question ends the command, except the one about the external provider's cabling."""
+    from netsim.providers import external
+    from netsim.utils import log
+
+    def refuse(prompt: str = "") -> str:
+        log.fatal(f'Netlab asked "{str(prompt).strip()}", which a job cannot answer')
+
+    def proceed(prompt: str = "") -> str:
+        print(f"{prompt}y", flush=True)  # the cabling is in the log, and the job was asked to start the lab
+        return "y"
+
+    builtins.input = refuse
+    external.input = proceed  # type: ignore[attr-defined]
+
+
+def own_commands(run_dir: str) -> None:
+    """Send what a command starts as `netlab ...` through the driver too (up starts `netlab initial`).
+
+    So it uses the same status file, reports its phases, and the cause of its failure gets into the job's error.
+    """
+    original = subprocess.run
+    driver = [sys.executable, "-u", "-X", "utf8", os.path.join(os.path.dirname(__file__), "main.py"), "netlab", run_dir]
+
+    def run(command: Any, *args: Any, **kwargs: Any) -> Any:
+        if isinstance(command, list) and command[:1] == ["netlab"]:
+            command = driver + command[1:]
+        return original(command, *args, **kwargs)
+
+    subprocess.run = run  # type: ignore[assignment]

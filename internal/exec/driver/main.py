@@ -1,0 +1,46 @@
+"""Runs Netlab for the worker, from Netlab's own modules: no shell, no netlab script.
+
+    main.py run DIR                       runs the commands of DIR/plan.json, then writes DIR/result.json
+    main.py netlab DIR COMMAND [ARG ...]  a `netlab COMMAND ...` that one of those commands starts by itself
+    main.py query [--instance ID] ...     what `netlab status` shows, as JSON or as text
+    main.py probe OLDEST                  which Netlab this interpreter has, as one line of JSON; OLDEST is the minimum
+"""
+
+import os
+import sys
+import types
+
+HERE = os.path.dirname(os.path.realpath(__file__))
+
+# This folder must not shadow a module of the interpreter's or of Netlab's: its files are a package of their own.
+if sys.path and os.path.realpath(sys.path[0]) == HERE:
+    del sys.path[0]
+package = types.ModuleType("netlab_driver")
+package.__path__ = [HERE]
+sys.modules["netlab_driver"] = package
+
+
+def main(argv: list) -> int:
+    verb, args = (argv[0] if argv else ""), argv[1:]
+    if verb == "run" and len(args) == 1:
+        from netlab_driver import run
+
+        return run.run(args[0])
+    if verb == "netlab" and len(args) > 1:
+        from netlab_driver import command
+
+        return command.nested(args[0], args[1], args[2:])
+    if verb == "query":
+        from netlab_driver import labs
+
+        return labs.query(args)
+    if verb == "probe" and len(args) == 1:
+        from netlab_driver import install
+
+        return install.probe(args[0])
+    print(__doc__, file=sys.stderr)
+    return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

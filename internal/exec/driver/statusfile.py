@@ -1,0 +1,96 @@
+"""Netlab's status file, kept whole.
+
+Netlab truncates the file before it writes it, and reads it without its lock: a reader in between sees no labs at all, and
+an interrupt in between loses every lab of the file.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import shutil
+import time
+from typing import Any, Iterator
+
+PATIENCE = 30.0  # seconds to wait for the file's lock; Netlab itself gives up after 3
+
+
+def use(path: str) -> None:
+    """Make this process's Netlab use the file at path (where it is set) and wait its turn for it."""
+    from netsim.utils import status
+
+    if path:
+        status.get_status_filename = lambda topology: path
+    lock = status.FileLock
+    status.FileLock = lambda name, timeout=PATIENCE: lock(name, timeout=max(timeout, PATIENCE))
+    status.open = open_replacing  # type: ignore[attr-defined]
+    status.read_status = read
+
+
+@contextlib.contextmanager
+def open_replacing(path: str, mode: str = "r") -> Iterator[Any]:
+    """Like open, but a file opened with "w" takes the old one's place only once it has been written."""
+    if mode != "w":
+        with open(path, mode, encoding="utf-8") as f:
+            yield f
+        return
+    target = os.path.realpath(path)
+    draft = f"{target}.{os.getpid()}.tmp"
+    try:
+        with open(draft, mode, encoding="utf-8") as f:
+            yield f
+        if os.path.exists(target):
+            shutil.copymode(target, draft)
+        os.replace(draft, target)
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(draft)
+
+
+@contextlib.contextmanager
+def shared_lock(path: str) -> Iterator[None]:
+    """Hold Netlab's lock as a reader. Never creates it: a lock file made by root would lock the lab's user out."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        yield
+        return
+    try:
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline:
+            try:
+                fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                time.sleep(0.02)
+            except OSError:  # a file system without locks: the retries of read have to do
+                break
+        yield
+    finally:
+        os.close(fd)
+
+
+def read(topology: Any) -> Any:
+    """Every lab of the status file by its id, as netsim.utils.status.read_status reads it, but not while it is written."""
+    import yaml
+    from netsim.data import get_box, get_empty_box
+    from netsim.utils import log, status
+
+    path = status.get_status_filename(topology)
+    fault = ""
+    for _ in range(20):  # a second: a Netlab started by hand needs some 20 ms between truncating and writing
+        try:
+            with shared_lock(f"{path}.lock"), open(path, encoding="utf-8") as f:
+                labs = yaml.safe_load(f)
+            if isinstance(labs, dict):
+                return get_box(labs)
+            fault = "" if labs is None else "it holds no map"
+        except FileNotFoundError:
+            return get_empty_box()
+        except (OSError, ValueError, yaml.YAMLError) as ex:
+            fault = str(ex)
+        time.sleep(0.05)
+    if fault:
+        log.fatal(f"Cannot read lab status file {path}: {fault}")
+    return get_empty_box()  # empty for good: what an interrupted Netlab leaves, and Netlab reads it as no labs

@@ -1,0 +1,25 @@
+package exec
+
+import "errors"
+
+var (
+	// ErrNotStarted is a run of which no command has begun, nor ever will: it may be started again in another directory.
+	ErrNotStarted = errors.New("the run has not begun")
+	// ErrNoResult is a run whose driver is gone without a result (killed, or the machine went down). What the driver had
+	// started may still be there: Stop ends it.
+	ErrNoResult = errors.New("the run ended without a result")
+	// ErrReleased is what Wait returns after Release.
+	ErrReleased = errors.New("the run is no longer watched")
+	// ErrNotFound is a status that was asked for where there is none: no such lab, or no lab at all.
+	ErrNotFound = errors.New("no such lab")
+)
+
+// UnusableError is a Python interpreter with which Netlab cannot be run.
+type UnusableError struct {
+	// Python is the interpreter, empty where none was found.
+	Python string
+	// Problem says what is wrong, Remedy what to do about it.
+	Problem, Remedy string
+}
+
+func (e *UnusableError) Error() string { return e.Problem + "; " + e.Remedy }

@@ -1,0 +1,114 @@
+package exec
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+)
+
+// identity is a process, told apart from a later one with the same number. The driver writes its own into driver.json before
+// it does anything else; whoever makes that file decides the run.
+type identity struct {
+	PID int `json:"pid"`
+	// Start is when the process began, in clock ticks since Boot.
+	Start uint64 `json:"start"`
+	Boot  string `json:"boot"`
+	// Abandoned marks a run that nobody wants to begin any more.
+	Abandoned bool `json:"abandoned,omitempty"`
+}
+
+// claimOrRead returns the driver of the run in dir. Where there is none yet, it sees to it that none ever begins and returns
+// ErrNotStarted.
+func claimOrRead(dir string) (identity, error) {
+	fence := filepath.Join(dir, "driver.json")
+	content, err := os.ReadFile(fence)
+	if errors.Is(err, fs.ErrNotExist) {
+		if content, err = abandon(dir, fence); err == nil && content == nil {
+			return identity{}, ErrNotStarted
+		}
+	}
+	if err != nil {
+		return identity{}, fmt.Errorf("reading who runs %s: %w", dir, err)
+	}
+	var driver identity
+	if err := json.Unmarshal(content, &driver); err != nil {
+		return identity{}, fmt.Errorf("reading who runs %s: %w", dir, err)
+	}
+	if driver.Abandoned {
+		return identity{}, ErrNotStarted
+	}
+	return driver, nil
+}
+
+// abandon makes the fence, as complete from its first moment as the driver makes it. If somebody was faster, it returns what
+// that one wrote; nil else.
+func abandon(dir, fence string) ([]byte, error) {
+	draft, err := os.CreateTemp(dir, "driver.json.abandoned-")
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil // no directory: no driver can make its fence in it
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer os.Remove(draft.Name())
+	defer draft.Close()
+	if err := json.NewEncoder(draft).Encode(identity{Abandoned: true}); err != nil {
+		return nil, err
+	}
+	if err := draft.Sync(); err != nil {
+		return nil, err
+	}
+	err = os.Link(draft.Name(), fence)
+	if errors.Is(err, fs.ErrExist) {
+		return os.ReadFile(fence)
+	}
+	return nil, err
+}
+
+// process is a line of /proc/<pid>/stat, as far as it matters here.
+type process struct {
+	pid, group, session int
+	state               byte
+	start               uint64
+	name                string
+}
+
+// gone says whether the process has ended: a zombie only waits for its parent.
+func (p process) gone() bool { return p.state == 'Z' || p.state == 'X' }
+
+func readProcess(pid int) (process, error) {
+	content, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "stat"))
+	if err != nil {
+		return process{}, err
+	}
+	// "pid (name) state ppid pgrp session … starttime …": the name may itself hold blanks and brackets.
+	end := bytes.LastIndexByte(content, ')')
+	begin := bytes.IndexByte(content, '(')
+	fields := strings.Fields(string(content[end+1:]))
+	if begin < 0 || end < begin || len(fields) < 20 {
+		return process{}, fmt.Errorf("reading /proc/%d/stat: unknown form", pid)
+	}
+	p := process{pid: pid, state: fields[0][0], name: string(content[begin+1 : end])}
+	if p.group, err = strconv.Atoi(fields[2]); err != nil {
+		return process{}, fmt.Errorf("reading /proc/%d/stat: %w", pid, err)
+	}
+	if p.session, err = strconv.Atoi(fields[3]); err != nil {
+		return process{}, fmt.Errorf("reading /proc/%d/stat: %w", pid, err)
+	}
+	if p.start, err = strconv.ParseUint(fields[19], 10, 64); err != nil {
+		return process{}, fmt.Errorf("reading /proc/%d/stat: %w", pid, err)
+	}
+	return p, nil
+}
+
+// bootID names the machine's run since it was switched on.
+func bootID() (string, error) {
+	content, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	return strings.TrimSpace(string(content)), err
+}

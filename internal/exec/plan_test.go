@@ -1,0 +1,96 @@
+package exec_test
+
+import (
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"netlab-runner/internal/exec"
+	"netlab-runner/internal/jobs"
+)
+
+func TestPlan(t *testing.T) {
+	t.Parallel()
+	lab := exec.Lab{Topology: "topology.yml"}
+	multilab := []string{"--plugin=multilab", "-s", "defaults.multilab.id=7", "topology.yml"}
+	for name, c := range map[string]struct {
+		req  jobs.Request
+		lab  exec.Lab
+		want []exec.Command // none: an error
+	}{
+		"create": {
+			jobs.Request{Action: jobs.Create, Plugin: []string{"a", "multilab"}, MultilabID: "7"},
+			lab,
+			[]exec.Command{{Name: "create", Args: []string{"--plugin=a", "--plugin=multilab", "-s", "defaults.multilab.id=7", "topology.yml"}}},
+		},
+		"up with an id only": {jobs.Request{Action: jobs.Up, MultilabID: "7"}, lab, []exec.Command{{Name: "up", Args: multilab}}},
+		"topology like an option": {
+			jobs.Request{Action: jobs.Up}, exec.Lab{Topology: "-o.yml"}, []exec.Command{{Name: "up", Args: []string{"./-o.yml"}}},
+		},
+		"topology from the net": {jobs.Request{Action: jobs.Up}, exec.Lab{Topology: "http://192.0.2.1/x"}, nil},
+		"no topology":           {jobs.Request{Action: jobs.Create}, exec.Lab{}, nil},
+		"down":                  {jobs.Request{Action: jobs.Down}, exec.Lab{}, []exec.Command{{Name: "down", AbsentOK: true}}},
+		"down with cleanup": {
+			jobs.Request{Action: jobs.Down, Cleanup: true},
+			exec.Lab{},
+			[]exec.Command{{Name: "down", Args: []string{"--cleanup"}, AbsentOK: true}},
+		},
+		"destroy": {
+			jobs.Request{Action: jobs.Destroy},
+			exec.Lab{},
+			[]exec.Command{{Name: "down", Args: []string{"--cleanup", "--force", "--force"}, AbsentOK: true}},
+		},
+		"restart": {
+			jobs.Request{Action: jobs.Restart, MultilabID: "7"},
+			lab,
+			[]exec.Command{{Name: "down", AbsentOK: true}, {Name: "up", Args: multilab}},
+		},
+		"restart of nothing": {
+			jobs.Request{Action: jobs.Restart},
+			exec.Lab{Topology: "x.yml", Absent: true},
+			[]exec.Command{{Name: "up", Args: []string{"x.yml"}}},
+		},
+		"collect": {jobs.Request{Action: jobs.Collect}, exec.Lab{}, []exec.Command{{Name: "collect", Args: []string{"--output=config"}}}},
+		"collect all": {
+			jobs.Request{Action: jobs.Collect, CollectOutput: "o", CollectTar: "t.tar.gz", CollectCleanup: true},
+			exec.Lab{},
+			[]exec.Command{{Name: "collect", Args: []string{"--output=o", "--tar=t.tar.gz", "--cleanup"}}},
+		},
+		"status":             {jobs.Request{Action: jobs.Status}, exec.Lab{}, []exec.Command{{Name: "status"}}},
+		"status of instance": {jobs.Request{Action: jobs.Status, Instance: "7"}, exec.Lab{}, []exec.Command{{Name: "status", Args: []string{"7"}}}},
+		"unknown":            {jobs.Request{Action: "dance"}, lab, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			got, err := exec.Plan(c.req, c.lab)
+			if (err != nil) != (c.want == nil) {
+				t.Fatalf("error %v", err)
+			}
+			if diff := cmp.Diff(c.want, got); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+	for _, action := range jobs.Actions {
+		if _, err := exec.Plan(jobs.Request{Action: action}, lab); err != nil {
+			t.Errorf("%s: %v", action, err)
+		}
+	}
+}
+
+func TestEnvironment(t *testing.T) {
+	t.Parallel()
+	n := &exec.Netlab{Python: "/venv/bin/python", Script: "/home/ada/.local/bin/netlab"}
+	got := n.Environment(exec.Surroundings{
+		User: "ada", Home: "/home/ada", Workdir: "/srv/lab", Path: "/opt/bin:/bin",
+		Extra: map[string]string{"NETLAB_DEVICE": "frr", "TERM": "vt100"},
+	})
+	want := []string{
+		"ANSIBLE_NOCOLOR=1", "CLAB_VERSION_CHECK=disable", "COLUMNS=200", "HOME=/home/ada", "LANG=C.UTF-8", "LOGNAME=ada",
+		"NETLAB_DEVICE=frr", "NO_COLOR=1", "PATH=/venv/bin:/home/ada/.local/bin:/opt/bin:/bin", "PWD=/srv/lab",
+		"PYTHONIOENCODING=utf-8:surrogateescape", "PYTHONUNBUFFERED=1", "TERM=vt100", "USER=ada",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+}

@@ -1,0 +1,59 @@
+package exec
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+// Result is how a run ended, as its driver wrote it.
+type Result struct {
+	// ExitCode is that of the command that ended the run: 0 where all succeeded, 128+N where signal N killed it.
+	ExitCode int `json:"exitCode"`
+	// Error says why ExitCode is not 0: Netlab's own text, the cause first, several lines at times. 4,000 characters at most.
+	Error string `json:"error"`
+	// Command is the last command that began, Phase its last phase ("" where it had none).
+	Command string `json:"command"`
+	Phase   string `json:"phase"`
+	// HostFault says that no command is to blame: Netlab cannot be imported, or the working directory cannot be entered.
+	HostFault bool `json:"hostFault"`
+	// Commands are those that began, in their order.
+	Commands []CommandResult `json:"commands"`
+}
+
+// CommandResult is how one command ended.
+type CommandResult struct {
+	Name       string    `json:"name"`
+	ExitCode   int       `json:"exitCode"`
+	StartedAt  time.Time `json:"startedAt"`
+	FinishedAt time.Time `json:"finishedAt"`
+}
+
+// readResult returns the result of a run whose driver is gone.
+func readResult(dir string) (Result, error) {
+	var result Result
+	content, err := os.ReadFile(filepath.Join(dir, "result.json"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return result, whyNoResult(dir)
+	}
+	if err != nil {
+		return result, fmt.Errorf("reading the result of a run: %w", err)
+	}
+	if err := json.Unmarshal(content, &result); err != nil {
+		return result, fmt.Errorf("reading the result of a run: %w", err)
+	}
+	return result, nil
+}
+
+func whyNoResult(dir string) error {
+	// A driver that ended before it had made its fence has done nothing. Fence it off all the same: it may be a child of
+	// ours that is only about to begin.
+	if _, err := claimOrRead(dir); errors.Is(err, ErrNotStarted) {
+		return fmt.Errorf("%s: %w", dir, ErrNotStarted)
+	}
+	return fmt.Errorf("%s: %w", dir, ErrNoResult)
+}
