@@ -1,0 +1,204 @@
+// Package dispatch takes a payload, finds the host for it and gives birth to the job.
+package dispatch
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+
+	"netlab-runner/internal/bus"
+	"netlab-runner/internal/hosts"
+	"netlab-runner/internal/jobs"
+	"netlab-runner/internal/view"
+)
+
+// ErrNoHost is a fleet in which no host is online.
+var ErrNoHost = errors.New("no host is online")
+
+// PlacedError is a job whose host is settled and cannot take it now.
+type PlacedError struct {
+	Host string
+	// Text says why it must be this host, what is wrong with it and the remedy.
+	Text string
+}
+
+func (e *PlacedError) Error() string { return fmt.Sprintf("host %s: %s", e.Host, e.Text) }
+
+// Dispatcher is safe for concurrent use.
+type Dispatcher struct {
+	bus  *bus.Bus
+	view *view.View
+}
+
+// New returns a dispatcher to the hosts that the view knows.
+func New(b *bus.Bus, v *view.View) *Dispatcher { return &Dispatcher{bus: b, view: v} }
+
+// Submit makes a job of the payload. Errors: *jobs.Invalid, *PlacedError, ErrNoHost, bus.ErrUnavailable, bus.ErrFull,
+// bus.ErrTooLarge; then there is no job.
+func (d *Dispatcher) Submit(ctx context.Context, p *jobs.Payload) (jobs.Job, error) {
+	id, err := uuid.NewV7()
+	if err != nil {
+		return jobs.Job{}, err
+	}
+	host, workdir, why, err := d.place(ctx, p)
+	if err != nil {
+		return jobs.Job{}, err
+	}
+	job := jobs.Job{
+		ID:         id.String(),
+		Action:     p.Request.Action,
+		State:      jobs.Queued,
+		User:       p.Request.User,
+		Workspace:  p.Request.Workspace,
+		Deployment: p.Request.Deployment,
+		Workdir:    workdir,
+		Host:       host.Name,
+		Placement:  why,
+		Instance:   cmp.Or(p.Request.Instance, p.Request.MultilabID),
+		CreatedAt:  time.Now().UTC().Truncate(time.Second),
+		Warnings:   append([]string{}, p.Warnings...),
+		Request:    p.Request,
+	}
+	birth := &bus.Birth{Job: job, Topology: p.Topology}
+	if len(p.Secrets) > 0 {
+		if birth.Sealed, err = bus.SealEnvironment(p.Secrets, host.PublicKey); err != nil {
+			return jobs.Job{}, err
+		}
+	}
+	seq, err := d.bus.Submit(ctx, birth)
+	if err != nil {
+		return jobs.Job{}, err
+	}
+	d.view.Add(&job, seq)
+	return d.view.Job(ctx, job.ID)
+}
+
+// place settles the host of the payload, its working directory there, and why it is this host.
+func (d *Dispatcher) place(ctx context.Context, p *jobs.Payload) (host hosts.Host, workdir, why string, err error) {
+	if name := p.Request.Host; name != "" {
+		return d.asked(ctx, name, p)
+	}
+	candidates := d.candidates(p.Request.Labels)
+	if len(candidates) == 0 {
+		return host, "", "", d.noCandidate(p.Request.Labels)
+	}
+	// The directory is the same on every host; whether it lies below the host's roots is not.
+	var refusal error
+	fitting := candidates[:0]
+	for _, h := range candidates {
+		dir, err := p.Place(h)
+		if err != nil {
+			refusal = cmp.Or(refusal, err)
+			continue
+		}
+		workdir = dir
+		fitting = append(fitting, h)
+	}
+	if workdir == "" {
+		return host, "", "", refusal
+	}
+	placed, err := d.bus.PlaceOf(ctx, workdir)
+	if errors.Is(err, bus.ErrNotFound) {
+		why = fmt.Sprintf("most room of %d", len(fitting))
+		best := fitting[0]
+		if !p.Request.Action.Changes() {
+			return best, workdir, why, nil
+		}
+		if placed, err = d.bus.Place(ctx, workdir, best.Name); err == nil && placed == best.Name {
+			return best, workdir, why, nil
+		}
+	}
+	if err != nil {
+		return host, "", "", err
+	}
+	why = "the working directory is on this host"
+	h, ok := d.view.Host(placed)
+	switch {
+	case !ok || !h.Online:
+		return host, "", "", &PlacedError{Host: placed, Text: why + " and it is offline: start its worker, or name another host in `host`"}
+	case !bears(h, p.Request.Labels):
+		return host, "", "", &PlacedError{Host: placed, Text: why + " and it does not bear the labels asked for: leave `labels` out, or name another host in `host`"}
+	}
+	if workdir, err = p.Place(h); err != nil {
+		return host, "", "", err
+	}
+	return h, workdir, why, nil
+}
+
+func (d *Dispatcher) asked(ctx context.Context, name string, p *jobs.Payload) (host hosts.Host, workdir, why string, err error) {
+	h, ok := d.view.Host(name)
+	if !ok {
+		return host, "", "", &jobs.Invalid{Faults: []jobs.Fault{{Field: "host", Text: fmt.Sprintf("no host %q is known; GET /hosts lists them%s", name, d.names())}}}
+	}
+	if !h.Online {
+		return host, "", "", &PlacedError{Host: name, Text: "asked for in `host` and offline: start its worker, or leave `host` out"}
+	}
+	if workdir, err = p.Place(h); err != nil {
+		return host, "", "", err
+	}
+	if p.Request.Action.Changes() {
+		// The next job of this directory finds its lab without naming the host.
+		if _, err = d.bus.Place(ctx, workdir, name); err != nil {
+			return host, "", "", err
+		}
+	}
+	return h, workdir, "asked for in the request", nil
+}
+
+func (d *Dispatcher) names() string {
+	var names []string
+	for _, h := range d.view.Hosts() {
+		names = append(names, h.Name)
+	}
+	if len(names) == 0 {
+		return ""
+	}
+	return ": " + strings.Join(names, ", ")
+}
+
+// candidates are the hosts that are online and bear the labels, those with a working Netlab and the most room first.
+func (d *Dispatcher) candidates(labels map[string]string) []hosts.Host {
+	type candidate struct {
+		host hosts.Host
+		room int
+	}
+	var list []candidate
+	for _, h := range d.view.Hosts() {
+		if h.Online && bears(h, labels) {
+			list = append(list, candidate{h, h.Slots - d.view.Active(h.Name)})
+		}
+	}
+	slices.SortStableFunc(list, func(a, b candidate) int {
+		if broken := cmp.Compare(len(a.host.Netlab.Error), len(b.host.Netlab.Error)); (a.host.Netlab.Error == "") != (b.host.Netlab.Error == "") {
+			return broken
+		}
+		return cmp.Or(cmp.Compare(b.room, a.room), cmp.Compare(a.host.Load, b.host.Load))
+	})
+	sorted := make([]hosts.Host, len(list))
+	for i, c := range list {
+		sorted[i] = c.host
+	}
+	return sorted
+}
+
+func (d *Dispatcher) noCandidate(labels map[string]string) error {
+	if len(labels) > 0 && len(d.candidates(nil)) > 0 {
+		return &jobs.Invalid{Faults: []jobs.Fault{{Field: "labels", Text: "no host that is online bears all of them; GET /hosts shows each host's labels"}}}
+	}
+	return ErrNoHost
+}
+
+func bears(h hosts.Host, labels map[string]string) bool {
+	for k, v := range labels {
+		if got, ok := h.Labels[k]; !ok || got != v {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,84 @@
+package view
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"time"
+
+	"netlab-runner/internal/bus"
+	"netlab-runner/internal/hosts"
+)
+
+// hostEntry is a host and when it was last heard of, by this machine's clock.
+type hostEntry struct {
+	host  hosts.Host
+	heard time.Time
+	// gone is a lease that was given up.
+	gone bool
+}
+
+func (v *View) followHosts(ctx context.Context, done func()) error {
+	return v.bus.WatchHosts(ctx, func(e bus.HostEvent) {
+		if v.hear(e, time.Now()) {
+			go v.admit(ctx, e.Name)
+		}
+	}, done)
+}
+
+// hear takes in a lease, and says whether the worker process is one that the view has not seen before.
+func (v *View) hear(e bus.HostEvent, now time.Time) bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	known := v.hosts[e.Name]
+	if e.Host == nil {
+		if known != nil {
+			known.gone = true
+		}
+		return false
+	}
+	v.hosts[e.Name] = &hostEntry{host: *e.Host, heard: now}
+	return known == nil || !known.host.StartedAt.Equal(e.Host.StartedAt)
+}
+
+// admit makes the host's consumer, for which its worker waits.
+func (v *View) admit(ctx context.Context, host string) {
+	err := v.bus.Retry(ctx, "consumer of host "+host, func(ctx context.Context) error { return v.bus.EnsureConsumer(ctx, host) })
+	if err != nil && ctx.Err() == nil {
+		v.log.Error("view: host not admitted", "host", host, "error", err)
+		return
+	}
+	v.log.Info("host online", "host", host)
+}
+
+func (v *View) online(h *hostEntry, now time.Time) bool {
+	return !h.gone && now.Sub(h.heard) <= v.lease
+}
+
+// Hosts returns every host that the view has seen, by name, with Online set.
+func (v *View) Hosts() []hosts.Host {
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	now := time.Now()
+	list := make([]hosts.Host, 0, len(v.hosts))
+	for _, h := range v.hosts {
+		host := h.host
+		host.Online = v.online(h, now)
+		list = append(list, host)
+	}
+	slices.SortFunc(list, func(a, b hosts.Host) int { return strings.Compare(a.Name, b.Name) })
+	return list
+}
+
+// Host returns one host by name, and whether the view has seen it.
+func (v *View) Host(name string) (hosts.Host, bool) {
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	h, ok := v.hosts[name]
+	if !ok {
+		return hosts.Host{}, false
+	}
+	host := h.host
+	host.Online = v.online(h, time.Now())
+	return host, true
+}

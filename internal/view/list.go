@@ -1,0 +1,61 @@
+package view
+
+import (
+	"encoding/base64"
+	"errors"
+	"strconv"
+
+	"netlab-runner/internal/jobs"
+)
+
+// ErrCursor is a cursor that no page of ours gave.
+var ErrCursor = errors.New("cursor: not one that a page gave as next")
+
+// Filter chooses jobs. An empty field matches all.
+type Filter struct {
+	State      jobs.State
+	Action     jobs.Action
+	User       string
+	Workspace  string
+	Deployment string
+	Host       string
+}
+
+func (f *Filter) matches(j *jobs.Job) bool {
+	return (f.State == "" || f.State == j.State) &&
+		(f.Action == "" || f.Action == j.Action) &&
+		(f.User == "" || f.User == j.User) &&
+		(f.Workspace == "" || f.Workspace == j.Workspace) &&
+		(f.Deployment == "" || f.Deployment == j.Deployment) &&
+		(f.Host == "" || f.Host == j.Host)
+}
+
+// Page returns at most limit jobs, newest first, from behind cursor (empty: from the newest), and the cursor of the next
+// page, empty when there is none. Jobs that are born meanwhile move no page.
+func (v *View) Page(f Filter, limit int, cursor string) (page []jobs.Job, next string, err error) {
+	before := ^uint64(0)
+	if cursor != "" {
+		text, err := base64.RawURLEncoding.DecodeString(cursor)
+		if err != nil {
+			return nil, "", ErrCursor
+		}
+		if before, err = strconv.ParseUint(string(text), 10, 64); err != nil {
+			return nil, "", ErrCursor
+		}
+	}
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	page = []jobs.Job{}
+	for i := len(v.order) - 1; i >= 0; i-- {
+		e := v.order[i]
+		if e.birth >= before || !f.matches(&e.job) {
+			continue
+		}
+		if len(page) == limit {
+			return page, base64.RawURLEncoding.EncodeToString([]byte(strconv.FormatUint(before, 10))), nil
+		}
+		page = append(page, v.shown(e))
+		before = e.birth
+	}
+	return page, "", nil
+}

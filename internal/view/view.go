@@ -1,0 +1,287 @@
+// Package view is what an API knows: every job, every host, and the log files, kept up to date from the bus.
+//
+// Reads are answered from memory and from files alone, so they go on while the bus is away.
+package view
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"netlab-runner/internal/bus"
+	"netlab-runner/internal/jobs"
+	"netlab-runner/internal/logfile"
+)
+
+// ErrUnknown is an id that no job has.
+var ErrUnknown = errors.New("no such job")
+
+// View is safe for concurrent use.
+type View struct {
+	bus   *bus.Bus
+	logs  *logfile.Store
+	log   *slog.Logger
+	lease time.Duration
+
+	mu   sync.RWMutex
+	jobs map[string]*entry
+	// order has the entries in the order of their births.
+	order []*entry
+	// active has the jobs of each host that are not terminal, in the order of their births.
+	active map[string][]*entry
+	hosts  map[string]*hostEntry
+	behind map[string]string
+
+	// ended is woken when a job has ended whose log is not whole yet.
+	ended chan struct{}
+	// filling lets one log at a time be fetched.
+	filling sync.Mutex
+	cursor  cursor
+}
+
+// entry is a job as the view shows it.
+type entry struct {
+	job jobs.Job
+	// birth orders the jobs; seq is the newest message that was taken in.
+	birth, seq uint64
+	// ended is a terminal state that is not shown yet, because the log is not whole; endedAt is when it came.
+	ended   *jobs.Job
+	endedAt time.Time
+}
+
+// New returns a view that knows nothing until Run. lease is how long a host counts as online after its last sign of life.
+// cursorFile remembers how far the logs stream was read.
+func New(b *bus.Bus, logs *logfile.Store, cursorFile string, lease time.Duration, log *slog.Logger) *View {
+	return &View{
+		bus: b, logs: logs, log: log, lease: lease,
+		jobs:   map[string]*entry{},
+		active: map[string][]*entry{},
+		hosts:  map[string]*hostEntry{},
+		ended:  make(chan struct{}, 1),
+		cursor: cursor{file: cursorFile},
+		behind: map[string]string{
+			partJobs:  "jobs: still reading them from the bus",
+			partLogs:  "logs: still reading them from the bus",
+			partHosts: "hosts: still reading them from the bus",
+		},
+	}
+}
+
+const (
+	partJobs  = "jobs"
+	partLogs  = "logs"
+	partHosts = "hosts"
+)
+
+// followPause is between two tries to follow a stream whose consumer ended.
+const followPause = time.Second
+
+// Run follows the bus until ctx ends.
+func (v *View) Run(ctx context.Context) {
+	var wg sync.WaitGroup
+	for part, follow := range map[string]func(context.Context, func()) error{
+		partJobs:  v.followJobs,
+		partLogs:  v.followLogs,
+		partHosts: v.followHosts,
+	} {
+		wg.Go(func() {
+			for {
+				err := follow(ctx, func() { v.caughtUp(part) })
+				if ctx.Err() != nil {
+					return
+				}
+				v.log.Warn("view: following the bus ended, trying again", "part", part, "error", err)
+				select {
+				case <-ctx.Done():
+					return
+				case <-time.After(followPause):
+				}
+			}
+		})
+	}
+	wg.Go(func() { v.fillEnded(ctx) })
+	wg.Go(func() { v.saveCursor(ctx) })
+	wg.Wait()
+}
+
+func (v *View) caughtUp(part string) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	delete(v.behind, part)
+}
+
+// CaughtUp says whether everything that the bus held at the start has been taken in. Before, a read may miss jobs.
+func (v *View) CaughtUp() bool {
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	return len(v.behind) == 0
+}
+
+// NotReady names what stands in the way of serving: empty when all is well.
+func (v *View) NotReady() []string {
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	reasons := []string{}
+	if !v.bus.Connected() {
+		reasons = append(reasons, "bus: not connected")
+	}
+	for _, part := range []string{partJobs, partLogs, partHosts} {
+		if why, ok := v.behind[part]; ok {
+			reasons = append(reasons, why)
+		}
+	}
+	return reasons
+}
+
+func (v *View) followJobs(ctx context.Context, done func()) error {
+	return v.bus.FollowJobs(ctx, v.take, done)
+}
+
+// Add takes in a job that this API has just given birth to, so that its client finds it at once.
+func (v *View) Add(job *jobs.Job, seq uint64) {
+	v.take(&bus.JobMessage{Job: *job, Seq: seq, Birth: true})
+}
+
+// take brings the view up to a message, which may be older than what the view has.
+func (v *View) take(m *bus.JobMessage) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	e := v.jobs[m.ID]
+	switch {
+	case e == nil:
+		e = &entry{job: m.Job, birth: m.Seq, seq: m.Seq}
+		if m.State.Terminal() {
+			// Not before its log is whole.
+			e.job.State, e.job.FinishedAt, e.job.Error, e.job.Reason, e.job.ExitCode = jobs.Running, nil, nil, "", nil
+		}
+		e.job.LogPath = v.logs.Path(m.ID)
+		v.jobs[m.ID] = e
+		v.insert(e)
+	case m.Birth && m.Seq < e.birth:
+		// The status was found first. The birth gives the job its place.
+		v.order = remove(v.order, e)
+		v.active[e.job.Host] = remove(v.active[e.job.Host], e)
+		e.birth = m.Seq
+		v.insert(e)
+		return
+	case m.Seq <= e.seq:
+		return
+	default:
+		e.seq = m.Seq
+	}
+	if m.Birth {
+		return
+	}
+	job := m.Job
+	job.LogPath = e.job.LogPath
+	if !job.State.Terminal() {
+		e.job = job
+		return
+	}
+	e.ended, e.endedAt = &job, time.Now()
+	if _, starting := v.behind[partJobs]; starting {
+		// Its clients may have seen it ended before this start. Nobody is served before the logs are here too, and a file
+		// that was lost is fetched when it is read.
+		v.end(e)
+		return
+	}
+	if !v.settle(e) {
+		select {
+		case v.ended <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// settle shows the terminal state of a job whose log is whole, and says whether it did.
+func (v *View) settle(e *entry) bool {
+	log := v.logs.Get(e.job.ID)
+	if log.Size() < e.ended.LogBytes {
+		return false
+	}
+	v.end(e)
+	log.Finish()
+	return true
+}
+
+func (v *View) end(e *entry) {
+	e.job, e.ended = *e.ended, nil
+	v.active[e.job.Host] = remove(v.active[e.job.Host], e)
+}
+
+// insert puts an entry at its place in the lists. New births are the newest, so it looks from the end.
+func (v *View) insert(e *entry) {
+	v.order = insert(v.order, e)
+	if !e.job.State.Terminal() {
+		v.active[e.job.Host] = insert(v.active[e.job.Host], e)
+	}
+}
+
+func insert(list []*entry, e *entry) []*entry {
+	at := len(list)
+	for at > 0 && list[at-1].birth > e.birth {
+		at--
+	}
+	return slices.Insert(list, at, e)
+}
+
+func remove(list []*entry, e *entry) []*entry {
+	if at := slices.Index(list, e); at >= 0 {
+		return slices.Delete(list, at, at+1)
+	}
+	return list
+}
+
+// Job returns a job. An id that the view does not know it asks of the bus: another API may have made it a moment ago.
+// ErrUnknown: there is none. bus.ErrUnavailable: the view does not know it and the bus is away.
+func (v *View) Job(ctx context.Context, id string) (jobs.Job, error) {
+	if job, ok := v.known(id); ok {
+		return job, nil
+	}
+	if !jobs.ValidID(id) {
+		return jobs.Job{}, ErrUnknown
+	}
+	m, err := v.bus.FindJob(ctx, id)
+	if errors.Is(err, bus.ErrNotFound) {
+		return jobs.Job{}, ErrUnknown
+	}
+	if err != nil {
+		return jobs.Job{}, fmt.Errorf("job %s: %w", id, err)
+	}
+	v.take(m)
+	job, _ := v.known(id)
+	return job, nil
+}
+
+func (v *View) known(id string) (jobs.Job, bool) {
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	e, ok := v.jobs[id]
+	if !ok {
+		return jobs.Job{}, false
+	}
+	return v.shown(e), true
+}
+
+// shown is the job with what only the view knows: what it waits for, and how much of its log there is.
+func (v *View) shown(e *entry) jobs.Job {
+	job := e.job
+	if !job.State.Terminal() {
+		job.LogBytes = v.logs.Get(job.ID).Size()
+	}
+	if job.State == jobs.Queued {
+		job.Waiting = v.waiting(e)
+	}
+	return job
+}
+
+// Active counts the jobs of a host that are not terminal.
+func (v *View) Active(host string) int {
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	return len(v.active[host])
+}

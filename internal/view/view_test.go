@@ -1,0 +1,376 @@
+package view
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"netlab-runner/internal/bus"
+	"netlab-runner/internal/hosts"
+	"netlab-runner/internal/jobs"
+	"netlab-runner/internal/logfile"
+)
+
+const patience = 20 * time.Second
+
+type bundle struct {
+	t   *testing.T
+	bus *bus.Bus
+	dir string
+}
+
+func setup(t *testing.T) *bundle {
+	t.Helper()
+	s, err := bus.StartServer(bus.ServerConfig{Dir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Stop)
+	b, err := bus.Connect(bus.Config{Server: s, Source: "/test"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(b.Close)
+	if err := b.EnsureStreams(t.Context(), bus.Limits{JobsBytes: 16 << 20, LogsBytes: 16 << 20, Lease: 10 * time.Second}); err != nil {
+		t.Fatal(err)
+	}
+	return &bundle{t: t, bus: b, dir: t.TempDir()}
+}
+
+// run starts a view and waits until it has caught up. stop ends it.
+func (b *bundle) run(lease time.Duration) (v *View, stop func()) {
+	b.t.Helper()
+	logs, err := logfile.Open(filepath.Join(b.dir, "logs"))
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	v = New(b.bus, logs, filepath.Join(b.dir, "cursor"), lease, slog.New(slog.DiscardHandler))
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		v.Run(ctx)
+	}()
+	stopped := false
+	stop = func() {
+		if !stopped {
+			stopped = true
+			cancel()
+			<-done
+			_ = logs.Close()
+		}
+	}
+	b.t.Cleanup(stop)
+	b.eventually("caught up", v.CaughtUp)
+	return v, stop
+}
+
+func (b *bundle) eventually(what string, ok func() bool) {
+	b.t.Helper()
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(2 * time.Millisecond) {
+		if ok() {
+			return
+		}
+	}
+	b.t.Fatalf("never: %s", what)
+}
+
+func (b *bundle) born(id, host, workdir string) *jobs.Job {
+	b.t.Helper()
+	job := &jobs.Job{ID: id, Action: jobs.Create, State: jobs.Queued, Host: host, Workdir: workdir, CreatedAt: time.Unix(1_800_000_000, 0).UTC(), Warnings: []string{}}
+	if _, err := b.bus.Submit(b.t.Context(), &bus.Birth{Job: *job}); err != nil {
+		b.t.Fatal(err)
+	}
+	return job
+}
+
+func (b *bundle) move(job *jobs.Job, e jobs.Event, last uint64) uint64 {
+	b.t.Helper()
+	if err := job.Move(e, time.Unix(1_800_000_001, 0)); err != nil {
+		b.t.Fatal(err)
+	}
+	seq, err := b.bus.PublishStatus(b.t.Context(), job, last)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return seq
+}
+
+func (b *bundle) log(job *jobs.Job, text string, last uint64) uint64 {
+	b.t.Helper()
+	seq, err := b.bus.PublishLog(b.t.Context(), &bus.Chunk{Host: job.Host, Job: job.ID, Offset: job.LogBytes, Text: []byte(text)}, last)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	job.LogBytes += int64(len(text))
+	return seq
+}
+
+func (b *bundle) state(v *View, id string) jobs.State {
+	b.t.Helper()
+	job, err := v.Job(b.t.Context(), id)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return job.State
+}
+
+func (b *bundle) text(v *View, id string) string {
+	b.t.Helper()
+	log, err := v.Log(b.t.Context(), id)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	text := make([]byte, log.Size())
+	if n, err := log.ReadAt(text, 0); err != nil && n < len(text) {
+		b.t.Fatal(err)
+	}
+	return string(text)
+}
+
+func TestTerminalStateIsShownOnlyWithTheWholeLog(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	v, _ := b.run(time.Minute)
+	job := b.born("j1", "a", "/x")
+	seq := b.move(job, jobs.Start, 0)
+	chunk := b.log(job, "first\n", 0)
+
+	// The state overtakes the log.
+	job.LogBytes += 7
+	b.move(job, jobs.Succeed, seq)
+	probe := b.born("j2", "a", "/y")
+	b.move(probe, jobs.Start, 0)
+	b.eventually("the later job is running", func() bool { return b.state(v, "j2") == jobs.Running })
+	if got := b.state(v, "j1"); got != jobs.Running {
+		t.Errorf("without its whole log the job is %s", got)
+	}
+	job.LogBytes -= 7
+	b.log(job, "second\n", chunk)
+	b.eventually("the job is shown as ended", func() bool { return b.state(v, "j1") == jobs.Success })
+	if diff := cmp.Diff("first\nsecond\n", b.text(v, "j1")); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestRestartKnowsAllAgain(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	v, stop := b.run(time.Minute)
+	job := b.born("j1", "a", "/x")
+	seq := b.move(job, jobs.Start, 0)
+	chunk := b.log(job, "before\n", 0)
+	b.eventually("the log is here", func() bool { return b.text(v, "j1") == "before\n" })
+	stop()
+
+	b.log(job, "meanwhile\n", chunk)
+	b.move(job, jobs.Succeed, seq)
+	v, stop = b.run(time.Minute)
+	b.eventually("the job has ended", func() bool { return b.state(v, "j1") == jobs.Success })
+	if diff := cmp.Diff("before\nmeanwhile\n", b.text(v, "j1")); diff != "" {
+		t.Error(diff)
+	}
+	stop()
+
+	// Another replica, or one that lost its files, has the same. Its cursor alone must not hide what it lacks.
+	if err := v.logs.Remove("j1"); !errors.Is(err, logfile.ErrClosed) {
+		t.Fatal(err)
+	}
+	again, err := logfile.Open(filepath.Join(b.dir, "logs"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := again.Remove("j1"); err != nil {
+		t.Fatal(err)
+	}
+	v, _ = b.run(time.Minute)
+	if diff := cmp.Diff("before\nmeanwhile\n", b.text(v, "j1")); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestCursorSkipsWhatTheFilesHave(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	v, stop := b.run(time.Minute)
+	job := b.born("j1", "a", "/x")
+	seq := b.log(job, "text\n", 0)
+	b.eventually("the log is here", func() bool { return b.text(v, "j1") == "text\n" })
+	stop()
+	made, err := b.bus.LogsMade(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := cursor{file: filepath.Join(b.dir, "cursor")}
+	if got := c.start(made); got != seq+1 {
+		t.Errorf("goes on at %d, want %d", got, seq+1)
+	}
+	other := cursor{file: filepath.Join(b.dir, "cursor")}
+	if got := other.start(made.Add(time.Second)); got != 1 {
+		t.Errorf("on another stream goes on at %d, want 1", got)
+	}
+}
+
+func TestJobOfAnotherAPIIsFoundAtOnce(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	// A view that follows nothing.
+	logs, err := logfile.Open(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer logs.Close()
+	v := New(b.bus, logs, "", time.Minute, slog.New(slog.DiscardHandler))
+	v.caughtUp(partJobs)
+	b.born("j1", "a", "/x")
+	if got := b.state(v, "j1"); got != jobs.Queued {
+		t.Errorf("%s", got)
+	}
+	ended := b.born("j2", "a", "/x")
+	seq := b.move(ended, jobs.Start, 0)
+	b.log(ended, "text\n", 0)
+	b.move(ended, jobs.Succeed, seq)
+	// Its log is not here yet.
+	if got := b.state(v, "j2"); got != jobs.Running {
+		t.Errorf("%s", got)
+	}
+	for _, id := range []string{"none", "no.id", "*", ">"} {
+		if _, err := v.Job(t.Context(), id); !errors.Is(err, ErrUnknown) {
+			t.Errorf("%s: %v", id, err)
+		}
+	}
+}
+
+func TestPages(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	v, _ := b.run(time.Minute)
+	var want []string
+	for i := range 7 {
+		id := fmt.Sprintf("j%d", i)
+		b.born(id, "a", "/x")
+		want = append([]string{id}, want...)
+	}
+	other := b.born("other", "b", "/x")
+	b.move(other, jobs.Start, 0)
+	b.eventually("all are there", func() bool {
+		page, _, err := v.Page(Filter{}, 10, "")
+		return err == nil && len(page) == 8 && page[0].State == jobs.Running
+	})
+	var got []string
+	for cursor, pages := "", 0; ; pages++ {
+		page, next, err := v.Page(Filter{Host: "a"}, 3, cursor)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, j := range page {
+			got = append(got, j.ID)
+		}
+		if pages == 0 {
+			// A birth moves no page.
+			b.born("late", "a", "/x")
+			b.eventually("the late one is there", func() bool { return b.state(v, "late") == jobs.Queued })
+		}
+		if cursor = next; next == "" {
+			break
+		}
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+	if page, _, err := v.Page(Filter{State: jobs.Running}, 10, ""); err != nil || len(page) != 1 || page[0].ID != "other" {
+		t.Errorf("running: %v %v", page, err)
+	}
+	if _, _, err := v.Page(Filter{}, 10, "x!"); !errors.Is(err, ErrCursor) {
+		t.Errorf("bad cursor: %v", err)
+	}
+}
+
+func TestWaiting(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	v, _ := b.run(time.Minute)
+	first := b.born("j1", "a", "/x")
+	b.born("j2", "a", "/x")
+	b.born("j3", "a", "/x")
+	b.born("j4", "a", "/y")
+	b.born("j5", "b", "/x")
+	if _, err := b.bus.AcquireLease(t.Context(), &hosts.Host{Name: "a", Identity: "one"}); err != nil {
+		t.Fatal(err)
+	}
+	b.move(first, jobs.Start, 0)
+	b.eventually("the first is running", func() bool { return b.state(v, "j1") == jobs.Running })
+	b.eventually("the host is online", func() bool { h, _ := v.Host("a"); return h.Online })
+	for id, want := range map[string]*jobs.Waiting{
+		"j1": nil,
+		"j2": {For: "job", Job: "j1", Position: 1},
+		"j3": {For: "job", Job: "j2", Position: 2},
+		"j4": {For: "slot", Position: 2},
+		"j5": {For: "host"},
+	} {
+		job, err := v.Job(t.Context(), id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want, job.Waiting); diff != "" {
+			t.Errorf("%s: %s", id, diff)
+		}
+	}
+}
+
+func TestHostsAreTimedOutByTheOwnClock(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	v, _ := b.run(time.Minute)
+	now := time.Now()
+	event := bus.HostEvent{Name: "a", Host: &hosts.Host{Name: "a", StartedAt: now}}
+	if !v.hear(event, now) {
+		t.Error("a new host is not new")
+	}
+	if v.hear(event, now) {
+		t.Error("a renewal is new")
+	}
+	for after, online := range map[time.Duration]bool{0: true, time.Minute: true, time.Minute + time.Second: false} {
+		if got := v.online(v.hosts["a"], now.Add(after)); got != online {
+			t.Errorf("after %s online is %v", after, got)
+		}
+	}
+	v.hear(bus.HostEvent{Name: "a"}, now)
+	if h, known := v.Host("a"); !known || h.Online {
+		t.Errorf("after it has left: known %v, online %v", known, h.Online)
+	}
+}
+
+func TestNotReadyNamesWhatIsMissing(t *testing.T) {
+	t.Parallel()
+	away, err := bus.Connect(bus.Config{URL: "nats://127.0.0.1:1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer away.Close()
+	logs, err := logfile.Open(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer logs.Close()
+	v := New(away, logs, "", time.Minute, slog.New(slog.DiscardHandler))
+	reasons := strings.Join(v.NotReady(), "; ")
+	for _, want := range []string{"bus: not connected", "jobs:", "logs:", "hosts:"} {
+		if !strings.Contains(reasons, want) {
+			t.Errorf("%q does not name %q", reasons, want)
+		}
+	}
+	if v.CaughtUp() {
+		t.Error("caught up with nothing")
+	}
+	if _, err := v.Job(t.Context(), "j1"); !errors.Is(err, bus.ErrUnavailable) {
+		t.Errorf("unknown job while the bus is away: %v", err)
+	}
+}

@@ -1,0 +1,87 @@
+package worker
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/google/uuid"
+	"golang.org/x/sys/unix"
+)
+
+// dataDir is the worker's directory, locked against a second worker.
+type dataDir struct {
+	identity string
+	lock     *os.File
+}
+
+func openDataDir(dir string) (*dataDir, error) {
+	if err := os.MkdirAll(dir, 0o711); err != nil {
+		return nil, fmt.Errorf("NETLAB_WORKER_DATA_DIR: %w; name a directory that can be written", err)
+	}
+	lock, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("NETLAB_WORKER_DATA_DIR: %w; name a directory that can be written", err)
+	}
+	d := &dataDir{lock: lock}
+	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		d.close()
+		return nil, fmt.Errorf("NETLAB_WORKER_DATA_DIR %s is used by another worker; give each one a directory of its own", dir)
+	}
+	if d.identity, err = loadOrMakeIdentity(filepath.Join(dir, "identity")); err != nil {
+		d.close()
+		return nil, err
+	}
+	return d, nil
+}
+
+func (d *dataDir) close() { _ = d.lock.Close() }
+
+func loadOrMakeIdentity(file string) (string, error) {
+	text, err := os.ReadFile(file)
+	if err == nil {
+		if identity := strings.TrimSpace(string(text)); uuid.Validate(identity) == nil {
+			return identity, nil
+		}
+		return "", fmt.Errorf("%s does not hold an identity; remove it to have a new one made", file)
+	}
+	if !errors.Is(err, fs.ErrNotExist) {
+		return "", fmt.Errorf("identity: %w", err)
+	}
+	identity := uuid.NewString()
+	if err := writeDurably(file, []byte(identity+"\n")); err != nil {
+		return "", fmt.Errorf("identity: %w", err)
+	}
+	return identity, nil
+}
+
+// writeDurably replaces file by one that holds data, on the disk when it returns: a crash leaves the old or the new one.
+func writeDurably(file string, data []byte) error {
+	temporary, err := os.CreateTemp(filepath.Dir(file), "."+filepath.Base(file)+"-*")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = os.Remove(temporary.Name()) }()
+	_, err = temporary.Write(data)
+	if err == nil {
+		err = temporary.Sync()
+	}
+	if err := errors.Join(err, temporary.Close()); err != nil {
+		return err
+	}
+	if err := os.Rename(temporary.Name(), file); err != nil {
+		return err
+	}
+	return syncDir(filepath.Dir(file))
+}
+
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}

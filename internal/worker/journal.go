@@ -1,0 +1,142 @@
+package worker
+
+import (
+	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"netlab-runner/internal/bus"
+	"netlab-runner/internal/jobs"
+)
+
+// journal keeps, in a directory a job, what the worker has taken and not yet reported to its end.
+type journal struct{ dir string }
+
+// entry is one job of the journal. Its directory has request.json, output (what Netlab and the worker wrote) and a
+// directory for each start of the driver.
+type entry struct {
+	Birth *bus.Birth `json:"birth"`
+	// Seq is the request's place in the order of arrival.
+	Seq uint64 `json:"seq"`
+
+	dir string
+}
+
+const (
+	requestFile = "request.json"
+	outputFile  = "output"
+	runPrefix   = "run-"
+)
+
+func openJournal(dir string) (*journal, error) {
+	if err := os.MkdirAll(dir, 0o711); err != nil {
+		return nil, fmt.Errorf("journal: %w", err)
+	}
+	return &journal{dir: dir}, nil
+}
+
+// add makes an entry, on the disk when it returns. isNew is false where the journal has the job already.
+func (j *journal) add(birth *bus.Birth, seq uint64) (e *entry, isNew bool, err error) {
+	if !jobs.ValidID(birth.ID) {
+		return nil, false, fmt.Errorf("journal: job id %q", birth.ID)
+	}
+	e = &entry{Birth: birth, Seq: seq, dir: filepath.Join(j.dir, birth.ID)}
+	if _, err := os.Stat(filepath.Join(e.dir, requestFile)); err == nil {
+		return e, false, nil
+	}
+	data, err := json.Marshal(e)
+	if err != nil {
+		return nil, false, fmt.Errorf("journal: %w", err)
+	}
+	if err := os.Mkdir(e.dir, 0o711); err != nil && !errors.Is(err, fs.ErrExist) {
+		return nil, false, fmt.Errorf("journal: %w", err)
+	}
+	if err := writeDurably(filepath.Join(e.dir, requestFile), data); err != nil {
+		return nil, false, fmt.Errorf("journal: %w", err)
+	}
+	if err := syncDir(j.dir); err != nil {
+		return nil, false, fmt.Errorf("journal: %w", err)
+	}
+	return e, true, nil
+}
+
+// load reads every entry, in order of arrival. A directory without a request was never acknowledged: its request comes again.
+func (j *journal) load(log *slog.Logger) ([]*entry, error) {
+	dirs, err := os.ReadDir(j.dir)
+	if err != nil {
+		return nil, fmt.Errorf("journal: %w", err)
+	}
+	var entries []*entry
+	for _, d := range dirs {
+		e := &entry{dir: filepath.Join(j.dir, d.Name())}
+		data, err := os.ReadFile(filepath.Join(e.dir, requestFile))
+		if errors.Is(err, fs.ErrNotExist) {
+			_ = os.RemoveAll(e.dir)
+			continue
+		}
+		if err == nil {
+			err = json.Unmarshal(data, e)
+		}
+		if err != nil || e.Birth == nil || e.Birth.ID != d.Name() {
+			log.Error("journal: entry cannot be read and is left alone", "dir", e.dir, "error", err)
+			continue
+		}
+		entries = append(entries, e)
+	}
+	slices.SortFunc(entries, func(a, b *entry) int { return cmp.Compare(a.Seq, b.Seq) })
+	return entries, nil
+}
+
+// output is the file that Netlab and the worker append to, of which the log is made.
+func (e *entry) output() string { return filepath.Join(e.dir, outputFile) }
+
+// lastRun is the directory of the newest start of the driver, empty where there was none.
+func (e *entry) lastRun() (string, error) {
+	n, err := e.runs()
+	if n == 0 || err != nil {
+		return "", err
+	}
+	return e.run(n), nil
+}
+
+// nextRun makes the directory for one more start.
+func (e *entry) nextRun() (string, error) {
+	n, err := e.runs()
+	if err != nil {
+		return "", err
+	}
+	dir := e.run(n + 1)
+	return dir, os.Mkdir(dir, 0o700)
+}
+
+func (e *entry) run(n int) string { return filepath.Join(e.dir, runPrefix+strconv.Itoa(n)) }
+
+func (e *entry) runs() (highest int, err error) {
+	files, err := os.ReadDir(e.dir)
+	if err != nil {
+		return 0, fmt.Errorf("journal: %w", err)
+	}
+	for _, f := range files {
+		if n, err := strconv.Atoi(strings.TrimPrefix(f.Name(), runPrefix)); err == nil {
+			highest = max(highest, n)
+		}
+	}
+	return highest, nil
+}
+
+// remove forgets the job, whose end the bus has.
+func (e *entry) remove() error {
+	// First the request: what a crash leaves behind is then removed by the next load.
+	if err := os.Remove(filepath.Join(e.dir, requestFile)); err != nil {
+		return fmt.Errorf("journal: %w", err)
+	}
+	return os.RemoveAll(e.dir)
+}

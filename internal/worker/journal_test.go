@@ -1,0 +1,127 @@
+package worker
+
+import (
+	"log/slog"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"netlab-runner/internal/bus"
+	"netlab-runner/internal/jobs"
+)
+
+func newJournal(t *testing.T) *journal {
+	t.Helper()
+	j, err := openJournal(filepath.Join(t.TempDir(), "jobs"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return j
+}
+
+func addEntry(t *testing.T, j *journal, id string, seq uint64) *entry {
+	t.Helper()
+	e, isNew, err := j.add(&bus.Birth{Job: jobs.Job{ID: id, Host: "a"}, Topology: "nodes: [a]"}, seq)
+	if err != nil || !isNew {
+		t.Fatalf("%s: new %v, %v", id, isNew, err)
+	}
+	return e
+}
+
+func ids(t *testing.T, j *journal) []string {
+	t.Helper()
+	entries, err := j.load(slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	list := []string{}
+	for _, e := range entries {
+		list = append(list, e.Birth.ID)
+	}
+	return list
+}
+
+func TestJournalKeepsJobsInOrderOfArrival(t *testing.T) {
+	t.Parallel()
+	j := newJournal(t)
+	addEntry(t, j, "z", 1)
+	second := addEntry(t, j, "y", 2)
+	addEntry(t, j, "x", 3)
+	if _, isNew, err := j.add(&bus.Birth{Job: jobs.Job{ID: "z"}}, 1); isNew || err != nil {
+		t.Errorf("the same request again: new %v, %v", isNew, err)
+	}
+	if err := second.remove(); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{"z", "x"}, ids(t, j)); diff != "" {
+		t.Error(diff)
+	}
+	entries, err := j.load(slog.New(slog.DiscardHandler))
+	if err != nil || entries[0].Birth.Topology != "nodes: [a]" {
+		t.Errorf("%+v %v", entries, err)
+	}
+}
+
+func TestJournalAfterACrash(t *testing.T) {
+	t.Parallel()
+	j := newJournal(t)
+	addEntry(t, j, "whole", 1)
+	// Made, and not acknowledged: the request comes again.
+	if err := os.Mkdir(filepath.Join(j.dir, "torn"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	garbled := addEntry(t, j, "garbled", 2)
+	if err := os.WriteFile(filepath.Join(garbled.dir, requestFile), []byte(`{"birth":`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{"whole"}, ids(t, j)); diff != "" {
+		t.Error(diff)
+	}
+	if _, err := os.Stat(filepath.Join(j.dir, "torn")); !os.IsNotExist(err) {
+		t.Errorf("what was never acknowledged is still there: %v", err)
+	}
+	if _, err := os.Stat(garbled.dir); err != nil {
+		t.Errorf("what cannot be read is gone: %v", err)
+	}
+	addEntry(t, j, "torn", 3)
+}
+
+func TestJournalCountsRuns(t *testing.T) {
+	t.Parallel()
+	e := addEntry(t, newJournal(t), "a", 1)
+	if last, err := e.lastRun(); last != "" || err != nil {
+		t.Errorf("before the first: %q %v", last, err)
+	}
+	for range 11 {
+		dir, err := e.nextRun()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if last, err := e.lastRun(); last != dir || err != nil {
+			t.Errorf("last run %q %v, want %q", last, err, dir)
+		}
+	}
+}
+
+func TestDataDirBelongsToOneWorker(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	first, err := openDataDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := openDataDir(dir); err == nil {
+		t.Fatal("a second worker took it")
+	}
+	first.close()
+	again, err := openDataDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer again.close()
+	if again.identity != first.identity || again.identity == "" {
+		t.Errorf("identity %q, then %q", first.identity, again.identity)
+	}
+}

@@ -1,0 +1,102 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"os"
+	"runtime"
+	"strconv"
+	"strings"
+	"time"
+
+	"netlab-runner/internal/bus"
+	"netlab-runner/internal/hosts"
+)
+
+// acquire takes the host's lease, waiting for the API to make the bucket and for another holder's lease to run out.
+func (w *Worker) acquire(ctx context.Context) (lease *bus.Lease, err error) {
+	for {
+		err := w.bus.Retry(ctx, "lease of host "+w.config.Host, func(ctx context.Context) (err error) {
+			lease, err = w.bus.AcquireLease(ctx, w.announcement())
+			return err
+		})
+		if err == nil {
+			w.log.Info("host announced", "host", w.config.Host, "bus", w.bus.Server())
+			return lease, nil
+		}
+		var taken *bus.TakenError
+		if ctx.Err() != nil || !(errors.As(err, &taken) || errors.Is(err, bus.ErrConflict)) {
+			return nil, err
+		}
+		w.log.Error("host name taken, trying again", "error", err)
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(2 * time.Second):
+		}
+	}
+}
+
+// keep renews the lease until ctx ends, then gives it up. It returns an error when another worker holds the name.
+func (w *Worker) keep(ctx context.Context, lease *bus.Lease) error {
+	tick := time.NewTicker(max(lease.TTL/3, 100*time.Millisecond))
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			release, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+			defer cancel()
+			return lease.Release(release)
+		case <-tick.C:
+		}
+		attempt, cancel := context.WithTimeout(ctx, lease.TTL/3)
+		err := lease.Renew(attempt, w.announcement())
+		cancel()
+		var taken *bus.TakenError
+		if errors.As(err, &taken) {
+			return err
+		}
+		if err != nil && ctx.Err() == nil {
+			w.log.Warn("lease not renewed", "error", err)
+		}
+	}
+}
+
+// announcement is what the lease says just now.
+func (w *Worker) announcement() *hosts.Host {
+	running, waiting := w.queue.counts()
+	h := &hosts.Host{
+		Name:      w.config.Host,
+		Identity:  w.data.identity,
+		Version:   w.config.Version,
+		StartedAt: w.started,
+		Slots:     w.config.Slots,
+		Running:   running,
+		Queued:    waiting,
+		Load:      load(),
+		Labels:    w.config.Labels,
+		Roots:     w.config.Roots,
+		Templates: w.config.Templates,
+		PublicKey: w.publicly,
+	}
+	if n, err := w.netlab.last(); err != nil {
+		h.Netlab.Error = err.Error()
+	} else if n != nil {
+		h.Netlab.Version, h.Netlab.Python = n.Version, n.Python
+	}
+	return h
+}
+
+// load is the one-minute load average a core, 0 where it cannot be read.
+func load() float64 {
+	text, err := os.ReadFile("/proc/loadavg")
+	if err != nil {
+		return 0
+	}
+	first, _, _ := strings.Cut(string(text), " ")
+	average, err := strconv.ParseFloat(first, 64)
+	if err != nil {
+		return 0
+	}
+	return average / float64(runtime.NumCPU())
+}

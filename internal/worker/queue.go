@@ -1,0 +1,73 @@
+package worker
+
+import "sync"
+
+// task is a job that waits or runs.
+type task struct {
+	entry *entry
+	// key is the working directory with symlinks resolved.
+	key string
+	// changes is a task that changes its lab: it waits for its directory and for a slot. Others run beside it.
+	changes bool
+}
+
+// readers bounds the tasks that change nothing and so take no slot.
+const readers = 8
+
+// queue decides which task runs next: first come, first served, one changing task a directory, slots in all.
+type queue struct {
+	mu      sync.Mutex
+	slots   int
+	waiting []*task
+	busy    map[string]bool
+	running int
+	reading int
+}
+
+func newQueue(slots int) *queue {
+	return &queue{slots: max(slots, 1), busy: map[string]bool{}}
+}
+
+func (q *queue) add(t *task) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.waiting = append(q.waiting, t)
+}
+
+// next takes the first task that may run now, or nil. Whoever gets one calls done in the end.
+func (q *queue) next() *task {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for i, t := range q.waiting {
+		if t.changes && (q.running == q.slots || q.busy[t.key]) || !t.changes && q.reading == readers {
+			continue
+		}
+		q.waiting = append(q.waiting[:i:i], q.waiting[i+1:]...)
+		if t.changes {
+			q.running++
+			q.busy[t.key] = true
+		} else {
+			q.reading++
+		}
+		return t
+	}
+	return nil
+}
+
+func (q *queue) done(t *task) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if t.changes {
+		q.running--
+		delete(q.busy, t.key)
+	} else {
+		q.reading--
+	}
+}
+
+// counts says how many tasks run and how many wait.
+func (q *queue) counts() (running, waiting int) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.running + q.reading, len(q.waiting)
+}

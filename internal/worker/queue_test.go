@@ -1,0 +1,74 @@
+package worker
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"netlab-runner/internal/bus"
+	"netlab-runner/internal/jobs"
+)
+
+func named(id, key string, changes bool) *task {
+	return &task{entry: &entry{Birth: &bus.Birth{Job: jobs.Job{ID: id}}}, key: key, changes: changes}
+}
+
+// started takes every task that may run now.
+func started(q *queue, running map[string]*task) []string {
+	ids := []string{}
+	for t := q.next(); t != nil; t = q.next() {
+		ids = append(ids, t.entry.Birth.ID)
+		running[t.entry.Birth.ID] = t
+	}
+	slices.Sort(ids)
+	return ids
+}
+
+func TestQueue(t *testing.T) {
+	t.Parallel()
+	q, running := newQueue(2), map[string]*task{}
+	for _, task := range []*task{
+		named("a1", "/a", true), named("a2", "/a", true), named("a-status", "/a", false),
+		named("b1", "/b", true), named("c1", "/c", true), named("a3", "/a", true),
+	} {
+		q.add(task)
+	}
+	steps := []struct {
+		done string
+		want []string
+	}{
+		// One a directory, two slots, and a reader beside them.
+		{want: []string{"a-status", "a1", "b1"}},
+		{done: "a-status", want: []string{}},
+		// A free slot goes to the first that may use it.
+		{done: "a1", want: []string{"a2"}},
+		{done: "b1", want: []string{"c1"}},
+		// Its directory is busy.
+		{done: "c1", want: []string{}},
+		{done: "a2", want: []string{"a3"}},
+		{done: "a3", want: []string{}},
+	}
+	for i, step := range steps {
+		if step.done != "" {
+			q.done(running[step.done])
+		}
+		if diff := cmp.Diff(step.want, started(q, running)); diff != "" {
+			t.Errorf("step %d: %s", i, diff)
+		}
+	}
+	if r, w := q.counts(); r+w != 0 {
+		t.Errorf("%d running, %d waiting at the end", r, w)
+	}
+}
+
+func TestQueueBoundsReaders(t *testing.T) {
+	t.Parallel()
+	q := newQueue(1)
+	for range readers + 3 {
+		q.add(named("r", "/a", false))
+	}
+	if n := len(started(q, map[string]*task{})); n != readers {
+		t.Errorf("%d at once, want %d", n, readers)
+	}
+}

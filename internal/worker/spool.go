@@ -1,0 +1,179 @@
+package worker
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+	"time"
+	"unicode/utf8"
+
+	"netlab-runner/internal/bus"
+	"netlab-runner/internal/logtext"
+)
+
+const (
+	// chunkSize bounds the text of one chunk.
+	chunkSize = 64 << 10
+	// partialDelay is how long a line without its end waits for it before it is published as it is.
+	partialDelay = 100 * time.Millisecond
+)
+
+// spool publishes a job's log while its output file grows. The file is the buffer: while the bus is away nothing is held
+// in memory but a block, and a later worker makes the same log from it again.
+type spool struct {
+	bus       *bus.Bus
+	host, job string
+	file      string
+	text      *logtext.Text
+
+	// pending is text that is final and not yet published; skip is how much of what follows the bus has already.
+	pending []byte
+	skip    int64
+	// published is the offset behind the last chunk on the bus, last that chunk's sequence.
+	published atomic.Int64
+	last      uint64
+}
+
+func newSpool(b *bus.Bus, host, job, file string, secrets []string) *spool {
+	return &spool{bus: b, host: host, job: job, file: file, text: logtext.NewText(secrets)}
+}
+
+// resume finds out what the bus has of the log.
+func (s *spool) resume(ctx context.Context) error {
+	return s.bus.Retry(ctx, "log of job "+s.job, func(ctx context.Context) error {
+		chunk, err := s.bus.LastChunk(ctx, s.host, s.job)
+		if errors.Is(err, bus.ErrNotFound) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		s.published.Store(chunk.End())
+		s.skip, s.last = chunk.End(), chunk.Seq
+		return nil
+	})
+}
+
+// run publishes until everything that the file has once ended is closed is on the bus.
+func (s *spool) run(ctx context.Context, ended <-chan struct{}) error {
+	output, err := os.OpenFile(s.file, os.O_RDONLY|os.O_CREATE, 0o600)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = output.Close() }()
+	changes := watch(s.file)
+	defer changes.stop()
+	block := make([]byte, chunkSize)
+	partial := time.NewTimer(partialDelay)
+	defer partial.Stop()
+	final, flush, armed := false, false, true
+	for {
+		n, err := output.Read(block)
+		if err != nil && !errors.Is(err, io.EOF) {
+			return err
+		}
+		if n > 0 {
+			s.add(s.text.Write(block[:n]))
+		} else if final {
+			s.add(s.text.Close())
+			return s.publish(ctx, true)
+		}
+		if err := s.publish(ctx, flush); err != nil {
+			return err
+		}
+		flush = false
+		if n > 0 {
+			continue
+		}
+		switch {
+		case len(s.pending) == 0:
+			partial.Stop()
+			armed = false
+		case !armed:
+			partial.Reset(partialDelay)
+			armed = true
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-ended:
+			// Read once more: what was written before the end may not have been seen.
+			final, ended = true, nil
+		case <-changes.events:
+		case <-changes.faults:
+		case <-changes.look:
+		case <-partial.C:
+			flush, armed = true, false
+		}
+	}
+}
+
+// add takes in text, without what the bus has already.
+func (s *spool) add(text []byte) {
+	known := min(s.skip, int64(len(text)))
+	s.skip -= known
+	s.pending = append(s.pending, text[known:]...)
+}
+
+// publish sends what is pending in chunks of whole lines, and with all also the line that has no end yet.
+func (s *spool) publish(ctx context.Context, all bool) error {
+	for {
+		size := cut(s.pending, all)
+		if size == 0 {
+			return nil
+		}
+		chunk := &bus.Chunk{Host: s.host, Job: s.job, Offset: s.published.Load(), Text: s.pending[:size]}
+		seq, err := s.bus.PublishLog(ctx, chunk, s.last)
+		if err != nil {
+			return err
+		}
+		s.last = seq
+		s.published.Store(chunk.End())
+		s.pending = s.pending[:copy(s.pending, s.pending[size:])]
+	}
+}
+
+// cut says how many bytes the next chunk has: up to the last line end, never within a rune, at most chunkSize.
+func cut(text []byte, all bool) int {
+	if all && len(text) <= chunkSize {
+		return len(text)
+	}
+	if size := bytes.LastIndexByte(text[:min(len(text), chunkSize)], '\n') + 1; size > 0 {
+		return size
+	}
+	if len(text) < chunkSize {
+		return 0
+	}
+	size := chunkSize
+	for size > chunkSize-utf8.UTFMax && size < len(text) && !utf8.RuneStart(text[size]) {
+		size--
+	}
+	return size
+}
+
+// say appends a line of the worker's own to the output, at the beginning of a line.
+func say(file, format string, args ...any) error {
+	line := fmt.Sprintf("netlab-worker: "+format, args...)
+	out, err := os.OpenFile(filepath.Clean(file), os.O_CREATE|os.O_RDWR|os.O_APPEND, 0o600)
+	if err != nil {
+		return err
+	}
+	text := append(bytes.ReplaceAll([]byte(line), []byte("\n"), []byte("\nnetlab-worker: ")), '\n')
+	last := make([]byte, 1)
+	if info, err := out.Stat(); err == nil && info.Size() > 0 {
+		if _, err := out.ReadAt(last, info.Size()-1); err == nil && last[0] != '\n' {
+			text = append([]byte{'\n'}, text...)
+		}
+	}
+	_, err = out.Write(text)
+	if err := out.Close(); err != nil && !errors.Is(err, fs.ErrClosed) {
+		return err
+	}
+	return err
+}

@@ -1,0 +1,220 @@
+package worker
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+	"unicode/utf8"
+
+	"github.com/google/go-cmp/cmp"
+
+	"netlab-runner/internal/bus"
+)
+
+func TestCut(t *testing.T) {
+	t.Parallel()
+	long := strings.Repeat("x", chunkSize)
+	runes := strings.Repeat("é", chunkSize) // two bytes each
+	tests := []struct {
+		name, text string
+		all        bool
+		want       int
+	}{
+		{"nothing", "", true, 0},
+		{"whole lines", "a\nb\nc", false, 4},
+		{"a line without its end waits", "abc", false, 0},
+		{"and goes when asked", "abc", true, 3},
+		{"all of it", "a\nbc", true, 4},
+		{"a line longer than a chunk", long + "x", false, chunkSize},
+		{"a chunk exactly", long, false, chunkSize},
+		{"line end within the first chunk", "a\n" + long, false, 2},
+		{"never within a rune", "x" + runes, false, chunkSize - 1},
+	}
+	for _, test := range tests {
+		got := cut([]byte(test.text), test.all)
+		if got != test.want {
+			t.Errorf("%s: %d, want %d", test.name, got, test.want)
+		}
+		if !utf8.ValidString(test.text[:got]) {
+			t.Errorf("%s: cut within a rune", test.name)
+		}
+	}
+}
+
+func newTestBus(t *testing.T) *bus.Bus {
+	t.Helper()
+	s, err := bus.StartServer(bus.ServerConfig{Dir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Stop)
+	b, err := bus.Connect(bus.Config{Server: s, Source: "/test"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(b.Close)
+	if err := b.EnsureStreams(t.Context(), bus.Limits{JobsBytes: 16 << 20, LogsBytes: 64 << 20, Lease: time.Second}); err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func published(t *testing.T, b *bus.Bus) string {
+	t.Helper()
+	var log strings.Builder
+	err := b.ReadLog(t.Context(), "a", "j", func(c *bus.Chunk) error {
+		if c.Offset != int64(log.Len()) {
+			t.Errorf("chunk at %d, want %d", c.Offset, log.Len())
+		}
+		if !utf8.Valid(c.Text) || len(c.Text) > chunkSize {
+			t.Errorf("chunk of %d bytes, valid %v", len(c.Text), utf8.Valid(c.Text))
+		}
+		log.Write(c.Text)
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return log.String()
+}
+
+func TestSpoolPublishesWhatIsWritten(t *testing.T) {
+	t.Parallel()
+	b := newTestBus(t)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	file := filepath.Join(t.TempDir(), "output")
+	s := newSpool(b, "a", "j", file, []string{"hunter2"})
+	ended, done := make(chan struct{}), make(chan error, 1)
+	go func() { done <- s.run(ctx, ended) }()
+
+	follow, stop := context.WithCancel(ctx)
+	chunks := make(chan string, 1000)
+	following := make(chan struct{})
+	go func() {
+		defer close(following)
+		_ = b.FollowLogs(follow, 0, func(c *bus.Chunk) { chunks <- string(c.Text) }, func() {})
+	}()
+	expect := func(want string) {
+		t.Helper()
+		select {
+		case got := <-chunks:
+			if got != want {
+				t.Errorf("chunk %q, want %q", got, want)
+			}
+		case <-ctx.Done():
+			t.Fatalf("no chunk %q", want)
+		}
+	}
+	out, err := os.OpenFile(file, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer out.Close()
+	write := func(text string) {
+		t.Helper()
+		if _, err := out.WriteString(text); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("hello\n")
+	expect("hello\n")
+	// A prompt has no line end and never will.
+	write("continue? ")
+	expect("continue? ")
+	write("hunter")
+	write("2 and \xff\n")
+	expect("*** and \uFFFD\n")
+	if err := say(file, "the end"); err != nil {
+		t.Fatal(err)
+	}
+	expect("netlab-worker: the end\n")
+	write("no line end")
+	close(ended)
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	expect("no line end")
+	stop()
+	<-following
+	want := "hello\ncontinue? *** and \uFFFD\nnetlab-worker: the end\nno line end"
+	if diff := cmp.Diff(want, published(t, b)); diff != "" {
+		t.Error(diff)
+	}
+	if s.published.Load() != int64(len(want)) {
+		t.Errorf("published %d, want %d", s.published.Load(), len(want))
+	}
+}
+
+// A worker that comes back makes the same log from the output and goes on behind what the bus has.
+func TestSpoolResumesAnywhere(t *testing.T) {
+	t.Parallel()
+	b := newTestBus(t)
+	file := filepath.Join(t.TempDir(), "output")
+	var output strings.Builder
+	for i := range 20_000 {
+		output.WriteString(strings.Repeat("é", i%40) + " hunter2 \xfe\n")
+	}
+	want := strings.ReplaceAll(strings.ReplaceAll(output.String(), "hunter2", "***"), "\xfe", "\uFFFD")
+	if err := os.WriteFile(file, []byte(output.String()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan struct{})
+	close(ended)
+	for life := 0; ; life++ {
+		s := newSpool(b, "a", "j", file, []string{"hunter2"})
+		if err := s.resume(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		// Each life is cut short after some chunks.
+		ctx, cancel := context.WithCancel(t.Context())
+		stop := make(chan struct{})
+		if life < 5 {
+			go func() {
+				defer close(stop)
+				for s.published.Load() < int64(life+1)*100_000 && ctx.Err() == nil {
+					time.Sleep(time.Millisecond)
+				}
+				cancel()
+			}()
+		} else {
+			close(stop)
+		}
+		err := s.run(ctx, ended)
+		cancel()
+		<-stop
+		if err == nil {
+			break
+		}
+	}
+	if got := published(t, b); got != want {
+		t.Errorf("%d bytes, want %d", len(got), len(want))
+	}
+}
+
+func TestSayBeginsALine(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "output")
+	for _, text := range []string{"", "half"} {
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := say(file, "two\nlines"); err != nil {
+			t.Fatal(err)
+		}
+		got, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := "netlab-worker: two\nnetlab-worker: lines\n"
+		if text != "" {
+			want = text + "\n" + want
+		}
+		if string(got) != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}

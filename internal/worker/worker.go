@@ -1,0 +1,254 @@
+// Package worker runs the jobs of one host: it takes requests from the bus, keeps them in a journal, runs Netlab for one
+// after the other in each working directory, and publishes their states and logs.
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"netlab-runner/internal/bus"
+	"netlab-runner/internal/exec"
+	"netlab-runner/internal/hosts"
+)
+
+// Config is a worker's place in the world.
+type Config struct {
+	// Host is the host's name, see hosts.ValidName.
+	Host string
+	// DataDir holds the identity, the host's key, the driver and the journal. One worker at a time uses it.
+	DataDir string
+	// Roots are the directories below which working directories may lie.
+	Roots []string
+	// Templates is the template root; empty: none.
+	Templates string
+	// Python is the interpreter that imports Netlab; empty: the one that `netlab` on PATH uses.
+	Python string
+	// Path holds folders that come first on a job's PATH.
+	Path []string
+	// Slots is how many jobs run at once, at least 1.
+	Slots int
+	// Timeout ends a run that asks for no timeout of its own.
+	Timeout time.Duration
+	Labels  map[string]string
+	// Start replaces Netlab's driver, for tests and benchmarks; nil: the real one.
+	Start func(exec.Run) (Process, error)
+	// Version is this program's.
+	Version string
+	Log     *slog.Logger
+}
+
+// Process is a run of the driver, see exec.Process.
+type Process interface {
+	Phases() <-chan string
+	Wait(ctx context.Context) (exec.Result, error)
+	Stop(ctx context.Context, grace exec.Grace) error
+	Release()
+}
+
+// Worker is one host's. Make it with New, let it work with Run.
+type Worker struct {
+	config   Config
+	bus      *bus.Bus
+	log      *slog.Logger
+	data     *dataDir
+	key      *bus.HostKey
+	journal  *journal
+	queue    *queue
+	netlab   *installation
+	source   string
+	started  time.Time
+	running  sync.WaitGroup
+	publicly string
+}
+
+// New takes the data directory and looks for Netlab. A Netlab that cannot be used is said in the log and in the lease, and
+// looked for again with each job.
+func New(ctx context.Context, c Config) (*Worker, error) {
+	if err := hosts.ValidName(c.Host); err != nil {
+		return nil, fmt.Errorf("NETLAB_WORKER_HOST: %w", err)
+	}
+	data, err := openDataDir(c.DataDir)
+	if err != nil {
+		return nil, err
+	}
+	w := &Worker{
+		config: c, log: c.Log, data: data,
+		queue:   newQueue(c.Slots),
+		source:  "/hosts/" + c.Host + "/workers/" + data.identity,
+		started: time.Now().UTC(),
+		netlab:  &installation{python: c.Python, dataDir: c.DataDir},
+	}
+	fail := func(err error) (*Worker, error) {
+		data.close()
+		return nil, err
+	}
+	if w.key, err = bus.LoadHostKey(filepath.Join(c.DataDir, "host.key")); err != nil {
+		return fail(err)
+	}
+	if w.publicly, err = w.key.Public(); err != nil {
+		return fail(err)
+	}
+	if w.journal, err = openJournal(filepath.Join(c.DataDir, "jobs")); err != nil {
+		return fail(err)
+	}
+	n, err := w.netlab.get(ctx)
+	switch {
+	case ctx.Err() != nil:
+		return fail(ctx.Err())
+	case err != nil:
+		w.log.Error("Netlab cannot be used; jobs will fail until it can", "error", err)
+	default:
+		w.log.Info("Netlab found", "version", n.Version, "python", n.Python)
+	}
+	return w, nil
+}
+
+// Source names this worker in the events that it publishes: what its bus is to be connected with.
+func (w *Worker) Source() string { return w.source }
+
+// Run works until ctx ends, or until another worker holds the host's name. Runs of Netlab go on without the worker; the
+// next one with the same data directory finds them.
+func (w *Worker) Run(ctx context.Context, b *bus.Bus) error {
+	w.bus = b
+	defer w.data.close()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer w.running.Wait()
+	defer cancel(nil)
+
+	entries, err := w.journal.load(w.log)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		w.enqueue(ctx, e)
+	}
+	lease, err := w.acquire(ctx)
+	if err != nil {
+		return err
+	}
+	wg.Go(func() {
+		if err := w.keep(ctx, lease); err != nil && ctx.Err() == nil {
+			cancel(err)
+		}
+	})
+	for endpoint, answer := range w.endpoints() {
+		wg.Go(func() {
+			if err := w.bus.Answer(ctx, w.config.Host, endpoint, answer); err != nil && ctx.Err() == nil {
+				w.log.Error("endpoint", "endpoint", endpoint, "error", err)
+			}
+		})
+	}
+	for ctx.Err() == nil {
+		err := w.bus.TakeRequests(ctx, w.config.Host, w.take)
+		if ctx.Err() != nil {
+			break
+		}
+		w.log.Warn("taking requests ended, trying again", "error", err)
+		select {
+		case <-ctx.Done():
+		case <-time.After(time.Second):
+		}
+	}
+	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) {
+		return cause
+	}
+	return nil
+}
+
+// take puts a request into the journal and then into the queue. Only then the bus may forget that it gave it.
+func (w *Worker) take(ctx context.Context, birth *bus.Birth, seq uint64) error {
+	e, isNew, err := w.journal.add(birth, seq)
+	if err != nil {
+		return err
+	}
+	if isNew {
+		w.enqueue(ctx, e)
+	}
+	return nil
+}
+
+func (w *Worker) enqueue(ctx context.Context, e *entry) {
+	t := &task{entry: e, changes: e.Birth.Action.Changes(), key: realPath(e.Birth.Workdir)}
+	w.queue.add(t)
+	w.startNext(ctx)
+}
+
+// startNext runs every task that may run now.
+func (w *Worker) startNext(ctx context.Context) {
+	for {
+		t := w.queue.next()
+		if t == nil {
+			return
+		}
+		w.running.Go(func() {
+			w.finish(ctx, t.entry)
+			w.queue.done(t)
+			if ctx.Err() == nil {
+				w.startNext(ctx)
+			}
+		})
+	}
+}
+
+// finish takes a job to its end, trying again what fails for reasons that may pass, such as a full disk. When ctx ends
+// before, Netlab runs on, and the next worker goes on from the journal.
+func (w *Worker) finish(ctx context.Context, e *entry) {
+	log := w.log.With("job", e.Birth.ID)
+	for wait := time.Second; ; wait = min(2*wait, retryAtMost) {
+		err := newRun(w, e, log).journey(ctx)
+		if err == nil || errors.Is(err, errLost) {
+			if err != nil {
+				log.Warn("job given up", "error", err)
+			}
+			if err := e.remove(); err != nil {
+				log.Error("journal", "error", err)
+			}
+			return
+		}
+		if ctx.Err() != nil {
+			return
+		}
+		log.Error("job not finished, trying again", "error", err, "after", wait)
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(wait):
+		}
+	}
+}
+
+// retryAtMost is the longest pause between two tries to finish a job.
+const retryAtMost = 30 * time.Second
+
+// installation finds Netlab, and looks again when it was not there.
+type installation struct {
+	python, dataDir string
+
+	mu    sync.Mutex
+	found *exec.Netlab
+	err   error
+}
+
+func (i *installation) get(ctx context.Context) (*exec.Netlab, error) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.found == nil {
+		i.found, i.err = exec.Find(ctx, i.python, i.dataDir)
+	}
+	return i.found, i.err
+}
+
+// last says what was found at the last look, without looking again.
+func (i *installation) last() (*exec.Netlab, error) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.found, i.err
+}
