@@ -52,6 +52,7 @@ type Bus struct {
 	js        jetstream.JetStream
 	apiPrefix string
 	source    string
+	embedded  bool
 	log       *slog.Logger
 }
 
@@ -109,7 +110,7 @@ func Connect(c Config) (*Bus, error) {
 		nc.Close()
 		return nil, fmt.Errorf("bus: %w", err)
 	}
-	return &Bus{nc: nc, js: js, apiPrefix: c.APIPrefix, source: c.Source, log: c.Log}, nil
+	return &Bus{nc: nc, js: js, apiPrefix: c.APIPrefix, source: c.Source, embedded: c.Server != nil, log: c.Log}, nil
 }
 
 func remoteOptions(c Config) ([]nats.Option, error) {
@@ -141,10 +142,15 @@ func (b *Bus) Close() { b.nc.Close() }
 func (b *Bus) Connected() bool { return b.nc.IsConnected() }
 
 // Server names the server of the connection, for logs; empty while there is none.
-func (b *Bus) Server() string { return b.nc.ConnectedUrlRedacted() }
+func (b *Bus) Server() string {
+	if b.embedded {
+		return "in this process"
+	}
+	return b.nc.ConnectedUrlRedacted()
+}
 
 // retryDelays are the pauses between tries of what must succeed in the end; the last one repeats.
-var retryDelays = []time.Duration{50 * time.Millisecond, 250 * time.Millisecond, time.Second, 2 * time.Second}
+var retryDelays = []time.Duration{50 * time.Millisecond, 250 * time.Millisecond, time.Second, 2 * time.Second} //nolint:gochecknoglobals // a table that is never written
 
 // Retry calls f until it succeeds, fails with something other than ErrUnavailable or ErrFull, or ctx ends.
 func (b *Bus) Retry(ctx context.Context, what string, f func(context.Context) error) error {
@@ -152,7 +158,7 @@ func (b *Bus) Retry(ctx context.Context, what string, f func(context.Context) er
 		attempt, cancel := context.WithTimeout(ctx, answerTimeout)
 		err := f(attempt)
 		cancel()
-		if err == nil || ctx.Err() != nil || !(errors.Is(err, ErrUnavailable) || errors.Is(err, ErrFull)) {
+		if err == nil || ctx.Err() != nil || !passes(err) {
 			return err
 		}
 		if try == 1 {
@@ -165,6 +171,9 @@ func (b *Bus) Retry(ctx context.Context, what string, f func(context.Context) er
 		}
 	}
 }
+
+// passes says whether what failed may succeed later, with nothing changed.
+func passes(err error) bool { return errors.Is(err, ErrUnavailable) || errors.Is(err, ErrFull) }
 
 // commit publishes m if the last message of subject (a stored subject, wildcards allowed; empty: m's own) has the sequence
 // last, 0 for none. It returns the sequence of m. A lost answer is no doubt: on a conflict the last message is read, and if

@@ -29,7 +29,7 @@ func installDriver(dataDir string) (string, error) {
 			return "", fmt.Errorf("reading the embedded driver: %w", err)
 		}
 		contents[filepath.Base(name)] = content
-		fmt.Fprintf(sum, "%s %d\n%s", name, len(content), content)
+		_, _ = fmt.Fprintf(sum, "%s %d\n%s", name, len(content), content)
 	}
 	parent := filepath.Join(dataDir, "driver")
 	folder := filepath.Join(parent, hex.EncodeToString(sum.Sum(nil))[:16])

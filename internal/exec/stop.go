@@ -23,7 +23,7 @@ type Grace struct {
 }
 
 // DefaultGrace is what a lab's programs need at most.
-var DefaultGrace = Grace{Interrupt: 5 * time.Second, Terminate: 3 * time.Second, Kill: 5 * time.Second}
+var DefaultGrace = Grace{Interrupt: 5 * time.Second, Terminate: 3 * time.Second, Kill: 5 * time.Second} //nolint:gochecknoglobals // a table that is never written
 
 // driverGrace is how long the driver may take to write the result after what it ran was killed.
 const driverGrace = 2 * time.Second

@@ -21,7 +21,7 @@ const (
 )
 
 // Actions lists every action in the order in which help and errors name them.
-var Actions = []Action{Up, Create, Down, Restart, Destroy, Collect, Status}
+var Actions = []Action{Up, Create, Down, Restart, Destroy, Collect, Status} //nolint:gochecknoglobals // a table that is never written
 
 // Changes says whether the action changes the lab. Two jobs that do never run at once in one working directory.
 func (a Action) Changes() bool { return a != Status }

@@ -18,7 +18,7 @@ const (
 )
 
 // States lists every state in the order of a job's life.
-var States = []State{Queued, Running, Success, Failed, Canceled}
+var States = []State{Queued, Running, Success, Failed, Canceled} //nolint:gochecknoglobals // a table that is never written
 
 // Event is what moves a job from one state to the next.
 type Event string
@@ -36,10 +36,10 @@ const (
 )
 
 // Events lists every event.
-var Events = []Event{Start, Progress, Succeed, Fail, Cancel}
+var Events = []Event{Start, Progress, Succeed, Fail, Cancel} //nolint:gochecknoglobals // a table that is never written
 
 // moves is the whole life of a job. What it does not name is refused.
-var moves = map[State]map[Event]State{
+var moves = map[State]map[Event]State{ //nolint:gochecknoglobals // a table that is never written
 	Queued: {
 		Start:  Running,
 		Fail:   Failed,

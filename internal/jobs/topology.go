@@ -42,7 +42,7 @@ func checkTopology(text string) error {
 	if err := d.Decode(&doc); errors.Is(err, io.EOF) {
 		return errors.New("has nothing in it: send the YAML of a topology")
 	} else if err != nil {
-		return fmt.Errorf("is not YAML: %.200v", err) // a name in it may be as long as the text
+		return fmt.Errorf("is not YAML: %.200v", err) //nolint:errorlint // cut short: a name in it may be as long as the text
 	}
 	if doc.Content[0].Kind != yaml.MappingNode {
 		return errors.New("is not a YAML mapping: send the YAML of a topology")

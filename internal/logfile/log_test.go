@@ -377,7 +377,7 @@ func TestErrorsOfTheFile(t *testing.T) {
 	if err := os.Mkdir(filepath.Join(dir, "job-1.log"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	err := s.Get("job-1").Append(int64(s.Get("job-1").Size()), []byte("x"))
+	err := s.Get("job-1").Append(s.Get("job-1").Size(), []byte("x"))
 	if err == nil || !strings.Contains(err.Error(), "job-1") {
 		t.Errorf("append where a directory is: %v", err)
 	}

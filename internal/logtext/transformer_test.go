@@ -2,6 +2,7 @@ package logtext_test
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"math/rand/v2"
 	"strings"
@@ -74,7 +75,7 @@ func TestTransformerResets(t *testing.T) {
 			t.Errorf("(-want +got):\n%s", diff)
 		}
 	}
-	if _, _, err := tr.Transform(nil, []byte("left over"), false); err != transform.ErrShortDst {
+	if _, _, err := tr.Transform(nil, []byte("left over"), false); !errors.Is(err, transform.ErrShortDst) {
 		t.Errorf("without room: %v", err)
 	}
 	if got, _, err := transform.String(tr, "new"); got != "new" || err != nil {
@@ -95,7 +96,7 @@ func FuzzTransformerSmallBuffers(f *testing.F) {
 			nDst, nSrc, err := tr.Transform(dst[:1+r.IntN(len(dst))], rest[:n], n == len(rest))
 			got.Write(dst[:nDst])
 			rest = rest[nSrc:]
-			if err != nil && err != transform.ErrShortDst {
+			if err != nil && !errors.Is(err, transform.ErrShortDst) {
 				t.Fatal(err)
 			}
 			if err == nil && nSrc != n {

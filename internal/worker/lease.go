@@ -25,7 +25,8 @@ func (w *Worker) acquire(ctx context.Context) (lease *bus.Lease, err error) {
 			return lease, nil
 		}
 		var taken *bus.TakenError
-		if ctx.Err() != nil || !(errors.As(err, &taken) || errors.Is(err, bus.ErrConflict)) {
+		held := errors.As(err, &taken) || errors.Is(err, bus.ErrConflict)
+		if ctx.Err() != nil || !held {
 			return nil, err
 		}
 		w.log.Error("host name taken, trying again", "error", err)

@@ -37,7 +37,7 @@ type place struct {
 const topologyFile = "topology.yml"
 
 // defaultTopologies are looked for in this order.
-var defaultTopologies = []string{"netlab/topology.yml", "netlab/topology.yaml", "topology.yml", "topology.yaml"}
+var defaultTopologies = []string{"netlab/topology.yml", "netlab/topology.yaml", "topology.yml", "topology.yaml"} //nolint:gochecknoglobals // a table that is never written
 
 // prepare checks what only the host can know and makes the working directory ready. An *invalidError is the request's fault.
 func (w *Worker) prepare(job *jobs.Job, topology string) (*place, error) {

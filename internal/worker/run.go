@@ -172,7 +172,7 @@ func (r *run) start(ctx context.Context, secrets map[string]string) (process Pro
 		process, err = netlab.Start(spec)
 	}
 	if err != nil {
-		return refuse(jobs.ReasonHostFailed, fmt.Errorf("Netlab cannot be started: %w", err))
+		return refuse(jobs.ReasonHostFailed, fmt.Errorf("starting Netlab: %w", err))
 	}
 	return process, nil
 }

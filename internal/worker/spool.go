@@ -106,7 +106,7 @@ func (s *spool) run(ctx context.Context, ended <-chan struct{}) error {
 			// Read once more: what was written before the end may not have been seen.
 			final, ended = true, nil
 		case <-changes.events:
-		case <-changes.faults:
+		case <-changes.faults: //nolint:errcheck // whatever it is, looking is the answer
 		case <-changes.look:
 		case <-partial.C:
 			flush, armed = true, false
