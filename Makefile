@@ -11,7 +11,7 @@ NATSCLI_VERSION := v0.5.1
 
 # The version that the programs state, main.version of each.
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
-# Additional flags for `go test`, the time that each fuzz test gets, and flags for the service of `make run`.
+# Additional flags for `go test`, the time that each fuzz test gets, and flags for what `make run` and `make bench` run.
 TESTFLAGS ?=
 FUZZTIME ?= 30s
 ARGS ?=
@@ -72,8 +72,8 @@ fmt: golangci-lint ## Format the Go code
 	bin/golangci-lint fmt ./...
 
 .PHONY: bench
-bench: build ## Run the benchmarks
-	go test -run '^$$' -bench . -benchmem -timeout 60m $(TESTFLAGS) ./...
+bench: venv ## Run the benchmarks of docs/performance.md; ARGS are their flags, such as ARGS="-short -run post"
+	go run ./test/bench $(ARGS)
 
 .PHONY: fuzz
 fuzz: check-tools ## Run every fuzz test for FUZZTIME (30s)
@@ -84,11 +84,12 @@ run: build ## Run the service with a worker in the foreground, its data in .run/
 	NETLAB_API_DATA_DIR="$${NETLAB_API_DATA_DIR:-$(CURDIR)/.run}" \
 	NETLAB_WORKER_PYTHON="$${NETLAB_WORKER_PYTHON:-$(CURDIR)/.venv/bin/python}" \
 	NETLAB_WORKER_ROOTS="$${NETLAB_WORKER_ROOTS:-$(CURDIR)/.run/labs,/home}" \
+	NETLAB_BUS_LISTEN="$${NETLAB_BUS_LISTEN-127.0.0.1:4222}" \
 	exec bin/netlab-api --with-worker $(ARGS)
 
 .PHONY: demo
 demo: build ## Watch a real Netlab run go through the whole system
-	@scripts/demo
+	@.venv/bin/python scripts/demo
 
 .PHONY: clean
 clean: ## Remove all that make made: bin/, .venv/ and .run/

@@ -553,3 +553,15 @@ func TestTooLargeIsRefused(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// A stream that the disk has no room for is an error at once, not a wait for ever.
+func TestStreamsThatDoNotFitAreRefused(t *testing.T) {
+	t.Parallel()
+	ctx, b := deadline(t), newBus(t)
+	limits := testLimits
+	limits.LogsBytes = 1 << 60
+	err := b.EnsureStreams(ctx, limits)
+	if err == nil || !strings.Contains(err.Error(), "NETLAB_BUS_LOGS_BYTES") || errors.Is(err, ErrFull) {
+		t.Errorf("got %v", err)
+	}
+}

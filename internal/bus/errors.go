@@ -41,7 +41,7 @@ const (
 	codeWrongLastSequence         = 10071 // R1, and R3 in most cases
 	codeWrongLastSequenceConstant = 10164 // R3, without the sequence in its text
 	codeStreamStoreFailed         = 10077 // "maximum bytes exceeded", "maximum messages exceeded"
-	codeInsufficientResources     = 10023
+	codeStorageExceeded           = 10047
 	codeNoMessage                 = 10037
 )
 
@@ -56,7 +56,7 @@ func translate(err error) error {
 		switch api.ErrorCode {
 		case codeWrongLastSequence, codeWrongLastSequenceConstant:
 			return fmt.Errorf("%w (%s)", ErrConflict, api.Description)
-		case codeStreamStoreFailed, codeInsufficientResources:
+		case codeStreamStoreFailed, codeStorageExceeded:
 			return fmt.Errorf("%w: %s", ErrFull, api.Description)
 		case codeNoMessage:
 			return ErrNotFound

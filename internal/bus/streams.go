@@ -93,7 +93,12 @@ func (b *Bus) ensureStream(ctx context.Context, want jetstream.StreamConfig) err
 			// Another API was first, with other limits.
 			return b.ensureStream(ctx, want)
 		}
-		return translate(err)
+		if err = translate(err); errors.Is(err, ErrFull) {
+			// Room for the whole stream is set aside when it is made.
+			return fmt.Errorf("stream %s of %d bytes cannot be made, the server has no room for it (%s): "+
+				"lower NETLAB_BUS_JOBS_BYTES or NETLAB_BUS_LOGS_BYTES, or give the server more disk", want.Name, want.MaxBytes, err)
+		}
+		return err
 	}
 	if err != nil {
 		return translate(err)

@@ -1,0 +1,84 @@
+package api
+
+import (
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/base64"
+	"net/http"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/gofiber/fiber/v2"
+)
+
+// access knows the credentials by their hashes: hashes of one length compare in constant time, whatever was sent.
+type access struct {
+	// basic is of "user:password", bearer of the token; nil where there is none.
+	basic, bearer *[sha256.Size]byte
+}
+
+// newAccess returns nil where the API is open to all.
+func newAccess(c *Config) *access {
+	a := &access{}
+	if c.User != "" && c.Password != "" {
+		sum := sha256.Sum256([]byte(c.User + ":" + c.Password))
+		a.basic = &sum
+	}
+	if c.Token != "" {
+		sum := sha256.Sum256([]byte(c.Token))
+		a.bearer = &sum
+	}
+	if a.basic == nil && a.bearer == nil {
+		return nil
+	}
+	return a
+}
+
+func (a *access) check(c *fiber.Ctx) error {
+	if a.allows(c.Get(fiber.HeaderAuthorization)) {
+		return c.Next()
+	}
+	challenges := &c.Response().Header
+	if a.basic != nil {
+		challenges.Add(fiber.HeaderWWWAuthenticate, `Basic realm="netlab-api", charset="UTF-8"`)
+	}
+	if a.bearer != nil {
+		challenges.Add(fiber.HeaderWWWAuthenticate, `Bearer realm="netlab-api"`)
+	}
+	return failed(http.StatusUnauthorized, "unauthorized")
+}
+
+// allows says whether the value of an Authorization header is one of the credentials.
+func (a *access) allows(header string) bool {
+	scheme, credentials, _ := strings.Cut(strings.TrimSpace(header), " ")
+	credentials = strings.TrimSpace(credentials)
+	switch strings.ToLower(scheme) {
+	case "bearer":
+		return same(a.bearer, credentials)
+	case "basic":
+		text, err := base64.StdEncoding.DecodeString(credentials)
+		return err == nil && same(a.basic, inUTF8(text))
+	default:
+		return false
+	}
+}
+
+func same(want *[sha256.Size]byte, got string) bool {
+	if want == nil {
+		return false
+	}
+	sum := sha256.Sum256([]byte(got))
+	return subtle.ConstantTimeCompare(want[:], sum[:]) == 1
+}
+
+// inUTF8 reads credentials in either of the encodings that clients send: Python's requests sends Latin-1.
+func inUTF8(text []byte) string {
+	if utf8.Valid(text) {
+		return string(text)
+	}
+	runes := make([]rune, len(text))
+	for i, b := range text {
+		runes[i] = rune(b)
+	}
+	return string(runes)
+}

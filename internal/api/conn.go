@@ -1,0 +1,115 @@
+package api
+
+import (
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/gofiber/fiber/v2"
+	"golang.org/x/sys/unix"
+)
+
+const (
+	// writePiece is what a client has to take within one write timeout.
+	writePiece = 64 << 10
+	// unsent bounds what of an answer waits in the socket. Without a bound the system takes megabytes, and does not wake a
+	// writer before a third of them is gone: a reader of a few KiB a second would look like one that has stopped.
+	unsent = 128 << 10
+	// A connection on which a request was refused unread is drained before it is closed, within these bounds.
+	lingerTime  = 2 * time.Second
+	lingerBytes = 64 << 20
+)
+
+// listener gives out connections that bound each single write.
+type listener struct {
+	net.Listener
+	stall time.Duration
+}
+
+// Accept waits for the next connection.
+func (l *listener) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	own := &conn{Conn: c, stall: l.stall}
+	own.control(func(fd int) error { return unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, unsent) })
+	return own, nil
+}
+
+// conn is the connection of a client. A write fails when the client takes none of it for the time of stall. The server's own
+// write timeout counts for the whole of an answer and would end every stream; without any, a client that stops reading holds
+// its goroutine for ever.
+type conn struct {
+	net.Conn
+	stall     time.Duration
+	lingering atomic.Bool
+}
+
+// Write is as of any connection.
+func (c *conn) Write(p []byte) (n int, err error) {
+	for {
+		piece := p[n:min(n+writePiece, len(p))]
+		if err := c.SetWriteDeadline(time.Now().Add(c.stall)); err != nil {
+			return n, err
+		}
+		written, err := c.Conn.Write(piece)
+		n += written
+		if err != nil || n == len(p) {
+			return n, err
+		}
+	}
+}
+
+// gone says whether the client has closed its end. It reads nothing: what a client sends ahead stays where it is.
+func (c *conn) gone() bool {
+	closed := false
+	usable := c.control(func(fd int) error {
+		state := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLRDHUP}}
+		n, err := unix.Poll(state, 0)
+		closed = n > 0
+		return err
+	})
+	return closed || !usable
+}
+
+// control calls f with the socket, and says whether the connection still has one.
+func (c *conn) control(f func(fd int) error) (usable bool) {
+	socket, ok := c.Conn.(syscall.Conn)
+	if !ok {
+		return true // no socket from the start
+	}
+	raw, err := socket.SyscallConn()
+	if err != nil {
+		return false
+	}
+	return raw.Control(func(fd uintptr) { err = f(int(fd)) }) == nil && !errors.Is(err, unix.EBADF)
+}
+
+// linger makes Close wait for what the client still sends. To close a socket with unread bytes resets the connection, and the
+// client may lose the answer that says why.
+func (c *conn) linger() { c.lingering.Store(true) }
+
+// Close closes the connection.
+func (c *conn) Close() error {
+	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok && c.lingering.Load() {
+		if half.CloseWrite() == nil && c.SetReadDeadline(time.Now().Add(lingerTime)) == nil {
+			_, _ = io.CopyN(io.Discard, c.Conn, lingerBytes) // however it ends, the connection is closed
+		}
+	}
+	return c.Conn.Close()
+}
+
+// connOf returns the connection of a request, nil where it is not one of ours.
+func connOf(c *fiber.Ctx) *conn {
+	nc := c.Context().Conn()
+	if t, ok := nc.(*tls.Conn); ok {
+		nc = t.NetConn()
+	}
+	own, _ := nc.(*conn)
+	return own
+}

@@ -1,0 +1,114 @@
+package api
+
+import (
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"testing"
+	"time"
+)
+
+// idle waits until no request is under way.
+func (b *testBundle) idle() {
+	b.t.Helper()
+	b.client.CloseIdleConnections() // a connection counts as long as it is open
+	b.eventually("the end of every stream", func() bool { return b.api.app.Server().GetCurrentConcurrency() == 0 })
+}
+
+func TestHeartbeatsAndClientsThatLeave(t *testing.T) {
+	t.Parallel()
+	b := setup(t, func(c *Config) { c.Heartbeat = 20 * time.Millisecond })
+	b.online(hostNamed("a"))
+	p := b.running()
+	p.write("line\n")
+	path := "/jobs/" + p.ID + "/log"
+
+	resp := b.open(path, "Accept: text/event-stream")
+	stream := newEvents(resp)
+	if got := stream.next(t); got != "event: log\nid: 5\ndata: \"line\\n\"" {
+		t.Errorf("got %q", got)
+	}
+	for range 3 {
+		if got := stream.next(t); got != ":" {
+			t.Errorf("got %q, want a heartbeat", got)
+		}
+	}
+	resp.close()
+	b.idle()
+
+	// In a text there is no heartbeat, and a client that has left is missed all the same, what it sent ahead or not.
+	for _, more := range []string{"", "GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n"} {
+		conn := b.connect()
+		resp := rawStream(t, conn, "GET "+path+"?follow HTTP/1.1\r\nHost: a\r\n\r\n"+more)
+		buffer := make([]byte, 64)
+		if n, err := resp.body.Read(buffer); err != nil || string(buffer[:n]) != "line\n" {
+			t.Fatalf("%q, %v", buffer[:n], err)
+		}
+		if err := conn.SetReadDeadline(time.Now().Add(100 * time.Millisecond)); err != nil {
+			t.Fatal(err)
+		}
+		if n, err := resp.body.Read(buffer); !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("read %q, %v while nothing was written", buffer[:n], err)
+		}
+		if n := b.api.app.Server().GetCurrentConcurrency(); n != 1 {
+			t.Errorf("%d streams while the client is there", n)
+		}
+		_ = conn.Close()
+		b.idle()
+	}
+}
+
+// The body of an answer that a client does not read must not hold its goroutine for ever, be it a stream or not.
+func TestStalledReadersAreCut(t *testing.T) {
+	t.Parallel()
+	b := setup(t, func(c *Config) { c.WriteTimeout = 100 * time.Millisecond })
+	b.online(hostNamed("a"))
+	p := b.running()
+	for range 160 { // more than the buffers of the system take
+		p.write(strings.Repeat("x", 63) + "\n" + strings.Repeat("y", 63<<10))
+	}
+	p.shown()
+	for name, header := range map[string]string{"text": "text/plain", "events": "text/event-stream", "JSON": "application/json"} {
+		conn := b.connect()
+		if err := conn.(*net.TCPConn).SetReadBuffer(128 << 10); err != nil {
+			t.Fatal(err)
+		}
+		resp := rawStream(t, conn, "GET /jobs/"+p.ID+"/log HTTP/1.1\r\nHost: a\r\nAccept: "+header+"\r\n\r\n")
+		if resp.status != http.StatusOK {
+			t.Fatalf("%s: %d", name, resp.status)
+		}
+		b.idle()
+		if n, err := io.Copy(io.Discard, resp.body); err == nil {
+			t.Errorf("%s: an answer of %d bytes that was cut looks whole", name, n)
+		}
+	}
+}
+
+// A reader that is slow and yet reads is served as long as it takes.
+func TestSlowReadersAreServed(t *testing.T) {
+	t.Parallel()
+	b := setup(t, func(c *Config) { c.WriteTimeout = 250 * time.Millisecond })
+	b.online(hostNamed("a"))
+	text := strings.Repeat("0123456789abcde\n", 6<<16)
+	p := b.ended(text)
+	conn := b.connect()
+	if err := conn.(*net.TCPConn).SetReadBuffer(128 << 10); err != nil {
+		t.Fatal(err)
+	}
+	resp := rawStream(t, conn, "GET /jobs/"+p.ID+"/log?follow=true HTTP/1.1\r\nHost: a\r\n\r\n")
+	pause := time.NewTicker(100 * time.Millisecond)
+	defer pause.Stop()
+	var got strings.Builder
+	for range 8 { // for three times the timeout
+		<-pause.C
+		if _, err := io.CopyN(&got, resp.body, 512<<10); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := io.Copy(&got, resp.body); err != nil || got.String() != text {
+		t.Errorf("%d bytes of %d, %v", got.Len(), len(text), err)
+	}
+}

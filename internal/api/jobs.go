@@ -1,0 +1,99 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/gofiber/fiber/v2"
+
+	"netlab-runner/internal/jobs"
+	"netlab-runner/internal/view"
+)
+
+// busTimeout bounds what a request waits for the bus.
+const busTimeout = 5 * time.Second
+
+// postJob makes a job of the body.
+func (s *Server) postJob(c *fiber.Ctx) error {
+	if err := plainBody(c); err != nil {
+		return err
+	}
+	// Not Body, which unpacks what a client has packed, to any size.
+	payload, err := jobs.ParsePayload(c.BodyRaw())
+	if err != nil {
+		return err
+	}
+	if err := s.caughtUp(); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(s.running, busTimeout)
+	defer cancel()
+	job, err := s.config.Dispatcher.Submit(ctx, payload)
+	if err != nil {
+		return err
+	}
+	c.Location(s.config.Prefix + "/jobs/" + job.ID)
+	return c.Status(http.StatusAccepted).JSON(job)
+}
+
+// plainBody refuses a body that is not the JSON itself. Beyond that a content type means nothing: clients send any.
+func plainBody(c *fiber.Ctx) error {
+	media := strings.ToLower(c.Get(fiber.HeaderContentType))
+	if strings.HasPrefix(media, "multipart/") {
+		return failed(http.StatusUnsupportedMediaType, "body: a multipart body is not supported: send the JSON object itself")
+	}
+	if coding := c.Get(fiber.HeaderContentEncoding); coding != "" && !strings.EqualFold(coding, "identity") {
+		return failed(http.StatusUnsupportedMediaType, "body: a body that is packed (Content-Encoding) is not supported: send the JSON object itself")
+	}
+	return nil
+}
+
+// getJob shows a job.
+func (s *Server) getJob(c *fiber.Ctx) error {
+	job, err := s.job(parameter(c, "id"))
+	if err != nil {
+		return err
+	}
+	return c.JSON(job)
+}
+
+// job finds a job for a client.
+func (s *Server) job(id string) (jobs.Job, error) {
+	if err := s.caughtUp(); err != nil {
+		return jobs.Job{}, err
+	}
+	ctx, cancel := context.WithTimeout(s.running, busTimeout)
+	defer cancel()
+	job, err := s.config.View.Job(ctx, id)
+	if errors.Is(err, view.ErrUnknown) {
+		return job, noSuchJob(id)
+	}
+	return job, err
+}
+
+func noSuchJob(id string) error {
+	return failed(http.StatusNotFound, "Job %s not found", shown(id))
+}
+
+// parameter returns a parameter of the path, decoded. What cannot be decoded stays as it is: no job and no lab is called so.
+func parameter(c *fiber.Ctx, name string) string {
+	raw := c.Params(name)
+	text, err := url.PathUnescape(raw)
+	if err != nil {
+		return raw
+	}
+	return text
+}
+
+// shown is what a client sent, short enough for the text of an error.
+func shown(s string) string {
+	const most = 80
+	if len(s) > most {
+		s = s[:most] + "…"
+	}
+	return strings.ToValidUTF8(s, "\uFFFD")
+}

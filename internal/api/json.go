@@ -1,0 +1,23 @@
+package api
+
+import (
+	"bytes"
+	"encoding/json"
+)
+
+// The forms that an answer is given in, as settings and parameters name them.
+const (
+	formJSON = "json"
+	formText = "text"
+)
+
+// encode makes JSON with a line end, and with < and > as they are: people read it in terminals, and no answer is HTML.
+func encode(v any) ([]byte, error) {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(v); err != nil {
+		return nil, err
+	}
+	return b.Bytes(), nil
+}

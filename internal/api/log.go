@@ -1,0 +1,146 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"time"
+	"unicode/utf8"
+
+	"github.com/gofiber/fiber/v2"
+
+	"netlab-runner/internal/bus"
+	"netlab-runner/internal/jobs"
+	"netlab-runner/internal/logfile"
+	"netlab-runner/internal/view"
+)
+
+const (
+	// fillTimeout bounds what a request waits for a log that has to be fetched from the bus.
+	fillTimeout = 10 * time.Second
+	// lagTimeout is how long a log may take to reach an offset that its client has from another API.
+	lagTimeout = 250 * time.Millisecond
+)
+
+// getLog gives a job's log in one of its three forms.
+func (s *Server) getLog(c *fiber.Ctx) error {
+	q, err := logQueryOf(c, s.config.LogDefault)
+	if err != nil {
+		return err
+	}
+	id := parameter(c, "id")
+	// The state before the log: where it is terminal, the log that is read afterwards is whole.
+	job, err := s.job(id)
+	if err != nil {
+		return err
+	}
+	log, err := s.logOf(id)
+	if err != nil {
+		return err
+	}
+	if err := s.seek(log, job.State, q.offset); err != nil {
+		return err
+	}
+	if c.Method() == fiber.MethodHead {
+		c.Set(fiber.HeaderContentType, q.form.contentType())
+		return nil
+	}
+	if q.form == logJSON {
+		return logDocument(c, log, q.offset, job.State)
+	}
+	f := follower{log: log, conn: connOf(c), running: s.running, heartbeat: s.config.Heartbeat, offset: q.offset}
+	if q.form == logEvents {
+		return stream(c, q.form, -1, &eventStream{follower: f, state: func() (jobs.State, error) {
+			job, err := s.job(id)
+			return job.State, err
+		}})
+	}
+	if q.follow {
+		return stream(c, q.form, -1, &textStream{f})
+	}
+	length := max(log.Size()-q.offset, 0)
+	return stream(c, q.form, int(length), io.NewSectionReader(log, q.offset, length))
+}
+
+// stream answers with what r reads, length bytes or, where that is -1, until it ends. The server reads r after the handler
+// has returned, in the same goroutine, and sends each block at once.
+func stream(c *fiber.Ctx, form logForm, length int, r io.Reader) error {
+	c.Set(fiber.HeaderContentType, form.contentType())
+	c.Set(fiber.HeaderCacheControl, "no-cache, no-transform")
+	c.Set("X-Accel-Buffering", "no")
+	// The headers leave now, and not with the first byte of a log that may be hours away.
+	c.Response().ImmediateHeaderFlush = true
+	c.Response().SetBodyStream(r, length)
+	return nil
+}
+
+func (s *Server) logOf(id string) (*logfile.Log, error) {
+	ctx, cancel := context.WithTimeout(s.running, fillTimeout)
+	defer cancel()
+	log, err := s.config.View.Log(ctx, id)
+	switch {
+	case errors.Is(err, view.ErrUnknown):
+		return nil, noSuchJob(id)
+	case err != nil && !errors.Is(err, bus.ErrUnavailable) && ctx.Err() == nil:
+		return nil, logFault(err)
+	}
+	return log, err
+}
+
+// logFault is an error of the API's own file.
+func logFault(err error) error {
+	switch {
+	case errors.Is(err, logfile.ErrClosed):
+		return err
+	case errors.Is(err, logfile.ErrRemoved):
+		return failed(http.StatusNotFound, "%v", err)
+	default:
+		return failed(http.StatusServiceUnavailable, "the API's disk: %v", err)
+	}
+}
+
+// seek checks that the log can be read from the offset on.
+func (s *Server) seek(log *logfile.Log, state jobs.State, offset int64) error {
+	size := log.Size()
+	if offset > size && !state.Terminal() {
+		ctx, cancel := context.WithTimeout(s.running, lagTimeout)
+		defer cancel()
+		size, _, _ = log.Wait(ctx, offset-1) // in vain: the offset is past the end
+	}
+	if offset > size {
+		return failed(http.StatusRequestedRangeNotSatisfiable, "offset: %d is past the end of the log, which has %d bytes", offset, size)
+	}
+	var first [1]byte
+	if offset == 0 || offset == size {
+		return nil
+	}
+	if _, err := log.ReadAt(first[:], offset); err != nil && !errors.Is(err, io.EOF) {
+		return logFault(err)
+	}
+	if !utf8.RuneStart(first[0]) {
+		return failed(http.StatusRequestedRangeNotSatisfiable, "offset: %d is inside of a character: use an offset that an answer gave", offset)
+	}
+	return nil
+}
+
+// smallLog is the size up to which a log in JSON is one answer with its length. A larger one is a stream.
+const smallLog = 256 << 10
+
+// logDocument answers with the log from offset on, as far as there is one: {"log","offset","state"}.
+func logDocument(c *fiber.Ctx, log *logfile.Log, offset int64, state jobs.State) error {
+	document, size, err := newLogDocument(log, offset, state)
+	if err != nil {
+		return logFault(err)
+	}
+	if size > smallLog {
+		return stream(c, logJSON, -1, document)
+	}
+	body, err := io.ReadAll(document)
+	if err != nil {
+		return logFault(fmt.Errorf("reading: %w", err))
+	}
+	c.Set(fiber.HeaderContentType, logJSON.contentType())
+	return c.Send(body)
+}

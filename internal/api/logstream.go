@@ -1,0 +1,145 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"netlab-runner/internal/jobs"
+	"netlab-runner/internal/logfile"
+)
+
+var (
+	// errIdle is a heartbeat's time without a new byte.
+	errIdle = errors.New("nothing new")
+	// errGone is a client that has closed its connection.
+	errGone = errors.New("the client is gone")
+)
+
+// follower waits for a log on behalf of one client. Nothing of it belongs to the request, which is over when it is used.
+type follower struct {
+	log       *logfile.Log
+	conn      *conn
+	running   context.Context
+	heartbeat time.Duration
+	// offset is where the next byte for the client is.
+	offset int64
+}
+
+// wait returns when the log has more than size bytes or is finished. errIdle: nothing came for a heartbeat's time. errGone,
+// errStopping: nothing is to be waited for any more.
+func (f *follower) wait(size int64) (have int64, finished bool, err error) {
+	if have := f.log.Size(); have > size {
+		return have, false, nil
+	}
+	ctx, cancel := context.WithTimeoutCause(f.running, f.heartbeat, errIdle)
+	defer cancel()
+	have, finished, err = f.log.Wait(ctx, size)
+	if errors.Is(err, errIdle) && f.conn != nil && f.conn.gone() {
+		err = errGone
+	}
+	return have, finished, err
+}
+
+// textStream is the text of a log until the job ends. When it cannot be read to its end, its Read fails, and the connection
+// is closed in the middle of the answer: a client can tell it from a log that is whole.
+type textStream struct{ follower }
+
+// Read returns as soon as there is anything.
+func (t *textStream) Read(p []byte) (int, error) {
+	for {
+		have, finished, err := t.wait(t.offset)
+		switch {
+		case have > t.offset:
+			n, err := t.log.ReadAt(p[:min(int64(len(p)), have-t.offset)], t.offset)
+			t.offset += int64(n)
+			if n > 0 {
+				return n, nil
+			}
+			return 0, err
+		case finished:
+			return 0, io.EOF
+		case err != nil && !errors.Is(err, errIdle):
+			return 0, err
+		}
+	}
+}
+
+// eventStream is a log as Server-Sent Events: "log" with a JSON string and the offset behind it as the id, and at last "end"
+// with the job's state.
+type eventStream struct {
+	follower
+	state func() (jobs.State, error)
+
+	ready []byte // made and not read yet
+	ended bool
+	block [8 << 10]byte
+}
+
+// Read returns as soon as there is anything. It ends without an event "end" when the server shuts down or the log is removed:
+// the client comes back with the last id it has, and is told.
+func (e *eventStream) Read(p []byte) (int, error) {
+	for len(e.ready) == 0 {
+		if e.ended {
+			return 0, io.EOF
+		}
+		switch err := e.next(); {
+		case errors.Is(err, errStopping), errors.Is(err, logfile.ErrRemoved), errors.Is(err, logfile.ErrClosed):
+			return 0, io.EOF
+		case err != nil:
+			return 0, err
+		}
+	}
+	n := copy(p, e.ready)
+	e.ready = e.ready[n:]
+	return n, nil
+}
+
+// next makes the next event, or none where the log has to be looked at again.
+func (e *eventStream) next() error {
+	block, n, err := readWhole(e.log, e.block[:], e.offset)
+	if err != nil {
+		return err
+	}
+	if len(block) > 0 {
+		return e.event(block)
+	}
+	// The log ends here, or in a rune of whose bytes n are there.
+	seen := e.offset + int64(n)
+	have, finished, err := e.wait(seen)
+	switch {
+	case have > seen:
+		return nil
+	case errors.Is(err, errIdle):
+		e.ready = []byte(":\n\n")
+		return nil
+	case err != nil || !finished:
+		return err
+	case n > 0: // a damaged file: its rest is not to come
+		return e.event(e.block[:n])
+	default:
+		return e.end()
+	}
+}
+
+func (e *eventStream) event(block []byte) error {
+	text, err := encode(string(block)) // one line, with its end
+	if err != nil {
+		return err
+	}
+	e.offset += int64(len(block))
+	e.ready = fmt.Appendf(nil, "event: log\nid: %d\ndata: %s\n", e.offset, text)
+	return nil
+}
+
+func (e *eventStream) end() error {
+	e.ended = true
+	state, err := e.state()
+	if err != nil || !state.Terminal() {
+		return nil //nolint:nilerr // the job was removed meanwhile: the client finds out when it comes back
+	}
+	e.ready = fmt.Appendf(nil, "event: end\ndata: {\"state\":%q}\n\n", state)
+	return nil
+}

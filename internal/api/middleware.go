@@ -1,0 +1,64 @@
+package api
+
+import (
+	"fmt"
+	"log/slog"
+	"net/http"
+	"runtime/debug"
+	"slices"
+	"time"
+
+	"github.com/gofiber/fiber/v2"
+	"github.com/valyala/fasthttp"
+)
+
+// around stands around every handler: its error becomes an answer, and the request a line in the log. Of the request only
+// method and path are logged: the query and the headers may hold what is not for a log.
+func (s *Server) around(c *fiber.Ctx) error {
+	start := time.Now()
+	c.Set(fiber.HeaderXContentTypeOptions, "nosniff")
+	if err := s.guarded(c); err != nil {
+		if err := s.fail(c, err); err != nil {
+			return err
+		}
+	}
+	if s.log.Enabled(s.running, slog.LevelDebug) {
+		s.log.LogAttrs(s.running, slog.LevelDebug, "http: request",
+			slog.String("method", c.Method()),
+			slog.String("path", c.Path()),
+			slog.Int("status", c.Response().StatusCode()),
+			slog.Duration("duration", time.Since(start)))
+	}
+	return nil
+}
+
+// guarded keeps a panic of a handler from ending the process.
+func (s *Server) guarded(c *fiber.Ctx) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			s.log.Error("http: panic", "panic", r, "stack", string(debug.Stack()))
+			err = fmt.Errorf("panic: %v", r)
+		}
+	}()
+	return c.Next()
+}
+
+// knownMethods answers a request whose method Fiber does not know, for which Fiber itself has a bare text.
+func knownMethods(next fasthttp.RequestHandler) fasthttp.RequestHandler {
+	return func(c *fasthttp.RequestCtx) {
+		if slices.Contains(fiber.DefaultMethods, string(c.Method())) {
+			next(c)
+			return
+		}
+		c.Error(`{"error":"the method of the request is not known"}`+"\n", http.StatusBadRequest)
+		c.SetContentType(fiber.MIMEApplicationJSON)
+	}
+}
+
+// serverLog takes what the HTTP server logs: connections that broke.
+type serverLog struct{ log *slog.Logger }
+
+// Printf logs at debug level.
+func (l serverLog) Printf(format string, args ...any) {
+	l.log.Debug("http: " + fmt.Sprintf(format, args...))
+}

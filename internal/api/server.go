@@ -1,0 +1,182 @@
+// Package api is the HTTP face of the system: routes, who may use them, and every answer's form. It is the only package that
+// knows Fiber.
+//
+// An error is a JSON object {"error":"<text>"} on every way out, those of the HTTP server itself included.
+package api
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"strings"
+	"time"
+
+	"github.com/gofiber/fiber/v2"
+
+	"netlab-runner/internal/bus"
+	"netlab-runner/internal/dispatch"
+	"netlab-runner/internal/view"
+)
+
+// readBuffer is the size of the largest request line with its headers.
+const readBuffer = 16 << 10
+
+// writeBuffer takes a block of a stream (4 KiB, the server's own) with what frames it, so that it is one write.
+const writeBuffer = 8 << 10
+
+// Config says what the API serves and to whom.
+type Config struct {
+	// View answers every read of jobs, logs and hosts.
+	View *view.View
+	// Dispatcher makes jobs.
+	Dispatcher *dispatch.Dispatcher
+	// Bus asks hosts.
+	Bus *bus.Bus
+
+	// Prefix is the path that every route stands below, such as "/netlab". /healthz and /readyz are at the root too.
+	// Defaults to none.
+	Prefix string
+	// DefaultHost is the host that /status and /templates answer for where the request names none. Defaults to none: then
+	// /status is of the whole fleet, and the others need ?host=.
+	DefaultHost string
+	// StatusOutput is the form of /status where the request asks for none: "json" or "text". Defaults to "json".
+	StatusOutput string
+	// LogDefault is the form of a log for a client whose Accept header is a bare */*: "text" or "json". Defaults to "text".
+	LogDefault string
+
+	// User and Password are the Basic credentials, Token the bearer token that may use the API. Defaults to none: everybody
+	// may.
+	User, Password, Token string
+	// TLSCert and TLSKey are PEM files. Defaults to none: plain HTTP.
+	TLSCert, TLSKey string
+
+	// BodyLimit is the size of the largest request body in bytes. Defaults to 1 MiB.
+	BodyLimit int
+	// IdleTimeout is how long a connection without a request is kept. Defaults to 30 s.
+	IdleTimeout time.Duration
+	// ReadTimeout is how long a whole request may take to arrive. Defaults to 30 s.
+	ReadTimeout time.Duration
+	// WriteTimeout is how long a client may take for one block of an answer, not for the whole of it. Defaults to 60 s.
+	WriteTimeout time.Duration
+	// Heartbeat is the pause after which an idle stream looks whether its client is still there. Defaults to 10 s.
+	Heartbeat time.Duration
+	// HostTimeout is how long each host has to answer when all are asked. Defaults to 3 s.
+	HostTimeout time.Duration
+
+	// Version of the program, shown in the Server header.
+	Version string
+	// Log receives requests (debug) and faults of ours (error). Defaults to none.
+	Log *slog.Logger
+}
+
+func (c *Config) complete() {
+	if c.Prefix = strings.Trim(c.Prefix, "/"); c.Prefix != "" {
+		c.Prefix = "/" + c.Prefix
+	}
+	if c.StatusOutput == "" {
+		c.StatusOutput = formJSON
+	}
+	if c.LogDefault == "" {
+		c.LogDefault = formText
+	}
+	if c.BodyLimit <= 0 {
+		c.BodyLimit = 1 << 20
+	}
+	for timeout, standard := range map[*time.Duration]time.Duration{
+		&c.IdleTimeout:  30 * time.Second,
+		&c.ReadTimeout:  30 * time.Second,
+		&c.WriteTimeout: time.Minute,
+		&c.Heartbeat:    10 * time.Second,
+		&c.HostTimeout:  3 * time.Second,
+	} {
+		if *timeout <= 0 {
+			*timeout = standard
+		}
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+}
+
+// Server serves the API on one listener.
+type Server struct {
+	config Config
+	log    *slog.Logger
+	app    *fiber.App
+
+	// running ends, with errStopping, when the server shuts down. It is the parent of every request's context.
+	running context.Context
+	stop    context.CancelCauseFunc
+}
+
+// New returns a server that serves nothing yet.
+func New(c Config) *Server {
+	c.complete()
+	s := &Server{config: c, log: c.Log}
+	s.running, s.stop = context.WithCancelCause(context.Background())
+	s.app = fiber.New(fiber.Config{
+		DisableStartupMessage: true,
+		ServerHeader:          strings.TrimSuffix("netlab-api/"+c.Version, "/"),
+		CaseSensitive:         true,
+		// What a handler reads of the request is copied, since a stream outlives its handler and the view keeps ids.
+		Immutable:      true,
+		BodyLimit:      c.BodyLimit,
+		ReadBufferSize: readBuffer, WriteBufferSize: writeBuffer,
+		ReadTimeout: c.ReadTimeout, IdleTimeout: c.IdleTimeout,
+		// It would bound the whole of an answer. Each connection bounds its single writes instead.
+		WriteTimeout:                 0,
+		DisablePreParseMultipartForm: true,
+		JSONEncoder:                  encode,
+		ErrorHandler:                 s.fail,
+	})
+	s.routes()
+	server := s.app.Server()
+	server.Handler = knownMethods(s.app.Handler())
+	// A request that cannot be parsed may hold credentials.
+	server.SecureErrorLogMessage = true
+	server.Logger = serverLog{s.log}
+	return s
+}
+
+// Listen serves on addr, a host:port, until Shutdown.
+func (s *Server) Listen(addr string) error {
+	l, err := (&net.ListenConfig{}).Listen(s.running, "tcp", addr)
+	if err != nil {
+		return err
+	}
+	return s.Serve(l)
+}
+
+// Serve serves on the listener, which it closes, until Shutdown. It returns nil after a Shutdown.
+func (s *Server) Serve(l net.Listener) error {
+	l = &listener{Listener: l, stall: s.config.WriteTimeout}
+	if s.config.TLSCert != "" {
+		pair, err := tls.LoadX509KeyPair(s.config.TLSCert, s.config.TLSKey)
+		if err != nil {
+			return errors.Join(fmt.Errorf("TLS: %w", err), l.Close())
+		}
+		l = tls.NewListener(l, &tls.Config{
+			Certificates: []tls.Certificate{pair},
+			MinVersion:   tls.VersionTLS12,
+			NextProtos:   []string{"http/1.1"},
+		})
+	}
+	if s.running.Err() != nil {
+		return l.Close()
+	}
+	return s.app.Listener(l)
+}
+
+// Shutdown ends open streams, takes no new connection, and returns when the requests under way are answered, or with an error
+// when ctx ends before. A stream of text is broken off, so that its reader does not take it for whole; a stream of events ends
+// without the event "end".
+func (s *Server) Shutdown(ctx context.Context) error {
+	s.stop(errStopping)
+	if err := s.app.ShutdownWithContext(ctx); err != nil {
+		return fmt.Errorf("HTTP: requests are still under way: %w", err)
+	}
+	return nil
+}

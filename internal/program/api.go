@@ -1,0 +1,136 @@
+package program
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"time"
+
+	"netlab-runner/internal/api"
+	"netlab-runner/internal/bus"
+	"netlab-runner/internal/dispatch"
+	"netlab-runner/internal/logfile"
+	"netlab-runner/internal/settings"
+	"netlab-runner/internal/view"
+)
+
+// stopTimeout bounds how long a stop waits for requests under way.
+const stopTimeout = 10 * time.Second
+
+// RunAPI serves until ctx ends or something fails for good: the embedded bus where there is no other, the worker where
+// one is asked for, the view and the HTTP API.
+func RunAPI(ctx context.Context, s *settings.API, version string, log *slog.Logger) error {
+	// First the address: a port that is taken says so before anything is started.
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", net.JoinHostPort(s.Bind, strconv.Itoa(s.Port)))
+	if err != nil {
+		return fmt.Errorf("%w: choose another NETLAB_API_BIND or NETLAB_API_PORT", err)
+	}
+	server, err := embeddedBus(s, log)
+	if err != nil {
+		_ = listener.Close()
+		return err
+	}
+	if server != nil {
+		defer server.Stop()
+	}
+	b, err := bus.Connect(BusConfig(&s.Bus, server, "netlab-api", "/api", log))
+	if err != nil {
+		_ = listener.Close()
+		return err
+	}
+	defer b.Close()
+	logs, err := logfile.Open(filepath.Join(s.DataDir, "logs"))
+	if err != nil {
+		_ = listener.Close()
+		return err
+	}
+	defer func() { _ = logs.Close() }()
+
+	ctx, cancel := context.WithCancelCause(ctx)
+	var parts sync.WaitGroup
+	defer parts.Wait()
+	defer cancel(nil)
+	part := func(name string, run func(context.Context) error) {
+		parts.Go(func() {
+			if err := run(ctx); err != nil && ctx.Err() == nil {
+				cancel(fmt.Errorf("%s: %w", name, err))
+			}
+		})
+	}
+
+	v := view.New(b, logs, filepath.Join(s.DataDir, "logs", "cursor"), s.Bus.Lease, log)
+	part("bus", func(ctx context.Context) error {
+		err := b.EnsureStreams(ctx, bus.Limits{
+			Replicas: s.Store.Replicas, JobsBytes: int64(s.Store.JobsBytes), LogsBytes: int64(s.Store.LogsBytes), Lease: s.Bus.Lease,
+		})
+		if err != nil {
+			return err
+		}
+		v.Run(ctx)
+		return nil
+	})
+	if s.WithWorker {
+		part("worker", func(ctx context.Context) error { return RunWorker(ctx, &s.Worker, &s.Bus, server, version, log) })
+	}
+	web := api.New(api.Config{
+		View:         v,
+		Dispatcher:   dispatch.New(b, v),
+		Bus:          b,
+		Prefix:       s.Prefix,
+		DefaultHost:  s.DefaultHost,
+		StatusOutput: string(s.StatusOutput),
+		LogDefault:   string(s.LogDefault),
+		BodyLimit:    int(s.BodyLimit),
+		IdleTimeout:  s.IdleTimeout,
+		TLSCert:      s.TLSCert,
+		TLSKey:       s.TLSKey,
+		User:         s.User,
+		Password:     s.Password,
+		Token:        s.Token,
+		Version:      version,
+		Log:          log,
+	})
+	log.Info("listening", "address", listener.Addr().String(), "prefix", s.Prefix, "tls", s.TLS(), "credentials", s.Credentials())
+	part("http", func(context.Context) error {
+		if err := web.Serve(listener); err != nil && !errors.Is(err, http.ErrServerClosed) {
+			return err
+		}
+		return nil
+	})
+	<-ctx.Done()
+	stopping, done := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
+	defer done()
+	if err := web.Shutdown(stopping); err != nil {
+		log.Warn("stop", "error", err)
+	}
+	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) {
+		return cause
+	}
+	return nil
+}
+
+// embeddedBus starts the server of a program that was given no other; nil where it was.
+func embeddedBus(s *settings.API, log *slog.Logger) (*bus.Server, error) {
+	if len(s.Bus.URLs) > 0 {
+		if s.Bus.Creds == "" {
+			log.Warn("the bus is used without credentials of its own: anybody on this machine can read and write it", "remedy", "NETLAB_BUS_CREDS")
+		}
+		return nil, nil
+	}
+	server, err := bus.StartServer(bus.ServerConfig{
+		Dir: s.DataDir, Listen: s.Store.Listen, SyncAlways: s.Store.Sync.Always, SyncInterval: s.Store.Sync.Interval, Log: log,
+	})
+	if err != nil {
+		return nil, err
+	}
+	if url := server.URL(); url != "" {
+		log.Info("bus listening", "url", url, "credentials", server.CredsFile)
+	}
+	return server, nil
+}

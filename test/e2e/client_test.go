@@ -1,0 +1,143 @@
+package e2e_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"io"
+	"net/http"
+	"testing"
+	"time"
+
+	"netlab-runner/internal/hosts"
+	"netlab-runner/internal/jobs"
+)
+
+// object is a JSON object that a test sends.
+type object map[string]any
+
+// do sends a request and returns the status and the body. It fails the test where no answer comes.
+func (a *api) do(t *testing.T, method, path string, body any, header ...string) (int, []byte) {
+	t.Helper()
+	response := a.open(t, method, path, body, header...)
+	defer response.Body.Close()
+	content, err := io.ReadAll(response.Body)
+	if err != nil {
+		t.Fatalf("%s %s: %v", method, path, err)
+	}
+	return response.StatusCode, content
+}
+
+func (a *api) open(t *testing.T, method, path string, body any, header ...string) *http.Response {
+	t.Helper()
+	var content io.Reader
+	switch b := body.(type) {
+	case nil:
+	case string:
+		content = bytes.NewBufferString(b)
+	default:
+		data, err := json.Marshal(b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		content = bytes.NewReader(data)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 2*patience)
+	t.Cleanup(cancel)
+	request, err := http.NewRequestWithContext(ctx, method, a.base+path, content)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := 0; i < len(header); i += 2 {
+		request.Header.Set(header[i], header[i+1])
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		t.Fatalf("%s %s: %v", method, path, err)
+	}
+	return response
+}
+
+// get reads a JSON answer with status 200 into value.
+func (a *api) get(t *testing.T, path string, value any) {
+	t.Helper()
+	status, body := a.do(t, "GET", path, nil)
+	if status != http.StatusOK {
+		t.Fatalf("GET %s: %d %s", path, status, body)
+	}
+	if err := json.Unmarshal(body, value); err != nil {
+		t.Fatalf("GET %s: %v in %s", path, err, body)
+	}
+}
+
+// submit posts a job that must be accepted.
+func (a *api) submit(t *testing.T, payload object) jobs.Job {
+	t.Helper()
+	status, body := a.do(t, "POST", "/jobs", payload)
+	if status != http.StatusAccepted {
+		t.Fatalf("POST /jobs %v: %d %s", payload, status, body)
+	}
+	var job jobs.Job
+	if err := json.Unmarshal(body, &job); err != nil {
+		t.Fatal(err)
+	}
+	return job
+}
+
+// finish follows the job's log to its end and returns the job as it ended, and the log.
+func (a *api) finish(t *testing.T, id string) (jobs.Job, string) {
+	t.Helper()
+	status, log := a.do(t, "GET", "/jobs/"+id+"/log?follow=true", nil)
+	if status != http.StatusOK {
+		t.Fatalf("log of %s: %d %s", id, status, log)
+	}
+	var job jobs.Job
+	a.get(t, "/jobs/"+id, &job)
+	return job, string(log)
+}
+
+// run submits a job and sees it through to the state.
+func (a *api) run(t *testing.T, state jobs.State, payload object) (jobs.Job, string) {
+	t.Helper()
+	job, log := a.finish(t, a.submit(t, payload).ID)
+	if job.State != state {
+		t.Fatalf("%v: %s, want %s; error %s\n%s", payload, job.State, state, text(job.Error), log)
+	}
+	return job, log
+}
+
+// awaitReady waits until the API serves and sees so many hosts.
+func (a *api) awaitReady(hostCount int) {
+	a.t.Helper()
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+		if status, _ := a.do(a.t, "GET", "/readyz", nil); status != http.StatusOK {
+			continue
+		}
+		if a.online(a.t) >= hostCount {
+			return
+		}
+	}
+	a.t.Fatal("the API did not become ready")
+}
+
+func (a *api) online(t *testing.T) int {
+	t.Helper()
+	var list struct {
+		Hosts []hosts.Host `json:"hosts"`
+	}
+	a.get(t, "/hosts", &list)
+	n := 0
+	for _, h := range list.Hosts {
+		if h.Online {
+			n++
+		}
+	}
+	return n
+}
+
+func text(s *string) string {
+	if s == nil {
+		return "null"
+	}
+	return *s
+}

@@ -1,0 +1,182 @@
+package e2e_test
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"netlab-runner/internal/jobs"
+)
+
+// startsOf counts how often Netlab wrote the line that its run in the chatter directory begins with.
+func startsOf(log string) int { return strings.Count(log, "chatter 1 of ") }
+
+// awaitEmptyJournal waits until a worker has nothing more to remember.
+func (f *fleet) awaitEmptyJournal(dir string) {
+	f.t.Helper()
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+		left, err := os.ReadDir(dir)
+		if err != nil {
+			f.t.Fatal(err)
+		}
+		if len(left) == 0 {
+			return
+		}
+	}
+	f.t.Fatalf("the journal %s never became empty", dir)
+}
+
+func TestWorkerIsKilledInTheMiddle(t *testing.T) {
+	t.Parallel()
+	f := split(t)
+	a := f.any()
+	dir := f.chatter("kill", object{"lines": 100, "gate": "gate"})
+	job := a.submit(t, object{"action": "create", "workdir": dir, "host": "alpha"})
+	a.await(t, job.ID, "talking", func(j *jobs.Job) bool { return strings.Contains(a.jsonLog(t, j.ID, 0).Log, "chatter 100 of 100") })
+	f.workers[0].kill()
+	// Netlab goes on, and ends, while no worker is there.
+	openGate(t, dir)
+	f.startWorker("alpha")
+	ended, log := a.finish(t, job.ID)
+	if ended.State != jobs.Success {
+		t.Fatalf("%s: %s\n%s", ended.State, text(ended.Error), log)
+	}
+	if startsOf(log) != 1 {
+		t.Errorf("Netlab was started %d times", startsOf(log))
+	}
+	if got := f.busLog(t, job.ID); got != log {
+		t.Errorf("the bus has %d bytes, HTTP %d", len(got), len(log))
+	}
+	f.awaitEmptyJournal(f.path("worker-alpha", "jobs"))
+}
+
+func TestEverythingIsKilledInTheMiddle(t *testing.T) {
+	t.Parallel()
+	f := single(t)
+	dir := f.chatter("kill", object{"lines": 100, "gate": "gate"})
+	job := f.any().submit(t, object{"action": "create", "workdir": dir})
+	queued := f.any().submit(t, object{"action": "down", "workdir": dir})
+	f.any().await(t, job.ID, "running", running)
+	f.any().kill()
+	f.startSingle()
+	a := f.any()
+	a.await(t, job.ID, "running", running)
+	openGate(t, dir)
+	for _, id := range []string{job.ID, queued.ID} {
+		ended, log := a.finish(t, id)
+		if ended.State != jobs.Success {
+			t.Errorf("%s: %s %s", ended.Action, ended.State, text(ended.Error))
+		}
+		if id == job.ID && startsOf(log) != 1 {
+			t.Errorf("Netlab was started %d times", startsOf(log))
+		}
+	}
+}
+
+func TestAPIIsKilledInTheMiddle(t *testing.T) {
+	t.Parallel()
+	f := split(t)
+	dir := f.chatter("kill", object{"lines": 100, "gate": "gate"})
+	job := f.apis[1].submit(t, object{"action": "create", "workdir": dir})
+	other := f.apis[0]
+	f.apis[1].kill()
+	openGate(t, dir)
+	// A follower that was cut goes on at the other API.
+	ended, want := other.finish(t, job.ID)
+	if ended.State != jobs.Success {
+		t.Fatalf("%s: %s", ended.State, text(ended.Error))
+	}
+	// The restarted one knows it again, also when it has lost its files.
+	if err := os.RemoveAll(f.path("two", "logs")); err != nil {
+		t.Fatal(err)
+	}
+	again := f.startAPI(f.apiEnvironment("two"))
+	again.awaitReady(3)
+	ended, got := again.finish(t, job.ID)
+	if ended.State != jobs.Success || got != want {
+		t.Errorf("%s with %d bytes of log, want %d", ended.State, len(got), len(want))
+	}
+}
+
+func TestDriverIsKilled(t *testing.T) {
+	t.Parallel()
+	f := single(t)
+	dir := f.chatter("crash", object{"lines": 1, "crash": "kill"})
+	job, log := f.any().run(t, jobs.Failed, object{"action": "create", "workdir": dir})
+	if job.Reason != jobs.ReasonNetlabFailed || job.ExitCode == nil || *job.ExitCode != 128+9 {
+		t.Errorf("reason %q, exit code %v, error %s\n%s", job.Reason, job.ExitCode, text(job.Error), log)
+	}
+}
+
+func TestTimeout(t *testing.T) {
+	t.Parallel()
+	f := single(t)
+	dir := f.chatter("slow", object{"lines": 1, "gate": "gate"})
+	job, log := f.any().run(t, jobs.Failed, object{"action": "create", "workdir": dir, "timeoutSeconds": 2})
+	if job.Reason != jobs.ReasonTimeout || !strings.Contains(log, "netlab-worker: timeout") {
+		t.Errorf("reason %q\n%s", job.Reason, log)
+	}
+}
+
+func TestSecretsStayOnTheHost(t *testing.T) {
+	t.Parallel()
+	f := single(t)
+	const secret = "correct-horse-battery"
+	dir := f.lab("secret", "frr3")
+	// A plugin that says what it should not.
+	plugin := "import os\n\ndef init(topology):\n  print('token', os.environ['LAB_TOKEN'], os.environ['NETLAB_TEST_MARK'], flush=True)\n"
+	if err := os.WriteFile(filepath.Join(dir, "leak.py"), []byte(plugin), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	job, log := f.any().run(t, jobs.Success, object{
+		"action": "create", "workdir": dir, "plugin": "leak",
+		"environment": object{"LAB_TOKEN": secret, "NETLAB_TEST_MARK": "shown"},
+	})
+	if !strings.Contains(log, "token *** shown") {
+		t.Errorf("log:\n%s", log)
+	}
+	if job.Request.Environment["LAB_TOKEN"] != "***" || job.Request.Environment["NETLAB_TEST_MARK"] != "shown" {
+		t.Errorf("request shows %v", job.Request.Environment)
+	}
+	// What Netlab wrote is kept, readable by the worker alone, until the log is on the bus.
+	f.awaitEmptyJournal(f.path("data", "worker", "jobs"))
+	err := filepath.WalkDir(f.dir, func(path string, d os.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		content, err := os.ReadFile(path)
+		if err == nil && strings.Contains(string(content), secret) {
+			t.Errorf("the secret is in %s", path)
+		}
+		return err
+	})
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+func TestNetlabIsMissing(t *testing.T) {
+	t.Parallel()
+	// The system's Python has no Netlab.
+	python := filepath.Join(t.TempDir(), "python3")
+	if err := os.WriteFile(python, []byte("#!/bin/sh\necho \"ModuleNotFoundError: No module named 'netsim'\" >&2\nexit 1\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	f := single(t, "NETLAB_WORKER_PYTHON="+python)
+	var list struct {
+		Hosts []struct {
+			Netlab struct{ Error string }
+		}
+	}
+	f.any().get(t, "/hosts", &list)
+	if said := list.Hosts[0].Netlab.Error; !strings.Contains(said, "NETLAB_WORKER_PYTHON") {
+		t.Errorf("GET /hosts says %q", said)
+	}
+	job, log := f.any().run(t, jobs.Failed, object{"action": "create", "workdir": f.lab("x", "frr3")})
+	if job.Reason != jobs.ReasonHostFailed || !strings.Contains(text(job.Error), "NETLAB_WORKER_PYTHON") || !strings.Contains(log, "NETLAB_WORKER_PYTHON") {
+		t.Errorf("reason %q, error %q, log:\n%s", job.Reason, text(job.Error), log)
+	}
+	f.any().expect("Netlab cannot be used")
+}

@@ -1,0 +1,150 @@
+package e2e_test
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// patience bounds every wait for something that must come.
+const patience = 60 * time.Second
+
+// program is one of the project's processes, started by a test.
+type program struct {
+	t    *testing.T
+	name string
+	cmd  *exec.Cmd
+	done chan struct{}
+
+	mu    sync.Mutex
+	lines []string
+	more  chan struct{}
+}
+
+// launch starts a binary with exactly this environment; it ends with the test at the latest.
+func launch(t *testing.T, name string, env []string, args ...string) *program {
+	t.Helper()
+	p := &program{
+		t: t, name: name, done: make(chan struct{}), more: make(chan struct{}),
+		cmd: exec.Command(filepath.Join(binaries, name), args...),
+	}
+	p.cmd.Env = env
+	stderr, err := p.cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.cmd.Stdout = os.Stdout
+	if err := p.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		defer close(p.done)
+		lines := bufio.NewScanner(stderr)
+		lines.Buffer(nil, 1<<20)
+		for lines.Scan() {
+			p.mu.Lock()
+			p.lines = append(p.lines, lines.Text())
+			close(p.more)
+			p.more = make(chan struct{})
+			p.mu.Unlock()
+		}
+		_ = p.cmd.Wait()
+	}()
+	t.Cleanup(func() {
+		p.stop()
+		if t.Failed() {
+			t.Logf("%s %d wrote:", p.name, p.cmd.Process.Pid)
+			for _, line := range p.lines {
+				t.Log("  " + line)
+			}
+		}
+	})
+	return p
+}
+
+// expect waits for a line of the program's log and returns the submatches.
+func (p *program) expect(pattern string) []string {
+	p.t.Helper()
+	re := regexp.MustCompile(pattern)
+	ctx, cancel := context.WithTimeout(p.t.Context(), patience)
+	defer cancel()
+	for seen := 0; ; {
+		p.mu.Lock()
+		lines, more := p.lines[seen:], p.more
+		seen = len(p.lines)
+		p.mu.Unlock()
+		for _, line := range lines {
+			if m := re.FindStringSubmatch(line); m != nil {
+				return m
+			}
+		}
+		select {
+		case <-more:
+		case <-p.done:
+			p.t.Fatalf("%s ended without a line that matches %q; it wrote %q", p.name, pattern, p.lines)
+		case <-ctx.Done():
+			p.t.Fatalf("%s wrote no line that matches %q, but %q", p.name, pattern, p.lines)
+		}
+	}
+}
+
+// stop ends the program in order, and by force if it does not obey.
+func (p *program) stop() {
+	_ = p.cmd.Process.Signal(syscall.SIGTERM)
+	select {
+	case <-p.done:
+	case <-time.After(20 * time.Second):
+		p.t.Errorf("%s did not stop on SIGTERM", p.name)
+		p.kill()
+	}
+}
+
+// kill ends the program as a crash would.
+func (p *program) kill() {
+	_ = p.cmd.Process.Kill()
+	<-p.done
+}
+
+func (p *program) String() string { return fmt.Sprintf("%s %d", p.name, p.cmd.Process.Pid) }
+
+// awaitFile waits until a file that another program writes has the text.
+func awaitFile(t *testing.T, path, text string) {
+	t.Helper()
+	var content []byte
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+		var err error
+		if content, err = os.ReadFile(path); err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(string(content), text) {
+			return
+		}
+	}
+	t.Fatalf("%s never had %q:\n%s", path, text, content)
+}
+
+// processesWith lists the command lines of the processes that have the text in theirs.
+func processesWith(t *testing.T, text string) (list []string) {
+	t.Helper()
+	files, err := filepath.Glob("/proc/[0-9]*/cmdline")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range files {
+		// A process may end meanwhile.
+		content, err := os.ReadFile(file)
+		if line := strings.ReplaceAll(string(content), "\x00", " "); err == nil && strings.Contains(line, text) {
+			list = append(list, line)
+		}
+	}
+	return list
+}
