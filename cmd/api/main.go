@@ -39,6 +39,8 @@ func run() error {
 	program.Announce(log, "netlab-api", version, s.Summary())
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	// A second signal ends the program at once.
+	context.AfterFunc(ctx, stop)
 	err = program.RunAPI(ctx, s, version, log)
 	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
 		return nil

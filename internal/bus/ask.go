@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"sync"
+	"time"
 
 	"github.com/nats-io/nats.go"
 )
@@ -67,15 +69,33 @@ func (b *Bus) Ask(ctx context.Context, host, endpoint string, question any) ([]b
 	}
 }
 
-// Answer serves an endpoint of a host until ctx ends. Each question runs in a goroutine of its own.
+const (
+	// answers bounds the questions that an endpoint works on at once; more wait.
+	answers = 4
+	// answerLimit bounds the time for one. Nobody waits for it much longer.
+	answerLimit = 10 * time.Second
+)
+
+// Answer serves an endpoint of a host until ctx ends, and returns when no question is being worked on any more.
 func (b *Bus) Answer(ctx context.Context, host, endpoint string, answer func(ctx context.Context, question []byte) ([]byte, error)) error {
+	var working sync.WaitGroup
+	defer working.Wait()
+	free := make(chan struct{}, answers)
 	sub, err := b.nc.Subscribe(endpointPrefix+host+"."+endpoint, func(m *nats.Msg) {
-		go func() {
-			data, err := answer(ctx, m.Data)
+		select {
+		case free <- struct{}{}:
+		case <-ctx.Done():
+			return
+		}
+		working.Go(func() {
+			defer func() { <-free }()
+			limited, cancel := context.WithTimeout(ctx, answerLimit)
+			defer cancel()
+			data, err := answer(limited, m.Data)
 			if err := b.reply(m, data, err); err != nil {
 				b.log.Warn("bus: reply", "endpoint", endpoint, "error", err)
 			}
-		}()
+		})
 	})
 	if err != nil {
 		return translate(err)

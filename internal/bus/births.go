@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/nats-io/nats.go"
 
@@ -20,15 +21,46 @@ type Birth struct {
 	Sealed *Sealed `json:"sealed,omitempty"`
 }
 
+const (
+	// statusRoom is what a job's later states may need beyond its birth: times, a phase, an error.
+	statusRoom = 64 << 10
+	// submitAttempt is how long a birth may stay unanswered before it is sent again.
+	submitAttempt = time.Second
+)
+
 // Submit gives birth to the job: one publish, checked to be the first of its id on any host. ErrConflict: the id exists.
-// It returns the birth's sequence, which orders the jobs of the whole fleet.
+// ErrTooLarge: its later states would not fit into a message. It returns the birth's sequence, which orders the jobs of the
+// whole fleet.
+//
+// ErrUnavailable: there is no job, unless the error says that there may be one, because no answer came before ctx ended.
 func (b *Bus) Submit(ctx context.Context, birth *Birth) (seq uint64, err error) {
+	shown, err := json.Marshal(birth.Job)
+	if err != nil {
+		return 0, fmt.Errorf("job %s: %w", birth.ID, err)
+	}
+	if size := len(shown); size > MaxMessage-statusRoom {
+		return 0, fmt.Errorf("%w: the job has %d bytes, at most %d", ErrTooLarge, size, MaxMessage-statusRoom)
+	}
 	m, err := b.jobEvent(kindRequest, &birth.Job, birth)
 	if err != nil {
 		return 0, err
 	}
 	stored := publicSubject(birth.Host, birth.ID, kindRequest)
-	return b.commit(ctx, jobsStream, m, stored, publicSubject("*", birth.ID, kindRequest), 0)
+	for {
+		attempt, cancel := context.WithTimeout(ctx, submitAttempt)
+		seq, err = b.commit(attempt, jobsStream, m, stored, publicSubject("*", birth.ID, kindRequest), 0)
+		unanswered := attempt.Err() != nil
+		cancel()
+		if err == nil || !errors.Is(err, ErrUnavailable) {
+			return seq, err
+		}
+		if ctx.Err() != nil {
+			return 0, fmt.Errorf("%w; the job may have been accepted as %s", err, birth.ID)
+		}
+		if !unanswered {
+			return 0, err
+		}
+	}
 }
 
 // FindJob reads a job that may have been born a moment ago elsewhere: its last status, or its birth. ErrNotFound: no such job.

@@ -74,6 +74,13 @@ func Connect(c Config) (*Bus, error) {
 		nats.ReconnectBufSize(-1),
 		nats.PingInterval(10 * time.Second),
 		nats.MaxPingsOutstanding(2),
+		// By default the second refusal of the credentials ends the connection for good. They may be put right at the server.
+		nats.IgnoreAuthErrorAbort(),
+		nats.ClosedHandler(func(nc *nats.Conn) {
+			if err := nc.LastError(); err != nil {
+				c.Log.Error("bus: connection closed", "error", err)
+			}
+		}),
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
 			if err != nil {
 				c.Log.Warn("bus: disconnected", "error", err)
@@ -152,6 +159,9 @@ func (b *Bus) Server() string {
 // retryDelays are the pauses between tries of what must succeed in the end; the last one repeats.
 var retryDelays = []time.Duration{50 * time.Millisecond, 250 * time.Millisecond, time.Second, 2 * time.Second} //nolint:gochecknoglobals // a table that is never written
 
+// warnEvery is after how many tries it is said again that something does not succeed: about a minute.
+const warnEvery = 30
+
 // Retry calls f until it succeeds, fails with something other than ErrUnavailable or ErrFull, or ctx ends.
 func (b *Bus) Retry(ctx context.Context, what string, f func(context.Context) error) error {
 	for try := 0; ; try++ {
@@ -161,7 +171,7 @@ func (b *Bus) Retry(ctx context.Context, what string, f func(context.Context) er
 		if err == nil || ctx.Err() != nil || !passes(err) {
 			return err
 		}
-		if try == 1 {
+		if try%warnEvery == 1 {
 			b.log.Warn("bus: trying again", "what", what, "error", err)
 		}
 		select {

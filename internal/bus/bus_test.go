@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -319,6 +320,19 @@ func TestLeaseBelongsToOneIdentity(t *testing.T) {
 	if err != nil {
 		t.Fatalf("the same identity: %v", err)
 	}
+	// Of two processes with one identity, from a copied data directory, the later one has it.
+	later := *mine
+	later.StartedAt = time.Now()
+	twin, err := b.AcquireLease(ctx, &later)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := again.Renew(ctx, mine); !errors.As(err, &taken) {
+		t.Errorf("renewal by the earlier process: %v, want a TakenError", err)
+	}
+	if err := twin.Release(ctx); err != nil {
+		t.Fatal(err)
+	}
 	mine.Slots = 2
 	if err := lease.Renew(ctx, mine); err != nil {
 		t.Fatalf("renewal over an older revision of one's own: %v", err)
@@ -563,5 +577,98 @@ func TestStreamsThatDoNotFitAreRefused(t *testing.T) {
 	err := b.EnsureStreams(ctx, limits)
 	if err == nil || !strings.Contains(err.Error(), "NETLAB_BUS_LOGS_BYTES") || errors.Is(err, ErrFull) {
 		t.Errorf("got %v", err)
+	}
+}
+
+func TestReplicasOfAServerThatIsAlone(t *testing.T) {
+	t.Parallel()
+	ctx, b := deadline(t), newBus(t)
+	limits := testLimits
+	limits.Replicas = 3
+	if err := b.EnsureStreams(ctx, limits); err == nil || !strings.Contains(err.Error(), "NETLAB_BUS_REPLICAS") {
+		t.Errorf("got %v", err)
+	}
+}
+
+// A job whose later states would not fit is refused at its birth, not when it ends.
+func TestJobsOfWhichTheStatesWouldNotFitAreRefused(t *testing.T) {
+	t.Parallel()
+	ctx, b := ready(t)
+	large := job("j1", "a")
+	large.Request.Environment = map[string]string{"NETLAB_X": strings.Repeat("x", MaxMessage-statusRoom)}
+	if _, err := b.Submit(ctx, &Birth{Job: *large}); !errors.Is(err, ErrTooLarge) {
+		t.Errorf("got %v", err)
+	}
+}
+
+// What is not the host's own well-formed request is skipped, and does not hold up what comes behind it.
+func TestForeignRequestsAreSkipped(t *testing.T) {
+	t.Parallel()
+	ctx, b := ready(t)
+	if err := b.EnsureConsumer(ctx, "a"); err != nil {
+		t.Fatal(err)
+	}
+	for id, body := range map[string]string{
+		"empty": `{}`, "torn": `{"id":`, "host": `{"id":"host","host":"b"}`, "id": `{"id":"other","host":"a"}`,
+	} {
+		if _, err := b.js.Publish(ctx, intakeSubject("a", id, kindRequest), []byte(body)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := b.Submit(ctx, &Birth{Job: *job("good", "a")}); err != nil {
+		t.Fatal(err)
+	}
+	taking, cancel := context.WithCancel(ctx)
+	err := b.TakeRequests(taking, "a", func(_ context.Context, birth *Birth, _ uint64) error {
+		if birth.ID != "good" {
+			t.Errorf("got %q", birth.ID)
+		}
+		cancel()
+		return nil
+	})
+	if !errors.Is(err, context.Canceled) || ctx.Err() != nil {
+		t.Errorf("%v, %v", err, ctx.Err())
+	}
+}
+
+func TestAnswersAreBoundedAndWaitedFor(t *testing.T) {
+	t.Parallel()
+	ctx, b := ready(t)
+	var working, most atomic.Int32
+	reached := make(chan struct{}, 100)
+	serving, stop := context.WithCancel(ctx)
+	done := make(chan error, 1)
+	go func() {
+		done <- b.Answer(serving, "a", "slow", func(ctx context.Context, _ []byte) ([]byte, error) {
+			n := working.Add(1)
+			defer working.Add(-1)
+			for old := most.Load(); n > old && !most.CompareAndSwap(old, n); old = most.Load() {
+			}
+			reached <- struct{}{}
+			<-ctx.Done()
+			return nil, ctx.Err()
+		})
+	}()
+	for range 3 * answers {
+		if err := b.nc.PublishRequest("netlab.hosts.a.slow", "nobody", nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for sent := time.Now(); len(reached) < answers; {
+		// The first questions may have come before there was anybody to hear them.
+		if time.Since(sent) > 50*time.Millisecond {
+			sent = time.Now()
+			_ = b.nc.PublishRequest("netlab.hosts.a.slow", "nobody", nil)
+		}
+		if ctx.Err() != nil {
+			t.Fatal("no question arrived")
+		}
+	}
+	stop()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	if most.Load() != answers || working.Load() != 0 {
+		t.Errorf("%d at once, %d after the end", most.Load(), working.Load())
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -43,6 +44,9 @@ const (
 	codeStreamStoreFailed         = 10077 // "maximum bytes exceeded", "maximum messages exceeded"
 	codeStorageExceeded           = 10047
 	codeNoMessage                 = 10037
+	codeNotEnabledForAccount      = 10039
+	codeNotEnabled                = 10076
+	codeReplicasNotSupported      = 10074
 )
 
 // translate makes one of this package's errors of what nats.go returned.
@@ -60,8 +64,13 @@ func translate(err error) error {
 			return fmt.Errorf("%w: %s", ErrFull, api.Description)
 		case codeNoMessage:
 			return ErrNotFound
+		case codeNotEnabled, codeNotEnabledForAccount:
+			return fmt.Errorf("the server of NETLAB_BUS_URL has no JetStream for this account: enable it there (%w)", err)
+		case codeReplicasNotSupported:
+			return fmt.Errorf("the server cannot keep NETLAB_BUS_REPLICAS copies: set 1, or use a cluster (%w)", err)
 		}
-		if api.Code >= 500 {
+		// No leader, a server that starts: it passes.
+		if api.Code == http.StatusServiceUnavailable {
 			return fmt.Errorf("%w: %s", ErrUnavailable, api.Description)
 		}
 		return err

@@ -67,6 +67,10 @@ func (l *Lease) take(ctx context.Context, h *hosts.Host) error {
 	if err := json.Unmarshal(entry.Value(), &holder); err != nil || holder.Identity != l.identity {
 		return &TakenError{Host: l.host, Identity: holder.Identity}
 	}
+	// Two processes of one identity, from a copied data directory: the later one has it.
+	if holder.StartedAt.After(h.StartedAt) {
+		return &TakenError{Host: l.host, Identity: holder.Identity}
+	}
 	l.revision, err = l.kv.Update(ctx, l.host, value, entry.Revision())
 	return translate(err)
 }

@@ -27,6 +27,16 @@ func (b *Bus) PlaceOf(ctx context.Context, workdir string) (host string, err err
 	return string(m.Data), nil
 }
 
+// MovePlace gives the working directory to the host, whoever had it.
+func (b *Bus) MovePlace(ctx context.Context, workdir, host string) error {
+	kv, err := b.js.KeyValue(ctx, placesBucket)
+	if err != nil {
+		return translate(err)
+	}
+	_, err = kv.Put(ctx, placeKey(workdir), []byte(host))
+	return translate(err)
+}
+
 // Place gives the working directory to the host unless another one has it already, and returns who has it: two APIs that
 // place at the same moment get the same answer.
 func (b *Bus) Place(ctx context.Context, workdir, host string) (string, error) {

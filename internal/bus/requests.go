@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+
+	"netlab-runner/internal/jobs"
 )
 
 // redeliverAfter is how long the server waits for a worker's word that a request is on its disk. Taking one takes
@@ -76,6 +78,12 @@ func (b *Bus) take(ctx context.Context, m jetstream.Msg, handle func(context.Con
 	birth := &Birth{}
 	if err := json.Unmarshal(m.Data(), birth); err != nil {
 		b.log.Error("bus: unreadable request skipped", "subject", m.Subject(), "error", err)
+		_ = m.Term()
+		return
+	}
+	if host, id, _, ok := subjectTokens(m.Subject()); !ok || host != birth.Host || id != birth.ID || !jobs.ValidID(id) {
+		// Somebody else's publish: acted on, it would be told under another job's subjects.
+		b.log.Error("bus: request of another job than its subject says skipped", "subject", m.Subject(), "host", birth.Host, "job", birth.ID)
 		_ = m.Term()
 		return
 	}

@@ -40,8 +40,11 @@ type Dispatcher struct {
 func New(b *bus.Bus, v *view.View) *Dispatcher { return &Dispatcher{bus: b, view: v} }
 
 // Submit makes a job of the payload. Errors: *jobs.Invalid, *PlacedError, ErrNoHost, bus.ErrUnavailable, bus.ErrFull,
-// bus.ErrTooLarge; then there is no job.
+// bus.ErrTooLarge; then there is no job, unless the error says that there may be one.
 func (d *Dispatcher) Submit(ctx context.Context, p *jobs.Payload) (jobs.Job, error) {
+	if p.Request.TopologyURL != "" {
+		return jobs.Job{}, &jobs.Invalid{Faults: []jobs.Fault{{Field: "topologyUrl", Text: "is not fetched by this version: send the text itself as topology"}}}
+	}
 	id, err := uuid.NewV7()
 	if err != nil {
 		return jobs.Job{}, err
@@ -68,7 +71,7 @@ func (d *Dispatcher) Submit(ctx context.Context, p *jobs.Payload) (jobs.Job, err
 	birth := &bus.Birth{Job: job, Topology: p.Topology}
 	if len(p.Secrets) > 0 {
 		if birth.Sealed, err = bus.SealEnvironment(p.Secrets, host.PublicKey); err != nil {
-			return jobs.Job{}, err
+			return jobs.Job{}, &PlacedError{Host: host.Name, Text: "its worker announces no key to seal the environment to: restart it (" + err.Error() + ")"}
 		}
 	}
 	seq, err := d.bus.Submit(ctx, birth)
@@ -76,13 +79,19 @@ func (d *Dispatcher) Submit(ctx context.Context, p *jobs.Payload) (jobs.Job, err
 		return jobs.Job{}, err
 	}
 	d.view.Add(&job, seq)
+	if p.Request.Host != "" && job.Action.Changes() {
+		// From now on the lab is there, and the next job of its directory finds it without naming the host.
+		if err := d.bus.MovePlace(ctx, workdir, host.Name); err != nil {
+			return jobs.Job{}, fmt.Errorf("the job was accepted as %s, but not that its working directory is on %s now: %w", job.ID, host.Name, err)
+		}
+	}
 	return d.view.Job(ctx, job.ID)
 }
 
 // place settles the host of the payload, its working directory there, and why it is this host.
 func (d *Dispatcher) place(ctx context.Context, p *jobs.Payload) (host hosts.Host, workdir, why string, err error) {
 	if name := p.Request.Host; name != "" {
-		return d.asked(ctx, name, p)
+		return d.asked(name, p)
 	}
 	candidates := d.candidates(p.Request.Labels)
 	if len(candidates) == 0 {
@@ -131,7 +140,7 @@ func (d *Dispatcher) place(ctx context.Context, p *jobs.Payload) (host hosts.Hos
 	return h, workdir, why, nil
 }
 
-func (d *Dispatcher) asked(ctx context.Context, name string, p *jobs.Payload) (host hosts.Host, workdir, why string, err error) {
+func (d *Dispatcher) asked(name string, p *jobs.Payload) (host hosts.Host, workdir, why string, err error) {
 	h, ok := d.view.Host(name)
 	if !ok {
 		return host, "", "", &jobs.Invalid{Faults: []jobs.Fault{{Field: "host", Text: fmt.Sprintf("no host %q is known; GET /hosts lists them%s", name, d.names())}}}
@@ -141,12 +150,6 @@ func (d *Dispatcher) asked(ctx context.Context, name string, p *jobs.Payload) (h
 	}
 	if workdir, err = p.Place(h); err != nil {
 		return host, "", "", err
-	}
-	if p.Request.Action.Changes() {
-		// The next job of this directory finds its lab without naming the host.
-		if _, err = d.bus.Place(ctx, workdir, name); err != nil {
-			return host, "", "", err
-		}
 	}
 	return h, workdir, "asked for in the request", nil
 }

@@ -126,6 +126,9 @@ func TestPlacement(t *testing.T) {
 	b.placed("small", map[string]any{"workdir": "/labs/five", "host": "small"})
 	b.placed("small", map[string]any{"workdir": "/labs/five"})
 	b.placed("small", map[string]any{"workdir": "/labs/six", "labels": map[string]string{"zone": "a"}})
+	// A lab that is moved by name is where it was moved to.
+	b.placed("large", map[string]any{"workdir": "/labs/five", "host": "large"})
+	b.placed("large", map[string]any{"action": "down", "workdir": "/labs/five"})
 	// Only one has the root.
 	b.placed("large", map[string]any{"workdir": "/more/x"})
 
@@ -152,6 +155,7 @@ func TestRefusals(t *testing.T) {
 		"host":          {"workdir": "/labs/x", "host": "nowhere"},
 		"labels":        {"workdir": "/labs/x", "labels": map[string]string{"zone": "a"}},
 		"workdir":       {"workdir": "/etc/x"},
+		"topologyUrl":   {"workdir": "/labs/x", "topologyUrl": "https://example.com/t.yml"},
 		"workspaceRoot": {"workspaceRoot": "/etc", "workspace": "w", "deployment": "d"},
 	} {
 		_, err := b.submit(fields)
@@ -237,4 +241,14 @@ func TestSecretsAreSealedToTheHost(t *testing.T) {
 		}
 		return nil
 	})
+}
+
+func TestAHostWithoutAKeyTakesNoSecrets(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.host(hosts.Host{Name: "a", Slots: 1, PublicKey: "none"})
+	var placed *PlacedError
+	if _, err := b.submit(map[string]any{"workdir": "/labs/x", "environment": map[string]string{"TOKEN": "correct-horse"}}); !errors.As(err, &placed) {
+		t.Errorf("%v, want a PlacedError", err)
+	}
 }

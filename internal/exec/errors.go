@@ -8,6 +8,8 @@ var (
 	// ErrNoResult is a run whose driver is gone without a result (killed, or the machine went down). What the driver had
 	// started may still be there: Stop ends it.
 	ErrNoResult = errors.New("the run ended without a result")
+	// ErrUnreadable is a run whose own files are damaged: how it ended cannot be known.
+	ErrUnreadable = errors.New("the files of the run are damaged")
 	// ErrReleased is what Wait returns after Release.
 	ErrReleased = errors.New("the run is no longer watched")
 	// ErrNotFound is a status that was asked for where there is none: no such lab, or no lab at all.

@@ -38,7 +38,7 @@ func claimOrRead(dir string) (identity, error) {
 	}
 	var driver identity
 	if err := json.Unmarshal(content, &driver); err != nil {
-		return identity{}, fmt.Errorf("reading who runs %s: %w", dir, err)
+		return identity{}, fmt.Errorf("reading who runs %s: %w: %w", dir, ErrUnreadable, err)
 	}
 	if driver.Abandoned {
 		return identity{}, ErrNotStarted

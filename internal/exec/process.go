@@ -46,6 +46,12 @@ func (p *Process) Wait(ctx context.Context) (Result, error) {
 	select {
 	case <-p.done:
 		return p.result, p.err
+	default:
+		// An end that is known counts, also when the context has ended too.
+	}
+	select {
+	case <-p.done:
+		return p.result, p.err
 	case <-ctx.Done():
 		return Result{}, ctx.Err()
 	}

@@ -44,7 +44,7 @@ func readResult(dir string) (Result, error) {
 		return result, fmt.Errorf("reading the result of a run: %w", err)
 	}
 	if err := json.Unmarshal(content, &result); err != nil {
-		return result, fmt.Errorf("reading the result of a run: %w", err)
+		return result, fmt.Errorf("reading the result of a run: %w: %w", ErrUnreadable, err)
 	}
 	return result, nil
 }

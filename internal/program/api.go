@@ -14,6 +14,7 @@ import (
 
 	"netlab-runner/internal/api"
 	"netlab-runner/internal/bus"
+	"netlab-runner/internal/dirlock"
 	"netlab-runner/internal/dispatch"
 	"netlab-runner/internal/logfile"
 	"netlab-runner/internal/settings"
@@ -23,6 +24,9 @@ import (
 // stopTimeout bounds how long a stop waits for requests under way.
 const stopTimeout = 10 * time.Second
 
+// catchUpTimeout is how long clients wait for an API that has started and reads what there is. After it they are told so.
+const catchUpTimeout = 5 * time.Second
+
 // RunAPI serves until ctx ends or something fails for good: the embedded bus where there is no other, the worker where
 // one is asked for, the view and the HTTP API.
 func RunAPI(ctx context.Context, s *settings.API, version string, log *slog.Logger) error {
@@ -31,9 +35,17 @@ func RunAPI(ctx context.Context, s *settings.API, version string, log *slog.Logg
 	if err != nil {
 		return fmt.Errorf("%w: choose another NETLAB_API_BIND or NETLAB_API_PORT", err)
 	}
+	defer listener.Close() // closed already where it was served
+	lock, err := dirlock.Take(s.DataDir)
+	if errors.Is(err, dirlock.ErrInUse) {
+		return fmt.Errorf("NETLAB_API_DATA_DIR %s is used by another netlab-api; give each one a directory of its own", s.DataDir)
+	}
+	if err != nil {
+		return fmt.Errorf("NETLAB_API_DATA_DIR: %w", err)
+	}
+	defer lock.Release()
 	server, err := embeddedBus(s, log)
 	if err != nil {
-		_ = listener.Close()
 		return err
 	}
 	if server != nil {
@@ -41,13 +53,11 @@ func RunAPI(ctx context.Context, s *settings.API, version string, log *slog.Logg
 	}
 	b, err := bus.Connect(BusConfig(&s.Bus, server, "netlab-api", "/api", log))
 	if err != nil {
-		_ = listener.Close()
 		return err
 	}
 	defer b.Close()
 	logs, err := logfile.Open(filepath.Join(s.DataDir, "logs"))
 	if err != nil {
-		_ = listener.Close()
 		return err
 	}
 	defer func() { _ = logs.Close() }()
@@ -97,7 +107,9 @@ func RunAPI(ctx context.Context, s *settings.API, version string, log *slog.Logg
 		Log:          log,
 	})
 	log.Info("listening", "address", listener.Addr().String(), "prefix", s.Prefix, "tls", s.TLS(), "credentials", s.Credentials())
-	part("http", func(context.Context) error {
+	part("http", func(ctx context.Context) error {
+		// Connections wait in the listener's queue meanwhile: a client that polls sees a pause, not an error.
+		v.AwaitCaughtUp(ctx, catchUpTimeout)
 		if err := web.Serve(listener); err != nil && !errors.Is(err, http.ErrServerClosed) {
 			return err
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"netlab-runner/internal/bus"
@@ -19,9 +20,11 @@ type hostEntry struct {
 }
 
 func (v *View) followHosts(ctx context.Context, done func()) error {
+	var admitting sync.WaitGroup
+	defer admitting.Wait()
 	return v.bus.WatchHosts(ctx, func(e bus.HostEvent) {
 		if v.hear(e, time.Now()) {
-			go v.admit(ctx, e.Name)
+			admitting.Go(func() { v.admit(ctx, e.Name) })
 		}
 	}, done)
 }
@@ -45,7 +48,10 @@ func (v *View) hear(e bus.HostEvent, now time.Time) bool {
 func (v *View) admit(ctx context.Context, host string) {
 	err := v.bus.Retry(ctx, "consumer of host "+host, func(ctx context.Context) error { return v.bus.EnsureConsumer(ctx, host) })
 	if err != nil && ctx.Err() == nil {
-		v.log.Error("view: host not admitted", "host", host, "error", err)
+		v.log.Error("view: host not admitted, trying again with its next sign of life", "host", host, "error", err)
+		v.mu.Lock()
+		delete(v.hosts, host)
+		v.mu.Unlock()
 		return
 	}
 	v.log.Info("host online", "host", host)

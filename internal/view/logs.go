@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"netlab-runner/internal/bus"
@@ -20,17 +21,38 @@ func (v *View) followLogs(ctx context.Context, done func()) error {
 		return err
 	}
 	return v.bus.FollowLogs(ctx, v.cursor.start(made), func(c *bus.Chunk) {
-		err := v.append(c)
-		var gap *logfile.Gap
-		if errors.As(err, &gap) {
-			err = v.fill(ctx, c.Host, c.Job)
-		}
-		if err != nil && ctx.Err() == nil {
-			v.log.Error("view: log file", "job", c.Job, "error", err)
-			return
+		// Until it is in the file: a chunk that was passed over would be missed by followers.
+		for !v.store(ctx, c) {
+			select {
+			case <-ctx.Done():
+				return
+			case <-time.After(storePause):
+			}
 		}
 		v.cursor.advance(c.Seq)
 	}, done)
+}
+
+// isGap says whether a log lacks what comes before the chunk at hand.
+func isGap(err error) bool {
+	var gap *logfile.Gap
+	return errors.As(err, &gap)
+}
+
+// storePause is between two tries to write a chunk, to a full disk say.
+const storePause = time.Second
+
+// store brings a chunk into its job's file, and says whether it did.
+func (v *View) store(ctx context.Context, c *bus.Chunk) bool {
+	err := v.append(c)
+	if isGap(err) {
+		err = v.fill(ctx, c.Host, c.Job)
+	}
+	if err != nil && ctx.Err() == nil {
+		v.log.Error("view: log file", "job", c.Job, "error", err)
+	}
+	// A gap that the stream itself has stays.
+	return err == nil || isGap(err)
 }
 
 func (v *View) append(c *bus.Chunk) error {
@@ -69,7 +91,9 @@ func (v *View) fillEnded(ctx context.Context) {
 			}
 			missing, left := v.missing(time.Now())
 			for _, job := range missing {
-				if err := v.fill(ctx, job.Host, job.ID); err != nil && ctx.Err() == nil {
+				if err := v.fill(ctx, job.Host, job.ID); err == nil || isGap(err) {
+					v.giveUp(job.ID)
+				} else if ctx.Err() == nil {
 					v.log.Warn("view: log of an ended job", "job", job.ID, "error", err)
 				}
 			}
@@ -78,6 +102,22 @@ func (v *View) fillEnded(ctx context.Context) {
 			}
 		}
 	}
+}
+
+// giveUp shows an ended job of which the bus itself has not the whole log any more.
+func (v *View) giveUp(id string) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	e := v.jobs[id]
+	if e == nil || e.ended == nil {
+		return
+	}
+	log := v.logs.Get(id)
+	text := fmt.Sprintf("the log is incomplete: the bus has %d of its %d bytes", log.Size(), e.ended.LogBytes)
+	v.log.Error("view: "+text, "job", id)
+	e.ended.Warnings = append(slices.Clone(e.ended.Warnings), text)
+	v.end(e)
+	log.Finish()
 }
 
 // missing lists the ended jobs whose log has had time enough to come, and says whether any ended job waits for its log.
@@ -110,7 +150,7 @@ func (v *View) Log(ctx context.Context, id string) (*logfile.Log, error) {
 		return log, nil
 	}
 	if log.Size() < job.LogBytes {
-		if err := v.fill(ctx, job.Host, id); err != nil {
+		if err := v.fill(ctx, job.Host, id); err != nil && !isGap(err) {
 			return nil, fmt.Errorf("log of job %s: %w", id, err)
 		}
 	}

@@ -34,7 +34,10 @@ type View struct {
 	// active has the jobs of each host that are not terminal, in the order of their births.
 	active map[string][]*entry
 	hosts  map[string]*hostEntry
-	behind map[string]string
+	// behind has the parts that are still being read for the first time; whole is closed when there are none.
+	behind    map[string]string
+	whole     chan struct{}
+	wholeOnce sync.Once
 
 	// ended is woken when a job has ended whose log is not whole yet.
 	ended chan struct{}
@@ -61,6 +64,7 @@ func New(b *bus.Bus, logs *logfile.Store, cursorFile string, lease time.Duration
 		jobs:   map[string]*entry{},
 		active: map[string][]*entry{},
 		hosts:  map[string]*hostEntry{},
+		whole:  make(chan struct{}),
 		ended:  make(chan struct{}, 1),
 		cursor: cursor{file: cursorFile},
 		behind: map[string]string{
@@ -112,6 +116,18 @@ func (v *View) caughtUp(part string) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	delete(v.behind, part)
+	if len(v.behind) == 0 {
+		v.wholeOnce.Do(func() { close(v.whole) })
+	}
+}
+
+// AwaitCaughtUp returns when CaughtUp is true, ctx ends, or the time is over.
+func (v *View) AwaitCaughtUp(ctx context.Context, limit time.Duration) {
+	select {
+	case <-v.whole:
+	case <-ctx.Done():
+	case <-time.After(limit):
+	}
 }
 
 // CaughtUp says whether everything that the bus held at the start has been taken in. Before, a read may miss jobs.

@@ -374,3 +374,29 @@ func TestNotReadyNamesWhatIsMissing(t *testing.T) {
 		t.Errorf("unknown job while the bus is away: %v", err)
 	}
 }
+
+// A job whose log the bus has lost is not running for ever.
+func TestLogThatTheBusHasLost(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	v, _ := b.run(time.Minute)
+	for id, first := range map[string]int64{"tail": 0, "head": 100} {
+		job := b.born(id, "a", "/x")
+		seq := b.move(job, jobs.Start, 0)
+		job.LogBytes = first
+		b.log(job, "text\n", 0)
+		job.LogBytes = 1000
+		b.move(job, jobs.Succeed, seq)
+	}
+	after := b.born("after", "a", "/y")
+	b.log(after, "still read\n", 0)
+	b.eventually("later logs are read", func() bool { return b.text(v, "after") == "still read\n" })
+	for _, id := range []string{"tail", "head"} {
+		b.eventually("it is shown as ended", func() bool { return b.state(v, id) == jobs.Success })
+		job, err := v.Job(t.Context(), id)
+		if err != nil || len(job.Warnings) != 1 || !strings.Contains(job.Warnings[0], "incomplete") {
+			t.Errorf("%s: warnings %q, %v", id, job.Warnings, err)
+		}
+		b.text(v, id)
+	}
+}

@@ -9,28 +9,28 @@ import (
 	"strings"
 
 	"github.com/google/uuid"
-	"golang.org/x/sys/unix"
+
+	"netlab-runner/internal/dirlock"
 )
 
 // dataDir is the worker's directory, locked against a second worker.
 type dataDir struct {
 	identity string
-	lock     *os.File
+	lock     *dirlock.Lock
 }
 
 func openDataDir(dir string) (*dataDir, error) {
 	if err := os.MkdirAll(dir, 0o711); err != nil {
 		return nil, fmt.Errorf("NETLAB_WORKER_DATA_DIR: %w; name a directory that can be written", err)
 	}
-	lock, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	lock, err := dirlock.Take(dir)
+	if errors.Is(err, dirlock.ErrInUse) {
+		return nil, fmt.Errorf("NETLAB_WORKER_DATA_DIR %s is used by another worker; give each one a directory of its own", dir)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("NETLAB_WORKER_DATA_DIR: %w; name a directory that can be written", err)
 	}
 	d := &dataDir{lock: lock}
-	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		d.close()
-		return nil, fmt.Errorf("NETLAB_WORKER_DATA_DIR %s is used by another worker; give each one a directory of its own", dir)
-	}
 	if d.identity, err = loadOrMakeIdentity(filepath.Join(dir, "identity")); err != nil {
 		d.close()
 		return nil, err
@@ -38,7 +38,7 @@ func openDataDir(dir string) (*dataDir, error) {
 	return d, nil
 }
 
-func (d *dataDir) close() { _ = d.lock.Close() }
+func (d *dataDir) close() { d.lock.Release() }
 
 func loadOrMakeIdentity(file string) (string, error) {
 	text, err := os.ReadFile(file)

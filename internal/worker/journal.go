@@ -12,13 +12,20 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"netlab-runner/internal/bus"
 	"netlab-runner/internal/jobs"
 )
 
 // journal keeps, in a directory a job, what the worker has taken and not yet reported to its end.
-type journal struct{ dir string }
+type journal struct {
+	dir string
+
+	mu sync.Mutex
+	// known are the jobs that are in the journal and with this worker: what is on the disk alone may be torn.
+	known map[string]bool
+}
 
 // entry is one job of the journal. Its directory has request.json, output (what Netlab and the worker wrote) and a
 // directory for each start of the driver.
@@ -27,7 +34,8 @@ type entry struct {
 	// Seq is the request's place in the order of arrival.
 	Seq uint64 `json:"seq"`
 
-	dir string
+	dir     string
+	journal *journal
 }
 
 const (
@@ -40,7 +48,7 @@ func openJournal(dir string) (*journal, error) {
 	if err := os.MkdirAll(dir, 0o711); err != nil {
 		return nil, fmt.Errorf("journal: %w", err)
 	}
-	return &journal{dir: dir}, nil
+	return &journal{dir: dir, known: map[string]bool{}}, nil
 }
 
 // add makes an entry, on the disk when it returns. isNew is false where the journal has the job already.
@@ -48,8 +56,10 @@ func (j *journal) add(birth *bus.Birth, seq uint64) (e *entry, isNew bool, err e
 	if !jobs.ValidID(birth.ID) {
 		return nil, false, fmt.Errorf("journal: job id %q", birth.ID)
 	}
-	e = &entry{Birth: birth, Seq: seq, dir: filepath.Join(j.dir, birth.ID)}
-	if _, err := os.Stat(filepath.Join(e.dir, requestFile)); err == nil {
+	e = &entry{Birth: birth, Seq: seq, dir: filepath.Join(j.dir, birth.ID), journal: j}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.known[birth.ID] {
 		return e, false, nil
 	}
 	data, err := json.Marshal(e)
@@ -65,6 +75,7 @@ func (j *journal) add(birth *bus.Birth, seq uint64) (e *entry, isNew bool, err e
 	if err := syncDir(j.dir); err != nil {
 		return nil, false, fmt.Errorf("journal: %w", err)
 	}
+	j.known[birth.ID] = true
 	return e, true, nil
 }
 
@@ -76,7 +87,7 @@ func (j *journal) load(log *slog.Logger) ([]*entry, error) {
 	}
 	var entries []*entry
 	for _, d := range dirs {
-		e := &entry{dir: filepath.Join(j.dir, d.Name())}
+		e := &entry{dir: filepath.Join(j.dir, d.Name()), journal: j}
 		data, err := os.ReadFile(filepath.Join(e.dir, requestFile))
 		if errors.Is(err, fs.ErrNotExist) {
 			_ = os.RemoveAll(e.dir)
@@ -90,6 +101,9 @@ func (j *journal) load(log *slog.Logger) ([]*entry, error) {
 			continue
 		}
 		entries = append(entries, e)
+		j.mu.Lock()
+		j.known[e.Birth.ID] = true
+		j.mu.Unlock()
 	}
 	slices.SortFunc(entries, func(a, b *entry) int { return cmp.Compare(a.Seq, b.Seq) })
 	return entries, nil
@@ -138,5 +152,8 @@ func (e *entry) remove() error {
 	if err := os.Remove(filepath.Join(e.dir, requestFile)); err != nil {
 		return fmt.Errorf("journal: %w", err)
 	}
+	e.journal.mu.Lock()
+	delete(e.journal.known, e.Birth.ID)
+	e.journal.mu.Unlock()
 	return os.RemoveAll(e.dir)
 }

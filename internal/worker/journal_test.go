@@ -76,6 +76,10 @@ func TestJournalAfterACrash(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(garbled.dir, requestFile), []byte(`{"birth":`), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	j, err := openJournal(j.dir) // the worker is back
+	if err != nil {
+		t.Fatal(err)
+	}
 	if diff := cmp.Diff([]string{"whole"}, ids(t, j)); diff != "" {
 		t.Error(diff)
 	}
@@ -85,7 +89,12 @@ func TestJournalAfterACrash(t *testing.T) {
 	if _, err := os.Stat(garbled.dir); err != nil {
 		t.Errorf("what cannot be read is gone: %v", err)
 	}
+	// Their requests come again, and are new: neither was with the worker.
 	addEntry(t, j, "torn", 3)
+	addEntry(t, j, "garbled", 2)
+	if diff := cmp.Diff([]string{"whole", "garbled", "torn"}, ids(t, j)); diff != "" {
+		t.Error(diff)
+	}
 }
 
 func TestJournalCountsRuns(t *testing.T) {

@@ -31,6 +31,8 @@ type place struct {
 	topology string
 	// snapshot says that Netlab has made a lab there before.
 	snapshot bool
+	// absent says that there is no such directory; dir is then the nearest one above it.
+	absent bool
 }
 
 // topologyFile is where an inline topology is stored.
@@ -41,33 +43,49 @@ var defaultTopologies = []string{"netlab/topology.yml", "netlab/topology.yaml", 
 
 // prepare checks what only the host can know and makes the working directory ready. An *invalidError is the request's fault.
 func (w *Worker) prepare(job *jobs.Job, topology string) (*place, error) {
-	root, rel, err := w.within("workdir", job.Workdir)
+	root, rel, err := w.within("workdir", job.Workdir, false)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = root.Close() }()
-	if err := root.MkdirAll(rel, 0o755); err != nil {
-		return nil, invalid("workdir", "%s cannot be made: %v; check who owns its parent directories, or name another one", job.Workdir, err)
+	makes := job.Action == jobs.Up || job.Action == jobs.Create || job.Action == jobs.Restart
+	if makes {
+		if err := root.MkdirAll(rel, 0o755); err != nil {
+			return nil, invalid("workdir", "%s cannot be made: %v; check who owns its parent directories, or name another one", job.Workdir, err)
+		}
 	}
 	dir, err := root.OpenRoot(rel)
+	if errors.Is(err, fs.ErrNotExist) {
+		if job.Action == jobs.Collect {
+			return nil, invalid("workdir", "lab not found, there is no directory %s", job.Workdir)
+		}
+		return &place{dir: root.Name(), absent: true}, nil
+	}
 	if err != nil {
 		return nil, invalid("workdir", "%s cannot be opened: %v; it must be a directory", job.Workdir, err)
 	}
 	defer func() { _ = dir.Close() }()
 	p := &place{dir: filepath.Join(root.Name(), rel)}
-	if err := unix.Access(p.dir, unix.R_OK|unix.W_OK|unix.X_OK); err != nil {
-		return nil, invalid("workdir", "%s cannot be written by the worker: %v; change its owner or mode", job.Workdir, err)
+	needed := uint32(unix.R_OK | unix.X_OK)
+	if job.Action.Changes() {
+		needed |= unix.W_OK
+	}
+	if err := unix.Access(p.dir, needed); err != nil {
+		return nil, invalid("workdir", "%s cannot be used by the worker: %v; change its owner or mode", job.Workdir, err)
 	}
 	if _, err := dir.Stat("netlab.snapshot.pickle"); err == nil {
 		p.snapshot = true
 	}
-	switch job.Action {
-	case jobs.Up, jobs.Create, jobs.Restart:
+	switch {
+	case makes:
 		if p.topology, err = findTopology(dir, p.dir, &job.Request, topology); err != nil {
 			return nil, err
 		}
-	case jobs.Collect:
+	case job.Action == jobs.Collect:
 		if err := checkOutput(dir, p.dir, job.Request.CollectOutput); err != nil {
+			return nil, err
+		}
+		if err := checkTar(dir, p.dir, job.Request.CollectTar); err != nil {
 			return nil, err
 		}
 	}
@@ -75,12 +93,12 @@ func (w *Worker) prepare(job *jobs.Job, topology string) (*place, error) {
 }
 
 // within opens the allowed root that path lies below once symlinks are resolved, and returns the path relative to it. What
-// is done through the root afterwards cannot leave it, whoever moves directories meanwhile.
-func (w *Worker) within(field, path string) (*os.Root, string, error) {
+// is done through the root afterwards cannot leave it, whoever moves directories meanwhile. atRoot allows the root itself.
+func (w *Worker) within(field, path string, atRoot bool) (*os.Root, string, error) {
 	real := realPath(path)
 	for _, allowed := range w.config.Roots {
 		rel, err := filepath.Rel(realPath(allowed), real)
-		if err != nil || rel == "." || !filepath.IsLocal(rel) {
+		if err != nil || rel == "." && !atRoot || !filepath.IsLocal(rel) {
 			continue
 		}
 		root, err := os.OpenRoot(realPath(allowed))
@@ -189,9 +207,44 @@ func checkOutput(dir *os.Root, path, output string) error {
 	return nil
 }
 
+// checkTar refuses what tar would write through or over.
+func checkTar(dir *os.Root, path, name string) error {
+	if name == "" {
+		return nil
+	}
+	info, err := dir.Lstat(relativeTo(path, name))
+	if errors.Is(err, fs.ErrNotExist) || err == nil && info.Mode().IsRegular() {
+		return nil
+	}
+	if err != nil {
+		return invalid("collectTar", "%s: %v", name, err)
+	}
+	return invalid("collectTar", "%s exists and is not a file; name another one", name)
+}
+
+// statusFile is Netlab's status file in the state root; empty for an empty one: Netlab's own.
+func (w *Worker) statusFile(stateRoot string) (string, error) {
+	if stateRoot == "" {
+		return "", nil
+	}
+	root, rel, err := w.within("stateRoot", stateRoot, true)
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = root.Close() }()
+	if err := root.MkdirAll(rel, 0o755); err != nil {
+		return "", invalid("stateRoot", "%s cannot be made: %v", stateRoot, err)
+	}
+	file := filepath.Join(rel, "status.yaml")
+	if info, err := root.Lstat(file); err == nil && !info.Mode().IsRegular() {
+		return "", invalid("stateRoot", "%s exists and is not a file", filepath.Join(stateRoot, "status.yaml"))
+	}
+	return filepath.Join(root.Name(), file), nil
+}
+
 // markCollected leaves the mark in the directory that collect has made.
 func (w *Worker) markCollected(job *jobs.Job) error {
-	root, rel, err := w.within("workdir", job.Workdir)
+	root, rel, err := w.within("workdir", job.Workdir, false)
 	if err != nil {
 		return err
 	}

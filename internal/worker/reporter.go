@@ -40,14 +40,33 @@ func (r *reporter) move(ctx context.Context, e jobs.Event, change func(*jobs.Job
 			return err
 		}
 		last, err := r.last(ctx)
-		if err != nil {
+		switch {
+		case errors.Is(err, bus.ErrNotFound):
+			// The stream was lost: this is the first it hears of the job.
+			r.seq = 0
+		case err != nil:
+			return err
+		case last.Source != r.source || last.State.Terminal():
+			return fmt.Errorf("%w: it is %s by %s", errLost, last.State, last.Source)
+		case last.Seq != r.seq:
+			// A publish of this worker's own whose answer it did not wait for.
+			r.seq = last.Seq
+			continue
+		}
+		// A server of a cluster that lags behind gave the answer.
+		if err := pause(ctx); err != nil {
 			return err
 		}
-		// A publish of this worker's own whose answer it did not wait for.
-		if last.Source != r.source || last.State.Terminal() || last.Seq == r.seq {
-			return fmt.Errorf("%w: it is %s by %s", errLost, last.State, last.Source)
-		}
-		r.seq = last.Seq
+	}
+}
+
+// pause waits a moment before the bus is asked again.
+func pause(ctx context.Context) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(100 * time.Millisecond):
+		return nil
 	}
 }
 
@@ -57,17 +76,23 @@ func (r *reporter) claim(ctx context.Context) (resumed bool, err error) {
 	if err := job.Move(jobs.Start, time.Now()); err != nil {
 		return false, err
 	}
-	seq, err := r.bus.PublishStatus(ctx, &job, 0)
-	if err == nil {
-		r.job, r.seq = job, seq
-		return false, nil
-	}
-	if !errors.Is(err, bus.ErrConflict) {
-		return false, err
-	}
-	last, err := r.last(ctx)
-	if err != nil {
-		return false, err
+	var last *bus.JobMessage
+	for last == nil {
+		seq, err := r.bus.PublishStatus(ctx, &job, 0)
+		if err == nil {
+			r.job, r.seq = job, seq
+			return false, nil
+		}
+		if !errors.Is(err, bus.ErrConflict) {
+			return false, err
+		}
+		last, err = r.last(ctx)
+		if errors.Is(err, bus.ErrNotFound) {
+			err = pause(ctx)
+		}
+		if err != nil {
+			return false, err
+		}
 	}
 	if last.Source != r.source || last.State != jobs.Running {
 		return false, fmt.Errorf("%w: it is %s by %s", errLost, last.State, last.Source)

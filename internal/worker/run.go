@@ -5,8 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"path/filepath"
-	"slices"
 	"sync"
 	"time"
 
@@ -20,6 +20,8 @@ type run struct {
 	entry    *entry
 	log      *slog.Logger
 	reporter reporter
+	spool    *spool
+	secrets  secrets
 }
 
 func newRun(w *Worker, e *entry, log *slog.Logger) *run {
@@ -41,29 +43,33 @@ func failed(reason jobs.Reason, text string) outcome {
 	return outcome{event: jobs.Fail, reason: reason, text: text}
 }
 
+func succeeded(exitCode *int) outcome {
+	return outcome{event: jobs.Succeed, exitCode: exitCode}
+}
+
 // journey takes the job from wherever it stands to its end. An error other than errLost leaves it where it is: the next
 // journey goes on from there.
 func (r *run) journey(ctx context.Context) error {
+	before, err := r.entry.lastRun()
+	if err != nil {
+		return err
+	}
 	resumed, err := r.reporter.claim(ctx)
 	if err != nil {
 		return err
 	}
-	secrets, sealErr := r.w.key.Open(r.entry.Birth.Sealed)
-	spool := newSpool(r.w.bus, r.w.config.Host, r.entry.Birth.ID, r.entry.output(), values(secrets))
-	if resumed {
-		if err := spool.resume(ctx); err != nil {
-			return err
-		}
-	}
+	values, sealErr := r.w.key.Open(r.entry.Birth.Sealed)
+	r.secrets = values
+	r.spool = newSpool(r.w.bus, r.w.config.Host, r.entry.Birth.ID, r.entry.output(), r.secrets.list())
 	ended := make(chan struct{})
 	spooled := make(chan error, 1)
-	go func() { spooled <- spool.run(ctx, ended) }()
+	go func() { spooled <- r.spool.keep(ctx, ended, resumed || before != "", r.log) }()
 
 	var end outcome
 	if sealErr != nil {
 		end = r.refuse(failed(jobs.ReasonInvalid, "environment: "+sealErr.Error()))
 	} else {
-		end, err = r.netlab(ctx, resumed, secrets, spool)
+		end, err = r.netlab(ctx, before)
 	}
 	close(ended)
 	if spoolErr := <-spooled; err == nil {
@@ -73,176 +79,216 @@ func (r *run) journey(ctx context.Context) error {
 		return err
 	}
 	return r.reporter.move(ctx, end.event, func(j *jobs.Job) {
-		j.LogBytes = spool.published.Load()
+		j.LogBytes = r.spool.published.Load()
 		j.Reason, j.ExitCode = end.reason, end.exitCode
 		if end.event != jobs.Succeed {
-			j.Error = &end.text
+			text := r.secrets.mask(end.text)
+			j.Error = &text
 		}
 	})
 }
 
-// netlab runs the commands of the action, or finds those that a worker before this one has started. An error means that the
-// end is not known yet.
-func (r *run) netlab(ctx context.Context, resumed bool, secrets map[string]string, spool *spool) (outcome, error) {
-	process, err := r.attach(resumed)
+// netlab runs the commands of the action, or finds those that a worker before this one has started in the directory
+// before. An error means that the end is not known yet.
+func (r *run) netlab(ctx context.Context, before string) (outcome, error) {
+	process, began, err := r.attach(before)
+	if errors.Is(err, exec.ErrUnreadable) {
+		return r.refuse(failed(jobs.ReasonInterrupted, err.Error()+lookAtTheLab)), nil
+	}
 	if err != nil {
 		return outcome{}, err
 	}
 	if process == nil {
-		var refused *outcome
-		if process, refused = r.start(ctx, secrets); refused != nil {
-			return r.refuse(*refused), nil
+		var end *outcome
+		if process, end = r.start(ctx); end != nil {
+			return r.refuse(*end), nil
 		}
+		began = time.Now()
 	}
-	return r.watch(ctx, process, spool)
+	return r.watch(ctx, process, began)
 }
 
 // attach finds the driver that an earlier worker started. nil: there is none, and none can come to life any more.
-func (r *run) attach(resumed bool) (Process, error) {
-	dir, err := r.entry.lastRun()
-	if err != nil || dir == "" || !resumed {
-		return nil, err
+func (r *run) attach(dir string) (process Process, began time.Time, err error) {
+	if dir == "" {
+		return nil, began, nil
 	}
-	process, err := exec.Attach(dir)
+	attached, err := exec.Attach(dir)
 	if errors.Is(err, exec.ErrNotStarted) {
-		return nil, nil
+		return nil, began, nil
 	}
 	if err != nil {
-		return nil, err
+		return nil, began, err
+	}
+	began = time.Now()
+	if info, err := os.Stat(dir); err == nil {
+		began = info.ModTime()
+	}
+	if info, err := os.Stat(filepath.Join(dir, "plan.json")); err == nil {
+		began = info.ModTime()
+	}
+	return attached, began, nil
+}
+
+// start prepares the working directory and starts the driver. end is that of a job that needs no driver or cannot have one.
+func (r *run) start(ctx context.Context) (process Process, end *outcome) {
+	spec, end := r.specify(ctx)
+	if end != nil {
+		return nil, end
+	}
+	var err error
+	if spec.Dir, err = r.entry.nextRun(); err != nil {
+		return nil, refusal(err)
+	}
+	if r.w.config.Start != nil {
+		process, err = r.w.config.Start(*spec)
+	} else {
+		var netlab *exec.Netlab
+		if netlab, err = r.w.netlab.get(ctx); err == nil {
+			process, err = netlab.Start(*spec)
+		}
+	}
+	if err != nil {
+		return nil, refusal(fmt.Errorf("starting Netlab: %w", err))
 	}
 	return process, nil
 }
 
-// start prepares the working directory and starts the driver. refused is the end of a job that cannot start.
-func (r *run) start(ctx context.Context, secrets map[string]string) (process Process, refused *outcome) {
-	refuse := func(reason jobs.Reason, err error) (Process, *outcome) {
-		end := failed(reason, err.Error())
-		return nil, &end
-	}
-	job := &r.reporter.job
-	place, err := r.w.prepare(job, r.entry.Birth.Topology)
+// refusal is the end of a job for an error: the request's fault, or the host's.
+func refusal(err error) *outcome {
+	reason := jobs.ReasonHostFailed
 	var bad *invalidError
 	if errors.As(err, &bad) {
-		return refuse(jobs.ReasonInvalid, err)
+		reason = jobs.ReasonInvalid
 	}
+	end := failed(reason, err.Error())
+	return &end
+}
+
+// specify makes the working directory ready and says what to run there.
+func (r *run) specify(ctx context.Context) (*exec.Run, *outcome) {
+	job := &r.reporter.job
+	place, err := r.w.prepare(job, r.entry.Birth.Topology)
 	if err != nil {
-		return refuse(jobs.ReasonHostFailed, err)
+		return nil, refusal(err)
+	}
+	if place.absent && (job.Action == jobs.Down || job.Action == jobs.Destroy) {
+		if err := say(r.entry.output(), "%s: lab not found, there is no directory %s", job.Action, job.Workdir); err != nil {
+			return nil, refusal(err)
+		}
+		end := succeeded(new(int))
+		return nil, &end
 	}
 	netlab, err := r.w.netlab.get(ctx)
 	if err != nil {
-		return refuse(jobs.ReasonHostFailed, err)
-	}
-	who, err := whoami()
-	if err != nil {
-		return refuse(jobs.ReasonHostFailed, err)
+		return nil, refusal(err)
 	}
 	commands, err := exec.Plan(job.Request, exec.Lab{Topology: place.topology, Absent: !place.snapshot})
 	if err != nil {
-		return refuse(jobs.ReasonInvalid, err)
+		return nil, refusal(err)
 	}
-	spec := exec.Run{
+	who, err := whoami()
+	if err != nil {
+		return nil, refusal(err)
+	}
+	statusFile, err := r.w.statusFile(job.Request.StateRoot)
+	if err != nil {
+		return nil, refusal(err)
+	}
+	if job.Action.Changes() {
+		if err := say(r.entry.output(), "%s in %s on host %s, Netlab %s", job.Action, place.dir, job.Host, netlab.Version); err != nil {
+			return nil, refusal(err)
+		}
+	}
+	return &exec.Run{
 		Output:       r.entry.output(),
 		Workdir:      place.dir,
+		StatusFile:   statusFile,
 		Commands:     commands,
 		SnapshotYAML: true,
 		Env: netlab.Environment(exec.Surroundings{
 			User: who.name, Home: who.home, Workdir: place.dir, Path: r.w.path(),
-			Extra: merge(job.Request.Environment, secrets),
+			Extra: r.secrets.over(job.Request.Environment),
 		}),
-	}
-	if job.Request.StateRoot != "" {
-		root, rel, err := r.w.within("stateRoot", job.Request.StateRoot)
-		if err != nil {
-			return refuse(jobs.ReasonInvalid, err)
-		}
-		spec.StatusFile = filepath.Join(root.Name(), rel, "status.yaml")
-		_ = root.Close()
-	}
-	if job.Action.Changes() {
-		if err := say(spec.Output, "%s in %s on host %s, Netlab %s", job.Action, place.dir, job.Host, netlab.Version); err != nil {
-			return refuse(jobs.ReasonHostFailed, err)
-		}
-	}
-	if spec.Dir, err = r.entry.nextRun(); err != nil {
-		return refuse(jobs.ReasonHostFailed, err)
-	}
-	if r.w.config.Start != nil {
-		process, err = r.w.config.Start(spec)
-	} else {
-		process, err = netlab.Start(spec)
-	}
-	if err != nil {
-		return refuse(jobs.ReasonHostFailed, fmt.Errorf("starting Netlab: %w", err))
-	}
-	return process, nil
+	}, nil
 }
 
 // refuse writes why a job cannot run into its log too.
 func (r *run) refuse(end outcome) outcome {
+	if end.event == jobs.Succeed {
+		return end
+	}
 	if err := say(r.entry.output(), "%s: %s", end.reason, end.text); err != nil {
 		r.log.Error("log", "error", err)
 	}
 	return end
 }
 
-// watch follows the driver to its end, publishing phases and keeping the timeout.
-func (r *run) watch(ctx context.Context, process Process, spool *spool) (outcome, error) {
+// lookAtTheLab is what to do after a run whose end nobody saw.
+const lookAtTheLab = "; look at the lab with a status job"
+
+// watch follows the driver, which began at that time, to its end, publishing phases and keeping the timeout.
+func (r *run) watch(ctx context.Context, process Process, began time.Time) (outcome, error) {
 	timeout := r.w.config.Timeout
 	if s := r.reporter.job.Request.TimeoutSeconds; s > 0 {
 		timeout = time.Duration(s) * time.Second
 	}
-	timed, cancel := context.WithDeadline(ctx, r.reporter.job.StartedAt.Add(timeout))
+	timed, cancel := context.WithDeadline(ctx, began.Add(timeout))
 	defer cancel()
 	live, stopPhases := context.WithCancel(ctx)
 	defer stopPhases()
 	var phases sync.WaitGroup
-	phases.Go(func() { r.phases(live, process, spool) })
+	phases.Go(func() { r.phases(live, process) })
 	result, err := process.Wait(timed)
 	timedOut := err != nil && timed.Err() != nil && ctx.Err() == nil
 	if timedOut {
 		if err := say(r.entry.output(), "timeout: the run took longer than %s and is stopped", timeout); err != nil {
 			r.log.Error("log", "error", err)
 		}
-		if err := process.Stop(ctx, exec.DefaultGrace); err != nil {
-			r.log.Error("stop", "error", err)
-		}
-		_, err = process.Wait(ctx)
+		r.stop(ctx, process)
+		result, err = process.Wait(ctx)
 	}
 	stopPhases()
 	phases.Wait()
-	switch {
-	case ctx.Err() != nil:
+	if ctx.Err() != nil {
 		process.Release()
 		return outcome{}, ctx.Err()
-	case timedOut:
-		return failed(jobs.ReasonTimeout, fmt.Sprintf("stopped after its timeout of %s", timeout)), nil
-	case errors.Is(err, exec.ErrNoResult):
-		// What the driver had started may live on, and the next job of this directory must not meet it.
-		if err := process.Stop(ctx, exec.DefaultGrace); err != nil {
-			r.log.Error("stop", "error", err)
-		}
-		return r.refuse(failed(jobs.ReasonInterrupted, "Netlab's process is gone without a result: it was killed, or the machine restarted; look at the lab with a status job")), nil
-	case errors.Is(err, exec.ErrNotStarted):
-		return r.refuse(failed(jobs.ReasonHostFailed, "Netlab's driver ended before it began a command; the lines above may say why")), nil
-	case err != nil:
-		return outcome{}, err
-	case result.HostFault:
-		return failed(jobs.ReasonHostFailed, result.Error), nil
-	case result.ExitCode != 0:
-		end := failed(jobs.ReasonNetlabFailed, result.Error)
-		end.exitCode = &result.ExitCode
-		return end, nil
 	}
 	if r.reporter.job.Action == jobs.Collect {
+		// Failed or not: Netlab has made the directory, and is to be let to make it again.
 		if err := r.w.markCollected(&r.reporter.job); err != nil {
 			r.log.Warn("collect", "error", err)
 		}
 	}
-	return outcome{event: jobs.Succeed, exitCode: &result.ExitCode}, nil
+	switch {
+	case err == nil && result.ExitCode == 0:
+		return succeeded(&result.ExitCode), nil
+	case timedOut:
+		return failed(jobs.ReasonTimeout, fmt.Sprintf("stopped after its timeout of %s%s", timeout, lookAtTheLab)), nil
+	case err == nil && result.HostFault:
+		return failed(jobs.ReasonHostFailed, result.Error), nil
+	case err == nil:
+		end := failed(jobs.ReasonNetlabFailed, result.Error)
+		end.exitCode = &result.ExitCode
+		return end, nil
+	case errors.Is(err, exec.ErrNotStarted):
+		return r.refuse(failed(jobs.ReasonHostFailed, "Netlab's driver ended before it began a command; the lines above may say why")), nil
+	case errors.Is(err, exec.ErrNoResult), errors.Is(err, exec.ErrUnreadable):
+		// What the driver had started may live on, and the next job of this directory must not meet it.
+		r.stop(ctx, process)
+		return r.refuse(failed(jobs.ReasonInterrupted, err.Error()+": it was killed, or the machine restarted"+lookAtTheLab)), nil
+	}
+	return outcome{}, err
+}
+
+func (r *run) stop(ctx context.Context, process Process) {
+	if err := process.Stop(ctx, exec.DefaultGrace); err != nil && ctx.Err() == nil {
+		r.log.Error("stop", "error", err)
+	}
 }
 
 // phases publishes Netlab's steps. While one publish is under way, only the newest of those that follow is kept.
-func (r *run) phases(ctx context.Context, process Process, spool *spool) {
+func (r *run) phases(ctx context.Context, process Process) {
 	steps := process.Phases()
 	for {
 		select {
@@ -252,18 +298,9 @@ func (r *run) phases(ctx context.Context, process Process, spool *spool) {
 			if !ok {
 				return
 			}
-			for newer := true; newer; {
-				select {
-				case next, ok := <-steps:
-					if newer = ok; ok {
-						phase = next
-					}
-				default:
-					newer = false
-				}
-			}
+			phase = r.secrets.mask(newest(phase, steps))
 			err := r.reporter.move(ctx, jobs.Progress, func(j *jobs.Job) {
-				j.Phase, j.LogBytes = phase, spool.published.Load()
+				j.Phase, j.LogBytes = phase, r.spool.published.Load()
 			})
 			if err != nil && ctx.Err() == nil {
 				r.log.Warn("phase not published", "phase", phase, "error", err)
@@ -272,23 +309,17 @@ func (r *run) phases(ctx context.Context, process Process, spool *spool) {
 	}
 }
 
-func values(m map[string]string) []string {
-	list := make([]string, 0, len(m))
-	for _, v := range m {
-		list = append(list, v)
+// newest is the last of the values that are there already.
+func newest(value string, more <-chan string) string {
+	for {
+		select {
+		case next, ok := <-more:
+			if !ok {
+				return value
+			}
+			value = next
+		default:
+			return value
+		}
 	}
-	slices.Sort(list)
-	return list
-}
-
-// merge lays the secret values over the request's variables, which show them masked.
-func merge(shown, secret map[string]string) map[string]string {
-	all := make(map[string]string, len(shown))
-	for k, v := range shown {
-		all[k] = v
-	}
-	for k, v := range secret {
-		all[k] = v
-	}
-	return all
 }

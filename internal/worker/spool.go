@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"sync/atomic"
@@ -58,6 +59,38 @@ func (s *spool) resume(ctx context.Context) error {
 		s.skip, s.last = chunk.End(), chunk.Seq
 		return nil
 	})
+}
+
+// keep publishes until everything that the file has once ended is closed is on the bus, beginning again where it failed. known
+// says that the bus may have some of the log.
+func (s *spool) keep(ctx context.Context, ended <-chan struct{}, known bool, log *slog.Logger) error {
+	for {
+		err := s.begin(ctx, known)
+		if err == nil {
+			err = s.run(ctx, ended)
+		}
+		if err == nil || ctx.Err() != nil {
+			return err
+		}
+		log.Error("log not published, beginning again", "error", err)
+		known = true
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(time.Second):
+		}
+	}
+}
+
+// begin sets the spool to the beginning of the file and to the end of what the bus has.
+func (s *spool) begin(ctx context.Context, known bool) error {
+	s.text.Reset()
+	s.pending, s.skip, s.last = s.pending[:0], 0, 0
+	s.published.Store(0)
+	if !known {
+		return nil
+	}
+	return s.resume(ctx)
 }
 
 // run publishes until everything that the file has once ended is closed is on the bus.
@@ -157,7 +190,8 @@ func cut(text []byte, all bool) int {
 	return size
 }
 
-// say appends a line of the worker's own to the output, at the beginning of a line.
+// say appends a line of the worker's own to the output, at the beginning of a line. The line that it ends with already is
+// not said again: a worker that comes back says what the one before it has said.
 func say(file, format string, args ...any) error {
 	line := fmt.Sprintf("netlab-worker: "+format, args...)
 	out, err := os.OpenFile(filepath.Clean(file), os.O_CREATE|os.O_RDWR|os.O_APPEND, 0o600)
@@ -171,9 +205,23 @@ func say(file, format string, args ...any) error {
 			text = append([]byte{'\n'}, text...)
 		}
 	}
+	if said(out, text) {
+		return out.Close()
+	}
 	_, err = out.Write(text)
 	if err := out.Close(); err != nil && !errors.Is(err, fs.ErrClosed) {
 		return err
 	}
 	return err
+}
+
+// said says whether the output ends with the text.
+func said(out *os.File, text []byte) bool {
+	info, err := out.Stat()
+	if err != nil || info.Size() < int64(len(text)) {
+		return false
+	}
+	end := make([]byte, len(text))
+	_, err = out.ReadAt(end, info.Size()-int64(len(text)))
+	return err == nil && bytes.Equal(end, text)
 }

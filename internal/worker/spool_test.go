@@ -2,6 +2,7 @@ package worker
 
 import (
 	"context"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -216,5 +217,57 @@ func TestSayBeginsALine(t *testing.T) {
 		if string(got) != want {
 			t.Errorf("%q, want %q", got, want)
 		}
+	}
+}
+
+// A log that somebody else has written to is gone on with, not given up for the rest of the run.
+func TestSpoolGoesOnAfterAConflict(t *testing.T) {
+	t.Parallel()
+	b := newTestBus(t)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	file := filepath.Join(t.TempDir(), "output")
+	s := newSpool(b, "a", "j", file, nil)
+	ended, done := make(chan struct{}), make(chan error, 1)
+	go func() { done <- s.keep(ctx, ended, false, slog.New(slog.DiscardHandler)) }()
+	if err := say(file, "one"); err != nil {
+		t.Fatal(err)
+	}
+	var chunk *bus.Chunk
+	for chunk == nil && ctx.Err() == nil {
+		chunk, _ = b.LastChunk(ctx, "a", "j")
+	}
+	// The same text that the spool would write next, by a worker before this one, say.
+	next := &bus.Chunk{Host: "a", Job: "j", Offset: chunk.End(), Text: []byte("netlab-worker: two\n")}
+	if _, err := b.PublishLog(ctx, next, chunk.Seq); err != nil {
+		t.Fatal(err)
+	}
+	for _, text := range []string{"two", "three"} {
+		if err := say(file, "%s", text); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := "netlab-worker: one\nnetlab-worker: two\nnetlab-worker: three\n"
+	for published(t, b) != want {
+		if ctx.Err() != nil {
+			t.Fatalf("%q while the run goes on, want %q", published(t, b), want)
+		}
+	}
+	close(ended)
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
+
+func TestSayIsNotSaidTwice(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "output")
+	for range 2 {
+		if err := say(file, "the same"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got, err := os.ReadFile(file); err != nil || string(got) != "netlab-worker: the same\n" {
+		t.Errorf("%q %v", got, err)
 	}
 }

@@ -227,28 +227,3 @@ func (w *Worker) finish(ctx context.Context, e *entry) {
 
 // retryAtMost is the longest pause between two tries to finish a job.
 const retryAtMost = 30 * time.Second
-
-// installation finds Netlab, and looks again when it was not there.
-type installation struct {
-	python, dataDir string
-
-	mu    sync.Mutex
-	found *exec.Netlab
-	err   error
-}
-
-func (i *installation) get(ctx context.Context) (*exec.Netlab, error) {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	if i.found == nil {
-		i.found, i.err = exec.Find(ctx, i.python, i.dataDir)
-	}
-	return i.found, i.err
-}
-
-// last says what was found at the last look, without looking again.
-func (i *installation) last() (*exec.Netlab, error) {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	return i.found, i.err
-}

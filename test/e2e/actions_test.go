@@ -9,6 +9,7 @@ import (
 	"gopkg.in/yaml.v3"
 
 	"netlab-runner/internal/jobs"
+	"netlab-runner/test/standins"
 )
 
 func TestCreate(t *testing.T) {
@@ -93,6 +94,43 @@ func TestExternalLab(t *testing.T) {
 	})
 }
 
+// What is not there is not made, but by what starts a lab.
+func TestNoDirectory(t *testing.T) {
+	t.Parallel()
+	f := single(t)
+	a := f.any()
+	dir := filepath.Join(f.root, "none", "lab")
+	for _, action := range []string{"down", "destroy"} {
+		if _, log := a.run(t, jobs.Success, object{"action": action, "workdir": dir}); !strings.Contains(log, "not found") {
+			t.Errorf("%s:\n%s", action, log)
+		}
+	}
+	if _, log := a.run(t, jobs.Success, object{"action": "status", "workdir": dir}); !strings.Contains(log, "No netlab-managed labs") {
+		t.Errorf("status:\n%s", log)
+	}
+	if job, _ := a.run(t, jobs.Failed, object{"action": "collect", "workdir": dir}); job.Reason != jobs.ReasonInvalid {
+		t.Errorf("collect: reason %q", job.Reason)
+	}
+	if exists(t, f.root, "none") {
+		t.Error("the directory was made")
+	}
+}
+
+// stateRoot moves the status file, for every action alike, and may be a root itself.
+func TestStateRoot(t *testing.T) {
+	t.Parallel()
+	f := single(t)
+	a, dir := f.any(), f.lab("ext", "external")
+	a.run(t, jobs.Success, object{"action": "up", "workdir": dir, "stateRoot": f.root})
+	if !exists(t, f.root, "status.yaml") || exists(t, f.path("home"), ".netlab", "status.yaml") {
+		t.Error("the status file is not in stateRoot")
+	}
+	if _, log := a.run(t, jobs.Success, object{"action": "status", "workdir": dir, "stateRoot": f.root}); len(tableRows(log)) != 3 {
+		t.Errorf("status:\n%s", log)
+	}
+	a.run(t, jobs.Success, object{"action": "down", "workdir": dir, "stateRoot": f.root})
+}
+
 func TestContainerLab(t *testing.T) {
 	t.Parallel()
 	forBothShapes(t, func(t *testing.T, f *fleet) {
@@ -119,6 +157,12 @@ func TestContainerLab(t *testing.T) {
 			}
 		}
 
+		// One that fails leaves its directory, and does not stand in the way of the next.
+		f.standins.SetKnob("docker exec", standins.Knob{Fail: 1})
+		if job, _ := a.run(t, jobs.Failed, object{"action": "collect", "workdir": dir, "collectOutput": "saved"}); job.Reason != jobs.ReasonNetlabFailed {
+			t.Errorf("collect from nodes that are down: %q", job.Reason)
+		}
+		f.standins.SetKnob("docker exec")
 		a.run(t, jobs.Success, object{"action": "collect", "workdir": dir, "collectOutput": "saved", "collectTar": "saved.tar.gz"})
 		if !exists(t, dir, "saved.tar.gz") || !exists(t, dir, "saved") {
 			t.Error("nothing collected")

@@ -1,11 +1,15 @@
 package e2e_test
 
 import (
+	"encoding/json"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
 
 	"netlab-runner/internal/jobs"
 )
@@ -100,7 +104,61 @@ func TestAPIIsKilledInTheMiddle(t *testing.T) {
 	}
 }
 
+// A status that the bus has lost does not let the job run again.
+func TestStatusIsLostInTheMiddle(t *testing.T) {
+	t.Parallel()
+	f := single(t)
+	a := f.any()
+	dir := f.chatter("lost", object{"lines": 1, "gate": "gate"})
+	job := a.submit(t, object{"action": "create", "workdir": dir})
+	a.await(t, job.ID, "talking", func(j *jobs.Job) bool { return startsOf(a.jsonLog(t, j.ID, 0).Log) > 0 })
+	js, err := jetstream.New(f.connect(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	stream, err := js.Stream(t.Context(), "NETLAB_JOBS")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := stream.Purge(t.Context(), jetstream.WithPurgeSubject("netlab.jobs.*."+job.ID+".status")); err != nil {
+		t.Fatal(err)
+	}
+	openGate(t, dir)
+	ended, log := a.finish(t, job.ID)
+	if ended.State != jobs.Success || startsOf(log) != 1 {
+		t.Errorf("%s %s, started %d times", ended.State, text(ended.Error), startsOf(log))
+	}
+}
+
+// The driver, not what it runs, is gone: nobody knows how the run ended, and nothing of it goes on.
 func TestDriverIsKilled(t *testing.T) {
+	t.Parallel()
+	f := single(t)
+	a := f.any()
+	dir := f.chatter("driver", object{"lines": 1, "gate": "gate"})
+	job := a.submit(t, object{"action": "create", "workdir": dir})
+	a.await(t, job.ID, "talking", func(j *jobs.Job) bool { return startsOf(a.jsonLog(t, j.ID, 0).Log) > 0 })
+	var driver struct{ PID int }
+	content, err := os.ReadFile(f.path("data", "worker", "jobs", job.ID, "run-1", "driver.json"))
+	if err == nil {
+		err = json.Unmarshal(content, &driver)
+	}
+	if err != nil || driver.PID == 0 {
+		t.Fatal(driver.PID, err)
+	}
+	if err := syscall.Kill(driver.PID, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	ended, log := a.finish(t, job.ID)
+	if ended.State != jobs.Failed || ended.Reason != jobs.ReasonInterrupted || !strings.Contains(log, "netlab-worker: interrupted") {
+		t.Errorf("%s, reason %q\n%s", ended.State, ended.Reason, log)
+	}
+	if left := processesWith(t, job.ID); len(left) > 0 {
+		t.Errorf("left running: %q", left)
+	}
+}
+
+func TestNetlabIsKilled(t *testing.T) {
 	t.Parallel()
 	f := single(t)
 	dir := f.chatter("crash", object{"lines": 1, "crash": "kill"})
@@ -130,7 +188,17 @@ func TestSecretsStayOnTheHost(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "leak.py"), []byte(plugin), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	job, log := f.any().run(t, jobs.Success, object{
+	a := f.any()
+	// What Netlab itself says of a failure is masked too.
+	crash := f.lab("crash", "frr3")
+	if err := os.WriteFile(filepath.Join(crash, "leak.py"), []byte(plugin+"  raise Exception('bad token ' + os.environ['LAB_TOKEN'])\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	broken, _ := a.run(t, jobs.Failed, object{"action": "create", "workdir": crash, "plugin": "leak", "environment": object{"LAB_TOKEN": secret, "NETLAB_TEST_MARK": "shown"}})
+	if !strings.Contains(text(broken.Error), "bad token ***") {
+		t.Errorf("error %q", text(broken.Error))
+	}
+	job, log := a.run(t, jobs.Success, object{
 		"action": "create", "workdir": dir, "plugin": "leak",
 		"environment": object{"LAB_TOKEN": secret, "NETLAB_TEST_MARK": "shown"},
 	})

@@ -1,6 +1,7 @@
 package e2e_test
 
 import (
+	"context"
 	"net"
 	"os"
 	"os/exec"
@@ -14,7 +15,9 @@ import (
 // once runs a program that is to end by itself and returns what it wrote and its exit code.
 func once(t *testing.T, name string, env []string, args ...string) (output string, exitCode int) {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), filepath.Join(binaries, name), args...)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, filepath.Join(binaries, name), args...)
 	cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir()}, env...)
 	out, err := cmd.CombinedOutput()
 	if err != nil && cmd.ProcessState == nil {
@@ -42,7 +45,7 @@ func TestStartIsRefused(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer taken.Close()
+	t.Cleanup(func() { _ = taken.Close() })
 	_, port, err := net.SplitHostPort(taken.Addr().String())
 	if err != nil {
 		t.Fatal(err)
@@ -81,6 +84,15 @@ func TestStartIsRefused(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+func TestTwoAPIsOnOneDataDir(t *testing.T) {
+	t.Parallel()
+	f := single(t)
+	out, code := once(t, "netlab-api", []string{"NETLAB_API_DATA_DIR=" + f.path("data"), "NETLAB_API_PORT=0"})
+	if code == 0 || !strings.Contains(out, "NETLAB_API_DATA_DIR") || !strings.Contains(out, "used by another netlab-api") {
+		t.Errorf("exit code %d, %s", code, out)
 	}
 }
 

@@ -1,0 +1,155 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/url"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// proxy stands between a client and a server and can hold back what the server says.
+type proxy struct {
+	listener net.Listener
+	held     atomic.Bool
+	mu       sync.Mutex
+	conns    []net.Conn
+	wg       sync.WaitGroup
+}
+
+func newProxy(t *testing.T, server string) *proxy {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &proxy{listener: l}
+	p.wg.Go(func() {
+		for {
+			client, err := l.Accept()
+			if err != nil {
+				return
+			}
+			upstream, err := net.Dial("tcp", server)
+			if err != nil {
+				_ = client.Close()
+				continue
+			}
+			p.mu.Lock()
+			p.conns = append(p.conns, client, upstream)
+			p.mu.Unlock()
+			p.wg.Go(func() { _, _ = io.Copy(upstream, client); _ = upstream.Close() })
+			p.wg.Go(func() { _, _ = io.Copy(client, &heldReader{p, upstream}); _ = client.Close() })
+		}
+	})
+	t.Cleanup(func() {
+		_ = l.Close()
+		p.held.Store(false)
+		p.mu.Lock()
+		for _, c := range p.conns {
+			_ = c.Close()
+		}
+		p.mu.Unlock()
+		p.wg.Wait()
+	})
+	return p
+}
+
+type heldReader struct {
+	p *proxy
+	net.Conn
+}
+
+func (h *heldReader) Read(b []byte) (int, error) {
+	n, err := h.Conn.Read(b)
+	for h.p.held.Load() {
+		time.Sleep(time.Millisecond)
+	}
+	return n, err
+}
+
+// A birth whose answer is late is sent again, and is one job.
+func TestSubmitWithoutAnswer(t *testing.T) {
+	t.Parallel()
+	ctx, dir := deadline(t), t.TempDir()
+	s, err := StartServer(ServerConfig{Dir: dir, Listen: "127.0.0.1:0"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Stop)
+	direct := connect(t, Config{Server: s})
+	if err := direct.EnsureStreams(ctx, testLimits); err != nil {
+		t.Fatal(err)
+	}
+	address, err := url.Parse(s.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := newProxy(t, address.Host)
+	b := connect(t, Config{URL: "nats://" + p.listener.Addr().String(), Creds: s.CredsFile})
+	for !b.Connected() {
+		time.Sleep(time.Millisecond)
+	}
+
+	p.held.Store(true)
+	short, cancel := context.WithTimeout(ctx, submitAttempt/2)
+	defer cancel()
+	_, err = b.Submit(short, &Birth{Job: *job("open", "a")})
+	if !errors.Is(err, ErrUnavailable) || !strings.Contains(err.Error(), "may have been accepted as open") {
+		t.Errorf("no answer at all: %v", err)
+	}
+	if _, err := direct.FindJob(ctx, "open"); err != nil {
+		t.Errorf("it was born all the same: %v", err)
+	}
+
+	late := time.AfterFunc(submitAttempt+submitAttempt/2, func() { p.held.Store(false) })
+	defer late.Stop()
+	seq, err := b.Submit(ctx, &Birth{Job: *job("late", "a")})
+	if err != nil {
+		t.Fatalf("a late answer: %v", err)
+	}
+	if found, err := direct.FindJob(ctx, "late"); err != nil || found.Seq != seq {
+		t.Errorf("found %+v %v, want sequence %d", found, err, seq)
+	}
+}
+
+// Credentials that are refused may be put right at the server: the connection is tried for ever.
+func TestRefusedCredentialsAreTriedAgain(t *testing.T) {
+	t.Parallel()
+	ctx, right := deadline(t), t.TempDir()
+	s, err := StartServer(ServerConfig{Dir: right, Listen: "127.0.0.1:0"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	address, err := url.Parse(s.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := connect(t, Config{URL: s.URL(), Creds: s.CredsFile})
+	s.Stop()
+	other, err := StartServer(ServerConfig{Dir: t.TempDir(), Listen: address.Host})
+	if err != nil {
+		t.Fatal(err)
+	}
+	refused := b.nc.Stats().Reconnects
+	for start := time.Now(); time.Since(start) < 3*time.Second && ctx.Err() == nil && !b.nc.IsClosed(); {
+		time.Sleep(10 * time.Millisecond)
+	}
+	other.Stop()
+	again, err := StartServer(ServerConfig{Dir: right, Listen: address.Host})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer again.Stop()
+	for !b.Connected() {
+		if ctx.Err() != nil || b.nc.IsClosed() {
+			t.Fatalf("not connected again: %v (%d reconnects before)", b.nc.LastError(), refused)
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
