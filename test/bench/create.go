@@ -1,0 +1,139 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"time"
+
+	"netlab-runner/internal/exec"
+	"netlab-runner/internal/jobs"
+)
+
+// measureCreate measures a real create of three routers: through netlab-api with its worker, by hand on the command line,
+// and through Netlab's own `netlab api`. Each run has a new working directory; all share one home directory, warmed up.
+func measureCreate(ctx context.Context, b *bench) (rows []row, err error) {
+	home, err := b.newDir("home")
+	if err != nil {
+		return nil, err
+	}
+	n := &netlab{bench: b, home: home}
+	if n.labs, err = b.newDir("labs"); err != nil {
+		return nil, err
+	}
+	s, err := b.startSystem(ctx, []string{
+		"--with-worker", "--worker-host=bench", "--worker-python=" + b.python, "--worker-roots=" + n.labs,
+	}, "HOME="+home)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, s.end(), endRuns(filepath.Join(s.dir, "api", "worker"))) }()
+	if err := s.awaitHosts(ctx, 1); err != nil {
+		return nil, err
+	}
+	upstream, err := n.startAPI(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, upstream.end()) }()
+
+	sides := []side{
+		{"here", func(ctx context.Context) (sample, error) { return n.createHere(ctx, s) }},
+		{"cli", n.createByHand},
+		{"api", upstream.create},
+	}
+	for _, one := range sides { // the first run in a new home takes longer
+		if _, err := one.measure(ctx); err != nil {
+			return nil, fmt.Errorf("%s: %w", one.name, err)
+		}
+	}
+	r, err := b.inTurns(ctx, "create", sides...)
+	if err != nil {
+		return nil, err
+	}
+	return []row{
+		{"create, POST to the first byte at a follower", "ms", less, r.of("here", "byte"), r.of("cli", "line"), "netlab create, start to first line"},
+		{"create, POST to Netlab's first line at a follower", "ms", less, r.of("here", "line"), r.of("cli", "line"), "netlab create, start to first line"},
+		{"create, POST to the end at a follower", "ms", less, r.of("here", "end"), r.of("cli", "end"), "netlab create, start to exit"},
+		{"create, POST to the end at a follower", "ms", less, r.of("here", "end"), r.of("api", "end"), "netlab api, POST to end, polled"},
+	}, nil
+}
+
+// createHere posts a create and follows its log to the end.
+func (n *netlab) createHere(ctx context.Context, s *system) (sample, error) {
+	dir, err := n.newLab()
+	if err != nil {
+		return nil, err
+	}
+	body, err := json.Marshal(map[string]any{"action": jobs.Create, "workdir": dir, "topologyPath": "topology.yml"})
+	if err != nil {
+		return nil, err
+	}
+	start := time.Now()
+	job, err := s.submit(ctx, body)
+	if err != nil {
+		return nil, err
+	}
+	first := firsts{start: start}
+	if _, err := s.follow(ctx, job.ID, first.see); err != nil {
+		return nil, err
+	}
+	got := first.sample()
+	got["end"] = milliseconds(start)
+	return got, s.succeeded(ctx, job.ID)
+}
+
+// firsts takes the times of the first byte and of the first line of Netlab's own.
+type firsts struct {
+	start      time.Time
+	byte, line float64
+	text       []byte
+}
+
+func (f *firsts) see(block []byte) {
+	if f.byte == 0 {
+		f.byte = milliseconds(f.start)
+	}
+	if f.line > 0 {
+		return
+	}
+	f.text = append(f.text, block...)
+	lines := bytes.SplitAfter(f.text, []byte("\n"))
+	for _, line := range lines {
+		if bytes.HasSuffix(line, []byte("\n")) && !bytes.HasPrefix(line, []byte("netlab-worker: ")) {
+			f.line = milliseconds(f.start)
+			return
+		}
+	}
+}
+
+func (f *firsts) sample() sample { return sample{"byte": f.byte, "line": f.line} }
+
+func milliseconds(since time.Time) float64 {
+	return float64(time.Since(since)) / float64(time.Millisecond)
+}
+
+// endRuns ends the runs of Netlab that a worker has left behind: they outlive it.
+func endRuns(dataDir string) error {
+	dirs, err := filepath.Glob(filepath.Join(dataDir, "jobs", "*", "run-*"))
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, dir := range dirs {
+		p, err := exec.Attach(dir)
+		if errors.Is(err, exec.ErrNotStarted) {
+			continue
+		}
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		errs = append(errs, p.Stop(context.Background(), exec.DefaultGrace))
+		p.Release()
+	}
+	return errors.Join(errs...)
+}

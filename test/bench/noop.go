@@ -1,0 +1,172 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"slices"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"netlab-runner/internal/bus"
+	"netlab-runner/internal/exec"
+	"netlab-runner/internal/worker"
+)
+
+// noopWorker is a worker that starts no Netlab: what each of its runs writes is set here.
+type noopWorker struct {
+	Host, DataDir, Root, Python string
+	Bus, Creds                  string
+	Slots                       int
+	// Flood is how many bytes of lines a run writes as fast as it can. 0, and no Ticks: one line.
+	Flood int64
+	text  []byte
+	// Ticks is how many lines a run writes, one every Every; each begins with the time.
+	Ticks int
+	Every time.Duration
+}
+
+// roleWorker is a worker whose runs do nothing but write.
+func roleWorker(ctx context.Context, config json.RawMessage, t *talk) error {
+	var c noopWorker
+	if err := json.Unmarshal(config, &c); err != nil {
+		return err
+	}
+	c.text = verbose(c.Flood)
+	log := slog.New(quiet())
+	w, err := worker.New(ctx, worker.Config{
+		Host: c.Host, DataDir: c.DataDir, Roots: []string{c.Root}, Python: c.Python, Slots: c.Slots, Timeout: time.Hour,
+		Start: func(r exec.Run) (worker.Process, error) { return startNoop(r.Output, c.write), nil },
+		Log:   log,
+	})
+	if err != nil {
+		return err
+	}
+	b, err := bus.Connect(bus.Config{URL: c.Bus, Creds: c.Creds, Name: c.Host, Source: w.Source(), Log: log})
+	if err != nil {
+		return err
+	}
+	defer b.Close()
+	if err := t.ready(facts{}); err != nil {
+		return err
+	}
+	return w.Run(ctx, b)
+}
+
+func (c *noopWorker) write(ctx context.Context, out io.Writer) error {
+	switch {
+	case len(c.text) > 0:
+		return flood(ctx, out, c.text)
+	case c.Ticks > 0:
+		return ticks(ctx, out, c.Ticks, c.Every)
+	default:
+		_, err := io.WriteString(out, "[INFO] nothing was to be done\n")
+		return err
+	}
+}
+
+// verbose is at least size bytes of lines such as a verbose run writes, none for 0.
+func verbose(size int64) []byte {
+	if size == 0 {
+		return nil
+	}
+	text := make([]byte, 0, size+100)
+	for i := 0; int64(len(text)) < size; i++ {
+		text = fmt.Appendf(text, "TASK %07d [node r%03d] ok: interface eth%d address 10.%d.%d.%d/30 metric %d\n",
+			i, i%211, i%7, i%250, i*7%251, i*13%253, i*31%1009)
+	}
+	return text
+}
+
+// flood writes the text in the pieces in which a program with a buffer does.
+func flood(ctx context.Context, out io.Writer, text []byte) error {
+	for piece := range slices.Chunk(text, 32<<10) {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if _, err := out.Write(piece); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// ticks writes n lines, one every pause, each with the time at which it was written.
+func ticks(ctx context.Context, out io.Writer, n int, pause time.Duration) error {
+	tick := time.NewTicker(pause)
+	defer tick.Stop()
+	for i := range n {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-tick.C:
+		}
+		if _, err := fmt.Fprintf(out, "tick %d %d of a line as long as Netlab's own are, more or less\n", monotonic(), i); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// monotonic is the machine's clock that never steps, the same in all processes, in nanoseconds.
+func monotonic() int64 {
+	var t unix.Timespec
+	_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &t) // cannot fail with this clock
+	return t.Nano()
+}
+
+// noop is a run in which nothing happens but a write.
+type noop struct {
+	cancel context.CancelFunc
+	phases chan string
+	done   chan struct{}
+	err    error
+}
+
+func startNoop(output string, write func(context.Context, io.Writer) error) *noop {
+	ctx, cancel := context.WithCancel(context.Background())
+	n := &noop{cancel: cancel, phases: make(chan string), done: make(chan struct{})}
+	close(n.phases)
+	go func() {
+		defer close(n.done)
+		file, err := os.OpenFile(output, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+		if err != nil {
+			n.err = err
+			return
+		}
+		n.err = write(ctx, file)
+		if err := file.Close(); n.err == nil {
+			n.err = err
+		}
+	}()
+	return n
+}
+
+// Phases has none.
+func (n *noop) Phases() <-chan string { return n.phases }
+
+// Wait returns exit code 0 when all is written.
+func (n *noop) Wait(ctx context.Context) (exec.Result, error) {
+	select {
+	case <-n.done:
+		return exec.Result{}, n.err
+	case <-ctx.Done():
+		return exec.Result{}, ctx.Err()
+	}
+}
+
+// Stop ends the writing.
+func (n *noop) Stop(context.Context, exec.Grace) error {
+	n.Release()
+	return nil
+}
+
+// Release ends the writing too: nothing of it can outlive the process.
+func (n *noop) Release() {
+	n.cancel()
+	<-n.done
+}

@@ -1,0 +1,89 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"runtime/pprof"
+)
+
+// talk is a child's end of the talk with its parent: JSON values, one a line.
+type talk struct {
+	questions <-chan json.RawMessage
+	answers   *json.Encoder
+}
+
+// ready tells the parent that the child works, with what it has to know.
+func (t *talk) ready(f facts) error { return t.answers.Encode(f) }
+
+// role is what a child does until ctx ends.
+type role func(ctx context.Context, config json.RawMessage, t *talk) error
+
+func roles() map[string]role {
+	return map[string]role{
+		"api":         roleAPI,
+		"worker":      roleWorker,
+		"bare-post":   roleBarePost,
+		"bare-get":    roleBareGet,
+		"bare-bus":    roleBareBus,
+		"bare-worker": roleBareWorker,
+		"guard":       roleGuard,
+	}
+}
+
+// playRole runs the role that the command line names. ok is false where it names none, and this is the benchmark itself.
+func playRole() (code int, ok bool) {
+	if len(os.Args) != 4 || os.Args[1] != roleWord {
+		return 0, false
+	}
+	name := os.Args[2]
+	if err := play(name, os.Args[3]); err != nil {
+		fmt.Fprintf(os.Stderr, "bench %s: %v\n", name, err)
+		return 1, true
+	}
+	return 0, true
+}
+
+func play(name, text string) error {
+	do, ok := roles()[name]
+	if !ok {
+		return errors.New("no such role")
+	}
+	var in instruction
+	if err := json.Unmarshal([]byte(text), &in); err != nil {
+		return err
+	}
+	if in.Profile != "" {
+		file, err := os.Create(in.Profile)
+		if err != nil {
+			return err
+		}
+		defer file.Close()
+		if err := pprof.StartCPUProfile(file); err != nil {
+			return err
+		}
+		defer pprof.StopCPUProfile()
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	questions := make(chan json.RawMessage)
+	go func() {
+		defer cancel()
+		lines := bufio.NewScanner(os.Stdin)
+		for lines.Scan() {
+			select {
+			case questions <- json.RawMessage(append([]byte(nil), lines.Bytes()...)):
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	err := do(ctx, in.Config, &talk{questions: questions, answers: json.NewEncoder(os.Stdout)})
+	if errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
+}

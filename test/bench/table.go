@@ -1,0 +1,105 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+)
+
+// row is one line of the table. Here and Baseline have a value of each round; the ratio is that of their medians.
+type row struct {
+	Name     string    `json:"name"`
+	Unit     string    `json:"unit"`
+	Better   better    `json:"better"`
+	Here     []float64 `json:"here"`
+	Baseline []float64 `json:"baseline,omitempty"`
+	// Beside says what the baseline is.
+	Beside string `json:"beside,omitempty"`
+}
+
+// better says which value of a row is the better one.
+type better string
+
+const (
+	more better = "more"
+	less better = "less"
+)
+
+// table is what is printed, and written as JSON.
+type table struct {
+	Surroundings string `json:"surroundings"`
+	Rows         []row  `json:"rows"`
+}
+
+func surroundings(o *options) string {
+	load := "unknown"
+	if text, err := os.ReadFile("/proc/loadavg"); err == nil {
+		load, _, _ = strings.Cut(string(text), " ")
+	}
+	size := ""
+	if o.short {
+		size = "; a short run, whose figures mean nothing"
+	}
+	return fmt.Sprintf("%d cores, load before %s, %s; rounds: %d, of which the median, with the least and the most in brackets%s",
+		runtime.NumCPU(), load, runtime.Version(), o.rounds, size)
+}
+
+func (t *table) write(w io.Writer) error {
+	var text bytes.Buffer // to which no write fails
+	columns := tabwriter.NewWriter(&text, 0, 0, 2, ' ', 0)
+	_, _ = fmt.Fprintf(columns, "%s\n\nfigure\tunit\there\tbaseline\tratio\tbetter\tthe baseline\n", t.Surroundings)
+	for _, r := range t.Rows {
+		ratio := "–"
+		if base := median(r.Baseline); base > 0 {
+			ratio = number(median(r.Here) / base)
+		}
+		beside := r.Beside
+		if beside == "" {
+			beside = "–"
+		}
+		_, _ = fmt.Fprintf(columns, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", r.Name, r.Unit, spread(r.Here), spread(r.Baseline), ratio, r.Better, beside)
+	}
+	_ = columns.Flush()
+	_, err := text.WriteTo(w)
+	return err
+}
+
+// spread shows the median with the least and the most.
+func spread(values []float64) string {
+	switch len(values) {
+	case 0:
+		return "–"
+	case 1:
+		return number(values[0])
+	}
+	return fmt.Sprintf("%s (%s–%s)", number(median(values)), number(slices.Min(values)), number(slices.Max(values)))
+}
+
+// number writes two or three significant digits, or all of a large number's.
+func number(v float64) string {
+	switch {
+	case v >= 100:
+		return strconv.FormatFloat(v, 'f', 0, 64)
+	case v >= 10:
+		return strconv.FormatFloat(v, 'f', 1, 64)
+	case v >= 0.1:
+		return strconv.FormatFloat(v, 'f', 2, 64)
+	default:
+		return strconv.FormatFloat(v, 'f', 3, 64)
+	}
+}
+
+func (t *table) writeJSON(file string) error {
+	text, err := json.MarshalIndent(t, "", "  ")
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(file, append(text, '\n'), 0o644)
+}
