@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"os"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -53,6 +54,9 @@ type Bus struct {
 	apiPrefix string
 	source    string
 	embedded  bool
+
+	placesMu sync.Mutex
+	placesKV jetstream.KeyValue
 	log       *slog.Logger
 }
 

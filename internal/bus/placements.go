@@ -15,6 +15,20 @@ func placeKey(workdir string) string {
 	return hex.EncodeToString(sum[:])
 }
 
+// places is the bucket of placements. Its handle is asked for once: it costs a question to the server.
+func (b *Bus) places(ctx context.Context) (jetstream.KeyValue, error) {
+	b.placesMu.Lock()
+	defer b.placesMu.Unlock()
+	if b.placesKV == nil {
+		kv, err := b.js.KeyValue(ctx, placesBucket)
+		if err != nil {
+			return nil, translate(err)
+		}
+		b.placesKV = kv
+	}
+	return b.placesKV, nil
+}
+
 // PlaceOf reads which host has the working directory. ErrNotFound: none.
 func (b *Bus) PlaceOf(ctx context.Context, workdir string) (host string, err error) {
 	m, err := b.lastMessage(ctx, placesStream, "$KV."+placesBucket+"."+placeKey(workdir))
@@ -29,9 +43,9 @@ func (b *Bus) PlaceOf(ctx context.Context, workdir string) (host string, err err
 
 // MovePlace gives the working directory to the host, whoever had it.
 func (b *Bus) MovePlace(ctx context.Context, workdir, host string) error {
-	kv, err := b.js.KeyValue(ctx, placesBucket)
+	kv, err := b.places(ctx)
 	if err != nil {
-		return translate(err)
+		return err
 	}
 	_, err = kv.Put(ctx, placeKey(workdir), []byte(host))
 	return translate(err)
@@ -40,9 +54,9 @@ func (b *Bus) MovePlace(ctx context.Context, workdir, host string) error {
 // Place gives the working directory to the host unless another one has it already, and returns who has it: two APIs that
 // place at the same moment get the same answer.
 func (b *Bus) Place(ctx context.Context, workdir, host string) (string, error) {
-	kv, err := b.js.KeyValue(ctx, placesBucket)
+	kv, err := b.places(ctx)
 	if err != nil {
-		return "", translate(err)
+		return "", err
 	}
 	if _, err = kv.Create(ctx, placeKey(workdir), []byte(host)); errors.Is(err, jetstream.ErrKeyExists) {
 		return b.PlaceOf(ctx, workdir)

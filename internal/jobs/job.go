@@ -9,7 +9,7 @@ import (
 // Action is what a job does with a lab.
 type Action string
 
-// The actions, as in docs/actions.md.
+// The actions.
 const (
 	Up      Action = "up"
 	Create  Action = "create"
