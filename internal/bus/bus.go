@@ -57,7 +57,7 @@ type Bus struct {
 
 	placesMu sync.Mutex
 	placesKV jetstream.KeyValue
-	log       *slog.Logger
+	log      *slog.Logger
 }
 
 // Connect returns at once: a bus that is away is tried again for ever. Only a setting that cannot work is an error.
