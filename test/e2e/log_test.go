@@ -214,7 +214,11 @@ func TestSubscriberSeesTheLifeOfAJob(t *testing.T) {
 	t.Parallel()
 	forBothShapes(t, func(t *testing.T, f *fleet) {
 		dir := f.chatter("life", object{"lines": 2})
-		sub, err := f.connect(t).SubscribeSync("netlab.jobs.>")
+		nc := f.connect(t)
+		sub, err := nc.SubscribeSync("netlab.jobs.>")
+		if err == nil {
+			err = nc.Flush() // the server knows of it now
+		}
 		if err != nil {
 			t.Fatal(err)
 		}
