@@ -51,7 +51,7 @@ func RunAPI(ctx context.Context, s *settings.API, version string, log *slog.Logg
 	if server != nil {
 		defer server.Stop()
 	}
-	b, err := bus.Connect(BusConfig(&s.Bus, server, "netlab-api", "/api", log))
+	b, err := bus.Connect(busConfig(&s.Bus, server, "netlab-api", "/api", log))
 	if err != nil {
 		return err
 	}
@@ -86,7 +86,7 @@ func RunAPI(ctx context.Context, s *settings.API, version string, log *slog.Logg
 		return nil
 	})
 	if s.WithWorker {
-		part("worker", func(ctx context.Context) error { return RunWorker(ctx, &s.Worker, &s.Bus, server, version, log) })
+		part("worker", func(ctx context.Context) error { return runWorker(ctx, &s.Worker, &s.Bus, server, version, log) })
 	}
 	web := api.New(api.Config{
 		View:         v,

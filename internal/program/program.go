@@ -11,17 +11,8 @@ import (
 	"netlab-runner/internal/worker"
 )
 
-// Announce writes the start-up line: the version and what was taken of the settings.
-func Announce(log *slog.Logger, name, version string, taken []settings.Value) {
-	attrs := make([]slog.Attr, 0, len(taken))
-	for _, v := range taken {
-		attrs = append(attrs, v.Attr())
-	}
-	log.LogAttrs(context.Background(), slog.LevelInfo, name+" "+version+" starts", attrs...)
-}
-
-// BusConfig is how a program with these settings reaches the bus. server is the embedded one, or nil.
-func BusConfig(s *settings.Bus, server *bus.Server, name, source string, log *slog.Logger) bus.Config {
+// busConfig is how a program with these settings reaches the bus. server is the embedded one, or nil.
+func busConfig(s *settings.Bus, server *bus.Server, name, source string, log *slog.Logger) bus.Config {
 	return bus.Config{
 		Server:      server,
 		URL:         strings.Join(s.URLs, ","),
@@ -36,7 +27,12 @@ func BusConfig(s *settings.Bus, server *bus.Server, name, source string, log *sl
 }
 
 // RunWorker runs a worker until ctx ends.
-func RunWorker(ctx context.Context, s *settings.Worker, b *settings.Bus, server *bus.Server, version string, log *slog.Logger) error {
+func RunWorker(ctx context.Context, s *settings.WorkerProgram, version string, log *slog.Logger) error {
+	return runWorker(ctx, &s.Worker, &s.Bus, nil, version, log)
+}
+
+// runWorker runs a worker on the bus of these settings, or on the embedded server where it is given.
+func runWorker(ctx context.Context, s *settings.Worker, b *settings.Bus, server *bus.Server, version string, log *slog.Logger) error {
 	w, err := worker.New(ctx, worker.Config{
 		Host:      s.Host,
 		DataDir:   s.DataDir,
@@ -53,7 +49,7 @@ func RunWorker(ctx context.Context, s *settings.Worker, b *settings.Bus, server 
 	if err != nil {
 		return err
 	}
-	connection, err := bus.Connect(BusConfig(b, server, "netlab-worker "+s.Host, w.Source(), log))
+	connection, err := bus.Connect(busConfig(b, server, "netlab-worker "+s.Host, w.Source(), log))
 	if err != nil {
 		return err
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"netlab-runner/internal/bus"
+	"netlab-runner/internal/bus/bustest"
 	"netlab-runner/internal/hosts"
 	"netlab-runner/internal/jobs"
 	"netlab-runner/internal/logfile"
@@ -28,19 +29,7 @@ type bundle struct {
 
 func setup(t *testing.T) *bundle {
 	t.Helper()
-	s, err := bus.StartServer(bus.ServerConfig{Dir: t.TempDir()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(s.Stop)
-	b, err := bus.Connect(bus.Config{Server: s, Source: "/test"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(b.Close)
-	if err := b.EnsureStreams(t.Context(), bus.Limits{JobsBytes: 16 << 20, LogsBytes: 16 << 20, Lease: 10 * time.Second}); err != nil {
-		t.Fatal(err)
-	}
+	b := bustest.New(t)
 	return &bundle{t: t, bus: b, dir: t.TempDir()}
 }
 

@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"netlab-runner/internal/bus"
+	"netlab-runner/internal/bus/bustest"
 )
 
 func TestCut(t *testing.T) {
@@ -45,24 +46,6 @@ func TestCut(t *testing.T) {
 	}
 }
 
-func newTestBus(t *testing.T) *bus.Bus {
-	t.Helper()
-	s, err := bus.StartServer(bus.ServerConfig{Dir: t.TempDir()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(s.Stop)
-	b, err := bus.Connect(bus.Config{Server: s, Source: "/test"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(b.Close)
-	if err := b.EnsureStreams(t.Context(), bus.Limits{JobsBytes: 16 << 20, LogsBytes: 64 << 20, Lease: time.Second}); err != nil {
-		t.Fatal(err)
-	}
-	return b
-}
-
 func published(t *testing.T, b *bus.Bus) string {
 	t.Helper()
 	var log strings.Builder
@@ -84,7 +67,7 @@ func published(t *testing.T, b *bus.Bus) string {
 
 func TestSpoolPublishesWhatIsWritten(t *testing.T) {
 	t.Parallel()
-	b := newTestBus(t)
+	b := bustest.New(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
 	file := filepath.Join(t.TempDir(), "output")
@@ -153,7 +136,7 @@ func TestSpoolPublishesWhatIsWritten(t *testing.T) {
 // A worker that comes back makes the same log from the output and goes on behind what the bus has.
 func TestSpoolResumesAnywhere(t *testing.T) {
 	t.Parallel()
-	b := newTestBus(t)
+	b := bustest.New(t)
 	file := filepath.Join(t.TempDir(), "output")
 	var output strings.Builder
 	for i := range 20_000 {
@@ -223,7 +206,7 @@ func TestSayBeginsALine(t *testing.T) {
 // A log that somebody else has written to is gone on with, not given up for the rest of the run.
 func TestSpoolGoesOnAfterAConflict(t *testing.T) {
 	t.Parallel()
-	b := newTestBus(t)
+	b := bustest.New(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
 	file := filepath.Join(t.TempDir(), "output")

@@ -1,0 +1,29 @@
+// Package bustest gives tests a bus of their own.
+package bustest
+
+import (
+	"testing"
+	"time"
+
+	"netlab-runner/internal/bus"
+)
+
+// New runs a server with the streams made, and connects to it. Both end with the test.
+func New(t testing.TB) *bus.Bus {
+	t.Helper()
+	s, err := bus.StartServer(bus.ServerConfig{Dir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Stop)
+	b, err := bus.Connect(bus.Config{Server: s, Source: "/test"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(b.Close)
+	limits := bus.Limits{Replicas: 1, JobsBytes: 16 << 20, LogsBytes: 64 << 20, Lease: time.Minute}
+	if err := b.EnsureStreams(t.Context(), limits); err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
