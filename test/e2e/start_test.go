@@ -87,6 +87,12 @@ func TestStartIsRefused(t *testing.T) {
 	}
 }
 
+func TestStartUpLineSaysWhatWasTaken(t *testing.T) {
+	t.Parallel()
+	f := single(t, "NETLAB_API_TOKEN=")
+	f.any().expect(`netlab-api dev starts.* api\.port="0 \(environment\)".* worker\.slots="2 \(environment\)"`)
+}
+
 func TestTwoAPIsOnOneDataDir(t *testing.T) {
 	t.Parallel()
 	f := single(t)
