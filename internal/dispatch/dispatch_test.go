@@ -111,6 +111,7 @@ func TestPlacement(t *testing.T) {
 	b.placed("small", map[string]any{"workdir": "/labs/four"})
 	// Where the directory is.
 	b.placed("large", map[string]any{"action": "down", "workdir": "/labs/one"})
+	b.placed("large", map[string]any{"action": "status", "workdir": "/labs/one"})
 	// As asked for, and then there.
 	b.placed("small", map[string]any{"workdir": "/labs/five", "host": "small"})
 	b.placed("small", map[string]any{"workdir": "/labs/five"})

@@ -389,3 +389,20 @@ func TestLogThatTheBusHasLost(t *testing.T) {
 		b.text(v, id)
 	}
 }
+
+// What is found by asking may overtake what is followed: an older message never brings a job back.
+func TestOlderMessagesChangeNothing(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	v, _ := b.run(time.Minute)
+	job := b.born("j1", "a", "/x")
+	first := b.move(job, jobs.Start, 0)
+	old := bus.JobMessage{Job: *job, Seq: first}
+	b.move(job, jobs.Succeed, first)
+	b.eventually("the job has ended", func() bool { return b.state(v, "j1") == jobs.Success })
+	v.take(&old)
+	v.take(&bus.JobMessage{Job: *b.born("j2", "a", "/x"), Seq: first, Birth: true})
+	if got := b.state(v, "j1"); got != jobs.Success {
+		t.Errorf("after an older message the job is %s", got)
+	}
+}

@@ -148,12 +148,13 @@ func (e *entry) runs() (highest int, err error) {
 
 // remove forgets the job, whose end the bus has.
 func (e *entry) remove() error {
+	// All of it under the lock: the same request may just come again.
+	e.journal.mu.Lock()
+	defer e.journal.mu.Unlock()
 	// First the request: what a crash leaves behind is then removed by the next load.
 	if err := os.Remove(filepath.Join(e.dir, requestFile)); err != nil {
 		return fmt.Errorf("journal: %w", err)
 	}
-	e.journal.mu.Lock()
 	delete(e.journal.known, e.Birth.ID)
-	e.journal.mu.Unlock()
 	return os.RemoveAll(e.dir)
 }

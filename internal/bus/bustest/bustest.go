@@ -11,19 +11,33 @@ import (
 // New runs a server with the streams made, and connects to it. Both end with the test.
 func New(t testing.TB) *bus.Bus {
 	t.Helper()
+	b, _ := NewServer(t)
+	return b
+}
+
+// NewServer is New for a test that connects to the server again, with Connect.
+func NewServer(t testing.TB) (*bus.Bus, *bus.Server) {
+	t.Helper()
 	s, err := bus.StartServer(bus.ServerConfig{Dir: t.TempDir()})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(s.Stop)
-	b, err := bus.Connect(bus.Config{Server: s, Source: "/test"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(b.Close)
+	b := Connect(t, s, "/test")
 	limits := bus.Limits{Replicas: 1, JobsBytes: 16 << 20, LogsBytes: 64 << 20, Lease: time.Minute}
 	if err := b.EnsureStreams(t.Context(), limits); err != nil {
 		t.Fatal(err)
 	}
+	return b, s
+}
+
+// Connect connects to the server until the test ends, with source in what it publishes.
+func Connect(t testing.TB, s *bus.Server, source string) *bus.Bus {
+	t.Helper()
+	b, err := bus.Connect(bus.Config{Server: s, Source: source})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(b.Close)
 	return b
 }
