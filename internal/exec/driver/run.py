@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import signal
@@ -26,6 +27,8 @@ def fork_command(recorder: Recorder, plan: dict, command: dict) -> int:
     the default action: SIGINT has to raise KeyboardInterrupt, and a handler (unlike an ignored signal) is not inherited by
     what the child executes.
     """
+    # Without it the child's first garbage collection would copy all that the two share.
+    gc.freeze()
     held = {signal.SIGINT, signal.SIGTERM}
     signal.pthread_sigmask(signal.SIG_BLOCK, held)
     pid = os.fork()
