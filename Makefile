@@ -84,7 +84,7 @@ run: build ## Run the service with a worker in the foreground, its data in .run/
 	NETLAB_API_DATA_DIR="$${NETLAB_API_DATA_DIR:-$(CURDIR)/.run}" \
 	NETLAB_WORKER_PYTHON="$${NETLAB_WORKER_PYTHON:-$(CURDIR)/.venv/bin/python}" \
 	NETLAB_WORKER_ROOTS="$${NETLAB_WORKER_ROOTS:-$(CURDIR)/.run/labs,/home}" \
-	NETLAB_BUS_LISTEN="$${NETLAB_BUS_LISTEN-127.0.0.1:4222}" \
+	NETLAB_BUS_LISTEN="$${NETLAB_BUS_LISTEN-$$([[ -n "$${NETLAB_BUS_URL:-}" ]] || echo 127.0.0.1:4222)}" \
 	exec bin/netlab-api --with-worker $(ARGS)
 
 .PHONY: demo

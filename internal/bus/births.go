@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -73,7 +74,12 @@ func (b *Bus) FindJob(ctx context.Context, id string) (*JobMessage, error) {
 		if err != nil {
 			return nil, err
 		}
-		return decodeJob(m.Header, m.Data, sequenceOf(m), kind)
+		job, err := decodeJob(m.Header, m.Data, sequenceOf(m), kind)
+		if err != nil || job.ID != id {
+			b.log.Error("bus: unreadable message", "job", id, "kind", kind, "error", err)
+			continue
+		}
+		return job, nil
 	}
 	return nil, ErrNotFound
 }
@@ -93,6 +99,9 @@ func decodeJob(h nats.Header, data []byte, seq uint64, kind string) (*JobMessage
 	m := &JobMessage{Seq: seq, Birth: kind == kindRequest, Source: h.Get(headerSource)}
 	if err := json.Unmarshal(data, &m.Job); err != nil {
 		return nil, fmt.Errorf("message %d of the jobs stream: %w", seq, err)
+	}
+	if !slices.Contains(jobs.States, m.State) {
+		return nil, fmt.Errorf("message %d of the jobs stream: state %q", seq, m.State)
 	}
 	return m, nil
 }

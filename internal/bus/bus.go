@@ -10,9 +10,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/url"
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -68,6 +70,8 @@ func Connect(c Config) (*Bus, error) {
 	if c.APIPrefix == "" {
 		c.APIPrefix = "$JS.API"
 	}
+	// said is that the bus cannot be reached: once, not with every try.
+	var said atomic.Bool
 	opts := []nats.Option{
 		nats.Name(c.Name),
 		nats.MaxReconnects(-1),
@@ -90,7 +94,16 @@ func Connect(c Config) (*Bus, error) {
 				c.Log.Warn("bus: disconnected", "error", err)
 			}
 		}),
-		nats.ReconnectHandler(func(nc *nats.Conn) { c.Log.Info("bus: connected again", "server", nc.ConnectedUrlRedacted()) }),
+		nats.ReconnectErrHandler(func(nc *nats.Conn, err error) {
+			if !said.Swap(true) {
+				c.Log.Warn("bus: cannot connect, trying for ever", "servers", redacted(nc.Servers()), "error", err)
+			}
+		}),
+		nats.ConnectHandler(func(*nats.Conn) { said.Store(false) }),
+		nats.ReconnectHandler(func(nc *nats.Conn) {
+			said.Store(false)
+			c.Log.Info("bus: connected again", "server", nc.ConnectedUrlRedacted())
+		}),
 		// A denied publish looks like a timeout to its caller. This is the only place that learns the reason.
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { c.Log.Error("bus", "error", err) }),
 	}
@@ -244,4 +257,16 @@ func (b *Bus) lastMessage(ctx context.Context, stream, subject string) (*nats.Ms
 	default:
 		return nil, fmt.Errorf("%w: direct get: %s %s", ErrUnavailable, status, m.Header.Get("Description"))
 	}
+}
+
+// redacted lists servers without their passwords.
+func redacted(servers []string) string {
+	var list []string
+	for _, s := range servers {
+		if u, err := url.Parse(s); err == nil {
+			s = u.Redacted()
+		}
+		list = append(list, s)
+	}
+	return strings.Join(list, ",")
 }

@@ -71,6 +71,14 @@ func StartServer(c ServerConfig) (*Server, error) {
 		}
 		o.Nkeys = []*server.NkeyUser{{Nkey: user}}
 	}
+	if c.Listen != "" {
+		// The server itself would try for a long time, and say nothing.
+		probe, err := net.Listen("tcp", net.JoinHostPort(o.Host, strconv.Itoa(max(o.Port, 0)))) //nolint:noctx // a local address
+		if err != nil {
+			return nil, fmt.Errorf("NETLAB_BUS_LISTEN %s: %w; choose another address, or stop what listens there", c.Listen, err)
+		}
+		_ = probe.Close()
+	}
 	srv, err := server.NewServer(o)
 	if err != nil {
 		return nil, fmt.Errorf("embedded bus: %w", err)

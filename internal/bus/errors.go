@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -34,7 +35,8 @@ type RefusedError struct {
 }
 
 func (e *RefusedError) Error() string {
-	return fmt.Sprintf("stream %s was made differently: %v; rename or remove it (its messages go with it), or restore its settings", e.Stream, e.Differs)
+	return fmt.Sprintf("stream %s was made differently and is left alone: %s; restore its settings, or move it away if its messages are not needed",
+		e.Stream, strings.Join(e.Differs, "; "))
 }
 
 // Codes of the server that nats.go does not name.
@@ -81,15 +83,17 @@ func translate(err error) error {
 	case errors.Is(err, context.Canceled):
 		return err
 	case errors.Is(err, context.DeadlineExceeded),
-		errors.Is(err, nats.ErrTimeout),
-		errors.Is(err, nats.ErrNoResponders),
-		errors.Is(err, jetstream.ErrNoStreamResponse),
-		errors.Is(err, nats.ErrConnectionClosed),
+		errors.Is(err, nats.ErrTimeout):
+		return fmt.Errorf("%w: no answer in time", ErrUnavailable)
+	case errors.Is(err, nats.ErrNoResponders),
+		errors.Is(err, jetstream.ErrNoStreamResponse):
+		return fmt.Errorf("%w: JetStream does not answer", ErrUnavailable)
+	case errors.Is(err, nats.ErrConnectionClosed),
 		errors.Is(err, nats.ErrConnectionReconnecting),
 		errors.Is(err, nats.ErrReconnectBufExceeded),
 		errors.Is(err, nats.ErrDisconnected),
 		errors.Is(err, nats.ErrNoServers):
-		return fmt.Errorf("%w: %w", ErrUnavailable, err)
+		return fmt.Errorf("%w: not connected", ErrUnavailable)
 	}
 	return err
 }

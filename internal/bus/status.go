@@ -2,6 +2,7 @@ package bus
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -38,11 +39,14 @@ func (b *Bus) FollowJobs(ctx context.Context, handle func(*JobMessage), caughtUp
 		FilterSubjects: []string{publicSubject("*", "*", kindRequest), publicSubject("*", "*", kindStatus)},
 		DeliverPolicy:  jetstream.DeliverLastPerSubjectPolicy,
 	}, func(m jetstream.Msg, seq uint64) {
-		_, _, kind, ok := subjectTokens(m.Subject())
+		host, id, kind, ok := subjectTokens(m.Subject())
 		if !ok {
 			return
 		}
 		job, err := decodeJob(m.Headers(), m.Data(), seq, kind)
+		if err == nil && (job.ID != id || job.Host != host) {
+			err = fmt.Errorf("it is of job %q on host %q", job.ID, job.Host)
+		}
 		if err != nil {
 			b.log.Error("bus: unreadable message skipped", "subject", m.Subject(), "error", err)
 			return

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -98,6 +99,9 @@ func (b *Bus) ensureStream(ctx context.Context, want jetstream.StreamConfig) err
 			return fmt.Errorf("stream %s of %d bytes cannot be made, the server has no room for it (%s): "+
 				"lower NETLAB_BUS_JOBS_BYTES or NETLAB_BUS_LOGS_BYTES, or give the server more disk", want.Name, want.MaxBytes, err)
 		}
+		if err != nil && !errors.Is(err, ErrUnavailable) {
+			return fmt.Errorf("stream %s cannot be made; has another stream the subjects %s? (%w)", want.Name, strings.Join(want.Subjects, ", "), err)
+		}
 		return err
 	}
 	if err != nil {
@@ -165,7 +169,7 @@ func reconcile(is, want jetstream.StreamConfig, state jetstream.StreamState) (me
 	}
 	safe("max_msgs", unlimited(is.MaxMsgs), unlimited(want.MaxMsgs), func() { merged.MaxMsgs = want.MaxMsgs })
 	if want.MaxBytes > 0 && state.Bytes > uint64(want.MaxBytes) {
-		differs(&refused, "max_bytes (the stream holds more)", state.Bytes, want.MaxBytes)
+		refused = append(refused, fmt.Sprintf("it holds %d bytes, more than the limit of %d: raise NETLAB_BUS_JOBS_BYTES or NETLAB_BUS_LOGS_BYTES", state.Bytes, want.MaxBytes))
 	} else {
 		safe("max_bytes", unlimited(is.MaxBytes), unlimited(want.MaxBytes), func() { merged.MaxBytes = want.MaxBytes })
 	}
@@ -182,7 +186,10 @@ func reconcile(is, want jetstream.StreamConfig, state jetstream.StreamState) (me
 	safe("compression", is.Compression, want.Compression, func() { merged.Compression = want.Compression })
 	safe("allow_direct", is.AllowDirect, want.AllowDirect, func() { merged.AllowDirect = want.AllowDirect })
 	safe("republish", republishText(is.RePublish), republishText(want.RePublish), func() { merged.RePublish = want.RePublish })
-	fixed("max_consumers", is.MaxConsumers, want.MaxConsumers)
+	// None is as good: the server's own default then is the account's.
+	if is.MaxConsumers > 0 && is.MaxConsumers < want.MaxConsumers {
+		fixed("max_consumers", is.MaxConsumers, want.MaxConsumers)
+	}
 	return merged, changed, refused
 }
 

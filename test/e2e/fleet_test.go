@@ -116,6 +116,11 @@ func (f *fleet) startServer(port string) *program {
 	}
 	p := launch(f.t, "nats-server", nil, "-c", config)
 	p.expect("Server is ready")
+	for _, line := range p.lines {
+		if strings.Contains(line, "[WRN]") || strings.Contains(line, "invalid use") {
+			f.t.Errorf("the server warns of its configuration: %s", line)
+		}
+	}
 	return p
 }
 
