@@ -51,7 +51,7 @@ func logQueryOf(c *fiber.Ctx, standard string) (q logQuery, err error) {
 			return q, invalid("follow", "%q is none: use true or false", shown(value))
 		}
 	} else {
-		q.form = acceptedForm(c.Get(fiber.HeaderAccept), standard)
+		q.form = acceptedForm(accepted(c), standard)
 	}
 	field, text := "offset", c.Query("offset")
 	if last := c.Get("Last-Event-ID"); last != "" && q.form == logEvents {
@@ -102,4 +102,13 @@ func acceptedForm(accept, standard string) logForm {
 	default:
 		return logJSON
 	}
+}
+
+// accepted is what the client accepts: the header may come more than once.
+func accepted(c *fiber.Ctx) string {
+	var list []string
+	for _, value := range c.Request().Header.PeekAll(fiber.HeaderAccept) {
+		list = append(list, string(value))
+	}
+	return strings.Join(list, ", ")
 }

@@ -263,8 +263,9 @@ func (b *Bus) lastMessage(ctx context.Context, stream, subject string) (*nats.Ms
 func redacted(servers []string) string {
 	var list []string
 	for _, s := range servers {
-		if u, err := url.Parse(s); err == nil {
-			s = u.Redacted()
+		if u, err := url.Parse(s); err == nil && u.User != nil {
+			u.User = nil
+			s = u.String()
 		}
 		list = append(list, s)
 	}

@@ -672,3 +672,34 @@ func TestAnswersAreBoundedAndWaitedFor(t *testing.T) {
 		t.Errorf("%d at once, %d after the end", most.Load(), working.Load())
 	}
 }
+
+// A message tells of the job that its subject names, or of none.
+func TestForeignStatesAreSkipped(t *testing.T) {
+	t.Parallel()
+	ctx, b := ready(t)
+	if _, err := b.Submit(ctx, &Birth{Job: *job("mine", "a")}); err != nil {
+		t.Fatal(err)
+	}
+	for subject, body := range map[string]string{
+		"b.zzz.status": `{"id":"mine","host":"a","state":"failed"}`, "a.mine.status": `{"id":"mine","host":"a","state":"odd"}`,
+		"a.torn.status": `xx`, "a.empty.request": `{}`,
+	} {
+		if _, err := b.js.Publish(ctx, intake+subject, []byte(body)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	following, cancel := context.WithCancel(ctx)
+	var seen []string
+	_ = b.FollowJobs(following, func(m *JobMessage) { seen = append(seen, m.ID+" "+string(m.State)) }, cancel)
+	if diff := cmp.Diff([]string{"mine queued"}, seen); diff != "" {
+		t.Error(diff)
+	}
+	if got, err := b.FindJob(ctx, "mine"); err != nil || got.State != jobs.Queued {
+		t.Errorf("found %+v %v", got, err)
+	}
+	for _, id := range []string{"torn", "empty"} {
+		if _, err := b.FindJob(ctx, id); !errors.Is(err, ErrNotFound) {
+			t.Errorf("%s: %v", id, err)
+		}
+	}
+}

@@ -19,6 +19,8 @@ func (f *fields) clean(field, p string) string {
 	switch {
 	case strings.ContainsFunc(p, unicode.IsControl):
 		problem = "has a control character: leave it out"
+	case strings.ContainsRune(p, unicode.ReplacementChar):
+		problem = "has a character that is not valid Unicode: leave it out"
 	case len(p) > maxPath:
 		problem = "is longer than 4096 bytes: use a shorter one"
 	}

@@ -21,7 +21,7 @@ func (f *fields) topology() string {
 		return ""
 	}
 	if len(text) > MaxTopologyBytes {
-		f.fault(field, "has %d bytes: use at most %d, or topologyPath or topologyUrl", len(text), MaxTopologyBytes)
+		f.fault(field, "has %d bytes: use at most %d, or put it on the host and send topologyPath", len(text), MaxTopologyBytes)
 		return ""
 	}
 	if err := checkTopology(text); err != nil {

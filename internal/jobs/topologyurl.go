@@ -52,7 +52,7 @@ func urlProblem(s string) string {
 }
 
 func hostProblem(host string) string {
-	const internal = "points to an internal address, which is not fetched: use a public one, or topologyPath"
+	const internal = "points to an internal address, which is not fetched: send the text itself as topology"
 	if strings.ContainsFunc(host, func(r rune) bool { return r > unicode.MaxASCII }) {
 		return "has a host that is not ASCII: write it in punycode (xn--…)"
 	}

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"sync"
+	"syscall"
 )
 
 // Log is the log of one job. It only grows, and a byte once there never changes.
@@ -54,12 +55,19 @@ func (l *Log) Append(offset int64, text []byte) error {
 	case size-offset >= int64(len(text)):
 		return nil
 	}
-	text = text[size-offset:]
-
 	f, done, err := l.writer()
 	if err != nil {
 		return err
 	}
+	// Somebody may have cut the file or taken it away. Written at the old end, the text would come behind a hole.
+	if changed, err := l.mend(f, size); changed || err != nil {
+		done()
+		if err != nil {
+			return l.wrap(err)
+		}
+		return l.wrap(&Gap{Have: l.Size(), Offset: offset})
+	}
+	text = text[size-offset:]
 	n, err := f.WriteAt(text, size)
 	if err != nil {
 		// WriteAt does not count what it wrote before the error.
@@ -81,6 +89,66 @@ func (l *Log) Append(offset int64, text []byte) error {
 	if err != nil {
 		return l.wrap(err)
 	}
+	return nil
+}
+
+// mend compares the file that is about to be written with its known size. changed: it has lost bytes, and the size is now
+// what is left. What was added by others is cut off. It needs writing.
+func (l *Log) mend(f *os.File, size int64) (changed bool, err error) {
+	info, err := f.Stat()
+	if err != nil {
+		return false, err
+	}
+	if stat, ok := info.Sys().(*syscall.Stat_t); ok && stat.Nlink == 0 {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.drop()
+		l.size = 0
+		return true, nil
+	}
+	switch have := info.Size(); {
+	case have > size:
+		return false, f.Truncate(size)
+	case have < size:
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.size = have
+		return true, nil
+	}
+	return false, nil
+}
+
+// Check compares a log that is to have no more than whole bytes with its file, which others may have changed: the size is
+// what the file has, and what is beyond whole is cut off.
+func (l *Log) Check(whole int64) error {
+	l.writing.Lock()
+	defer l.writing.Unlock()
+	info, err := os.Stat(l.path())
+	if errors.Is(err, os.ErrNotExist) {
+		info, err = nil, nil
+	}
+	if err != nil {
+		return l.wrap(err)
+	}
+	var have int64
+	if info != nil {
+		have = info.Size()
+	}
+	if have > whole {
+		if err := os.Truncate(l.path(), whole); err != nil {
+			return l.wrap(err)
+		}
+		have = whole
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.gone != nil {
+		return l.gone
+	}
+	if have < l.size {
+		l.drop()
+	}
+	l.size, l.loaded = have, true
 	return nil
 }
 

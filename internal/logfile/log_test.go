@@ -382,3 +382,61 @@ func TestErrorsOfTheFile(t *testing.T) {
 		t.Errorf("append where a directory is: %v", err)
 	}
 }
+
+// What others do to the file of a log costs no byte: what is missing is asked for again.
+func TestTheFileIsChangedByOthers(t *testing.T) {
+	t.Parallel()
+	for name, change := range map[string]func(path string) error{
+		"cut":     func(path string) error { return os.Truncate(path, 2) },
+		"emptied": func(path string) error { return os.Truncate(path, 0) },
+		"removed": os.Remove,
+		"added": func(path string) error {
+			return os.WriteFile(path, []byte("first and more"), 0o600)
+		},
+	} {
+		for _, atRest := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, at rest %v", name, atRest), func(t *testing.T) {
+				t.Parallel()
+				s, err := logfile.Open(t.TempDir())
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer s.Close()
+				l := s.Get("job-1")
+				if err := l.Append(0, []byte("first")); err != nil {
+					t.Fatal(err)
+				}
+				if atRest {
+					l.Finish()
+				}
+				if err := change(s.Path("job-1")); err != nil {
+					t.Fatal(err)
+				}
+				want := "first second"
+				if atRest {
+					if err := l.Check(5); err != nil {
+						t.Fatal(err)
+					}
+					want = "first"
+				} else if err := l.Append(5, []byte(" second")); err != nil {
+					var gap *logfile.Gap
+					if !errors.As(err, &gap) {
+						t.Fatal(err)
+					}
+				}
+				// The whole of it again, as it is fetched from the bus.
+				if err := l.Append(0, []byte(want)); err != nil {
+					t.Fatal(err)
+				}
+				got, err := os.ReadFile(s.Path("job-1"))
+				if err != nil || string(got) != want || l.Size() != int64(len(want)) {
+					t.Errorf("%q (%v), size %d, want %q", got, err, l.Size(), want)
+				}
+				read := make([]byte, len(want))
+				if n, err := l.ReadAt(read, 0); n != len(want) || string(read) != want {
+					t.Errorf("read %q %v", read[:n], err)
+				}
+			})
+		}
+	}
+}

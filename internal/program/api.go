@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"path/filepath"
 	"strconv"
 	"sync"
@@ -31,7 +32,7 @@ const catchUpTimeout = 5 * time.Second
 // one is asked for, the view and the HTTP API.
 func RunAPI(ctx context.Context, s *settings.API, version string, log *slog.Logger) error {
 	// First the address: a port that is taken says so before anything is started.
-	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", net.JoinHostPort(s.Bind, strconv.Itoa(s.Port)))
+	listener, err := (&net.ListenConfig{}).Listen(ctx, network(s.Bind), net.JoinHostPort(s.Bind, strconv.Itoa(s.Port)))
 	if err != nil {
 		return fmt.Errorf("%w: choose another NETLAB_API_BIND or NETLAB_API_PORT", err)
 	}
@@ -109,7 +110,12 @@ func RunAPI(ctx context.Context, s *settings.API, version string, log *slog.Logg
 	log.Info("listening", "address", listener.Addr().String(), "prefix", s.Prefix, "tls", s.TLS(), "credentials", s.Credentials())
 	part("http", func(ctx context.Context) error {
 		// Connections wait in the listener's queue meanwhile: a client that polls sees a pause, not an error.
-		v.AwaitCaughtUp(ctx, catchUpTimeout)
+		waiting, enough := context.WithTimeout(ctx, catchUpTimeout)
+		defer enough()
+		v.AwaitCaughtUp(waiting)
+		if s.WithWorker {
+			v.AwaitHost(waiting, s.Worker.Host)
+		}
 		if err := web.Serve(listener); err != nil && !errors.Is(err, http.ErrServerClosed) {
 			return err
 		}
@@ -125,6 +131,19 @@ func RunAPI(ctx context.Context, s *settings.API, version string, log *slog.Logg
 		return cause
 	}
 	return nil
+}
+
+// network is that of the address: 0.0.0.0 is not to mean every IPv6 address as well.
+func network(bind string) string {
+	address, err := netip.ParseAddr(bind)
+	switch {
+	case err != nil:
+		return "tcp"
+	case address.Is4():
+		return "tcp4"
+	default:
+		return "tcp6"
+	}
 }
 
 // embeddedBus starts the server of a program that was given no other; nil where it was.

@@ -44,6 +44,7 @@ func start[S Settings](name, version string, parse func(settings.Invocation) (S,
 	// A second signal ends the program at once.
 	context.AfterFunc(ctx, stop)
 	err = run(ctx, s, version, log)
+	log.Info(name + " stops")
 	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
 		return nil
 	}

@@ -76,6 +76,22 @@ func (v *View) Hosts() []hosts.Host {
 	return list
 }
 
+// AwaitHost returns when the host is online or ctx ends.
+func (v *View) AwaitHost(ctx context.Context, name string) {
+	look := time.NewTicker(20 * time.Millisecond)
+	defer look.Stop()
+	for {
+		if h, _ := v.Host(name); h.Online {
+			return
+		}
+		select {
+		case <-look.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
 // Host returns one host by name, and whether the view has seen it.
 func (v *View) Host(name string) (hosts.Host, bool) {
 	v.mu.RLock()

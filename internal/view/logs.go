@@ -149,6 +149,9 @@ func (v *View) Log(ctx context.Context, id string) (*logfile.Log, error) {
 	if !job.State.Terminal() {
 		return log, nil
 	}
+	if err := log.Check(job.LogBytes); err != nil {
+		return nil, err
+	}
 	if log.Size() < job.LogBytes {
 		if err := v.fill(ctx, job.Host, id); err != nil && !isGap(err) {
 			return nil, fmt.Errorf("log of job %s: %w", id, err)

@@ -121,12 +121,11 @@ func (v *View) caughtUp(part string) {
 	}
 }
 
-// AwaitCaughtUp returns when CaughtUp is true, ctx ends, or the time is over.
-func (v *View) AwaitCaughtUp(ctx context.Context, limit time.Duration) {
+// AwaitCaughtUp returns when CaughtUp is true or ctx ends.
+func (v *View) AwaitCaughtUp(ctx context.Context) {
 	select {
 	case <-v.whole:
 	case <-ctx.Done():
-	case <-time.After(limit):
 	}
 }
 

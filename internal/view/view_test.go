@@ -291,17 +291,24 @@ func TestWaiting(t *testing.T) {
 	b.born("j3", "a", "/x")
 	b.born("j4", "a", "/y")
 	b.born("j5", "b", "/x")
+	b.born("j6", "free", "/x")
+	if _, err := b.bus.AcquireLease(t.Context(), &hosts.Host{Name: "free", Identity: "one", Slots: 1}); err != nil {
+		t.Fatal(err)
+	}
 	if _, err := b.bus.AcquireLease(t.Context(), &hosts.Host{Name: "a", Identity: "one"}); err != nil {
 		t.Fatal(err)
 	}
 	b.move(first, jobs.Start, 0)
 	b.eventually("the first is running", func() bool { return b.state(v, "j1") == jobs.Running })
-	b.eventually("the host is online", func() bool { h, _ := v.Host("a"); return h.Online })
+	for _, name := range []string{"a", "free"} {
+		b.eventually("the host is online", func() bool { h, _ := v.Host(name); return h.Online })
+	}
 	for id, want := range map[string]*jobs.Waiting{
 		"j1": nil,
 		"j2": {For: "job", Job: "j1", Position: 1},
 		"j3": {For: "job", Job: "j2", Position: 2},
 		"j4": {For: "slot", Position: 2},
+		"j6": nil,
 		"j5": {For: "host"},
 	} {
 		job, err := v.Job(t.Context(), id)

@@ -13,6 +13,7 @@ func (v *View) waiting(e *entry) *jobs.Waiting {
 		return &jobs.Waiting{For: "host"}
 	}
 	w := &jobs.Waiting{For: "slot"}
+	running := 0
 	same := &jobs.Waiting{For: "job"}
 	for _, other := range v.active[e.job.Host] {
 		if other.birth >= e.birth {
@@ -23,6 +24,8 @@ func (v *View) waiting(e *entry) *jobs.Waiting {
 		}
 		if other.job.State == jobs.Queued {
 			w.Position++
+		} else {
+			running++
 		}
 		if other.job.Workdir == e.job.Workdir {
 			same.Job = other.job.ID
@@ -31,6 +34,9 @@ func (v *View) waiting(e *entry) *jobs.Waiting {
 	}
 	if same.Position > 0 {
 		return same
+	}
+	if w.Position == 0 && running < h.host.Slots {
+		return nil // it is about to start
 	}
 	return w
 }

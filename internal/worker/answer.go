@@ -76,7 +76,7 @@ func (w *Worker) templates(_ context.Context, question []byte) ([]byte, error) {
 		return nil, fmt.Errorf("templates: %w", err)
 	}
 	if w.config.Templates == "" {
-		return nil, errors.New("templates: this host has no template root; set NETLAB_WORKER_TEMPLATES")
+		return nil, errors.New("this host has no template root; set NETLAB_WORKER_TEMPLATES")
 	}
 	root, err := os.OpenRoot(w.config.Templates)
 	if err != nil {

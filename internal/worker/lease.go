@@ -68,6 +68,7 @@ func (w *Worker) announcement() *hosts.Host {
 	running, waiting := w.queue.counts()
 	h := &hosts.Host{
 		Name:      w.config.Host,
+		Online:    true,
 		Identity:  w.data.identity,
 		Version:   w.config.Version,
 		StartedAt: w.started,

@@ -49,7 +49,13 @@ func (w *Worker) prepare(job *jobs.Job, topology string) (*place, error) {
 	}
 	defer func() { _ = root.Close() }()
 	makes := job.Action == jobs.Up || job.Action == jobs.Create || job.Action == jobs.Restart
-	if makes {
+	info, err := root.Stat(rel)
+	switch {
+	case err == nil && !info.IsDir():
+		return nil, invalid("workdir", "%s is a file; name a directory", job.Workdir)
+	case errors.Is(err, fs.ErrNotExist) && makes && topology == "":
+		return nil, invalid("topologyPath", "there is no directory %s, and so no topology in it: make it first, or send the topology itself as topology", job.Workdir)
+	case makes:
 		if err := root.MkdirAll(rel, 0o755); err != nil {
 			return nil, invalid("workdir", "%s cannot be made: %v; check who owns its parent directories, or name another one", job.Workdir, err)
 		}
@@ -139,7 +145,7 @@ func findTopology(dir *os.Root, path string, r *jobs.Request, text string) (stri
 			continue
 		}
 		if err != nil {
-			return "", invalid("topologyPath", "%s: %v; it must be a file inside the working directory", name, err)
+			return "", invalid("topologyPath", "%s: %v; it must be a file inside the working directory, and so must what it links to", name, err)
 		}
 		if !info.Mode().IsRegular() {
 			return "", invalid("topologyPath", "%s is not a file", name)

@@ -1,6 +1,9 @@
 package worker
 
-import "sync"
+import (
+	"slices"
+	"sync"
+)
 
 // task is a job that waits or runs.
 type task struct {
@@ -63,6 +66,19 @@ func (q *queue) done(t *task) {
 	} else {
 		q.reading--
 	}
+}
+
+// move puts a task that was taken back among the waiting, in order of arrival, under another key.
+func (q *queue) move(t *task, key string) {
+	q.done(t)
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	t.key = key
+	at := slices.IndexFunc(q.waiting, func(other *task) bool { return other.entry.Seq > t.entry.Seq })
+	if at < 0 {
+		at = len(q.waiting)
+	}
+	q.waiting = slices.Insert(q.waiting, at, t)
 }
 
 // counts says how many tasks run and how many wait.

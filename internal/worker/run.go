@@ -16,18 +16,20 @@ import (
 
 // run is the way of one job from its claim to its end.
 type run struct {
-	w        *Worker
-	entry    *entry
+	w     *Worker
+	entry *entry
+	// key is the directory that the job has to itself.
+	key      string
 	log      *slog.Logger
 	reporter reporter
 	spool    *spool
 	secrets  secrets
 }
 
-func newRun(w *Worker, e *entry, log *slog.Logger) *run {
+func newRun(w *Worker, t *task, log *slog.Logger) *run {
 	return &run{
-		w: w, entry: e, log: log,
-		reporter: reporter{bus: w.bus, source: w.source, job: e.Birth.Job},
+		w: w, entry: t.entry, key: t.key, log: log,
+		reporter: reporter{bus: w.bus, source: w.source, job: t.entry.Birth.Job},
 	}
 }
 
@@ -172,6 +174,9 @@ func (r *run) specify(ctx context.Context) (*exec.Run, *outcome) {
 	if err != nil {
 		return nil, refusal(err)
 	}
+	if job.Action.Changes() && !place.absent && place.dir != r.key {
+		return nil, refusal(invalid("workdir", "%s led to %s a moment ago and leads to %s now: submit the job again", job.Workdir, r.key, place.dir))
+	}
 	if place.absent && (job.Action == jobs.Down || job.Action == jobs.Destroy) {
 		if err := say(r.entry.output(), "%s: lab not found, there is no directory %s", job.Action, job.Workdir); err != nil {
 			return nil, refusal(err)
@@ -276,7 +281,8 @@ func (r *run) watch(ctx context.Context, process Process, began time.Time) (outc
 	case errors.Is(err, exec.ErrNoResult), errors.Is(err, exec.ErrUnreadable):
 		// What the driver had started may live on, and the next job of this directory must not meet it.
 		r.stop(ctx, process)
-		return r.refuse(failed(jobs.ReasonInterrupted, err.Error()+": it was killed, or the machine restarted"+lookAtTheLab)), nil
+		r.log.Warn("no result", "error", err)
+		return r.refuse(failed(jobs.ReasonInterrupted, "Netlab's driver is gone without a result: it was killed, or the machine restarted"+lookAtTheLab)), nil
 	}
 	return outcome{}, err
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"sync"
 	"time"
@@ -115,6 +116,7 @@ func (w *Worker) Source() string { return w.source }
 // next one with the same data directory finds them.
 func (w *Worker) Run(ctx context.Context, b *bus.Bus) error {
 	w.bus = b
+	w.warnOfMissing()
 	defer w.data.close()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -163,6 +165,19 @@ func (w *Worker) Run(ctx context.Context, b *bus.Bus) error {
 	return nil
 }
 
+// warnOfMissing names what the settings name and this machine does not have.
+func (w *Worker) warnOfMissing() {
+	for setting, dirs := range map[string][]string{
+		"NETLAB_WORKER_ROOTS": w.config.Roots, "NETLAB_WORKER_PATH": w.config.Path, "NETLAB_WORKER_TEMPLATES": {w.config.Templates},
+	} {
+		for _, dir := range dirs {
+			if _, err := os.Stat(dir); dir != "" && err != nil {
+				w.log.Warn("a directory of the settings is not there", "setting", setting, "error", err)
+			}
+		}
+	}
+}
+
 // take puts a request into the journal and then into the queue. Only then the bus may forget that it gave it.
 func (w *Worker) take(ctx context.Context, birth *bus.Birth, seq uint64) error {
 	e, isNew, err := w.journal.add(birth, seq)
@@ -189,7 +204,13 @@ func (w *Worker) startNext(ctx context.Context) {
 			return
 		}
 		w.running.Go(func() {
-			w.finish(ctx, t.entry)
+			if key := realPath(t.entry.Birth.Workdir); t.changes && key != t.key {
+				// A symlink was turned since: another directory, and so another queue, at its place of arrival.
+				w.queue.move(t, key)
+				w.startNext(ctx)
+				return
+			}
+			w.finish(ctx, t)
 			w.queue.done(t)
 			if ctx.Err() == nil {
 				w.startNext(ctx)
@@ -200,10 +221,11 @@ func (w *Worker) startNext(ctx context.Context) {
 
 // finish takes a job to its end, trying again what fails for reasons that may pass, such as a full disk. When ctx ends
 // before, Netlab runs on, and the next worker goes on from the journal.
-func (w *Worker) finish(ctx context.Context, e *entry) {
+func (w *Worker) finish(ctx context.Context, t *task) {
+	e := t.entry
 	log := w.log.With("job", e.Birth.ID)
 	for wait := time.Second; ; wait = min(2*wait, retryAtMost) {
-		err := newRun(w, e, log).journey(ctx)
+		err := newRun(w, t, log).journey(ctx)
 		if err == nil || errors.Is(err, errLost) {
 			if err != nil {
 				log.Warn("job given up", "error", err)

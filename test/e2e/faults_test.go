@@ -168,6 +168,32 @@ func TestNetlabIsKilled(t *testing.T) {
 	}
 }
 
+// The API's file of a log is the API's: what others do to it is put right from the bus.
+func TestLogFileIsChangedByOthers(t *testing.T) {
+	t.Parallel()
+	f := single(t)
+	a := f.any()
+	dir := f.chatter("file", object{"lines": 50, "gate": "gate"})
+	job := a.submit(t, object{"action": "create", "workdir": dir})
+	a.await(t, job.ID, "talking", func(j *jobs.Job) bool { return strings.Contains(a.jsonLog(t, j.ID, 0).Log, "chatter 50 of 50") })
+	if err := os.Truncate(job.LogPath, 0); err != nil {
+		t.Fatal(err)
+	}
+	openGate(t, dir)
+	// A follower may be broken off by it, and comes back.
+	a.await(t, job.ID, "ended", func(j *jobs.Job) bool { return j.State.Terminal() })
+	want := f.busLog(t, job.ID)
+	if got := a.jsonLog(t, job.ID, 0).Log; got != want {
+		t.Errorf("cut while it ran: %d bytes, want %d", len(got), len(want))
+	}
+	if err := os.Remove(job.LogPath); err != nil {
+		t.Fatal(err)
+	}
+	if _, got := a.finish(t, job.ID); got != want {
+		t.Errorf("removed at the end: %d bytes, want %d", len(got), len(want))
+	}
+}
+
 func TestTimeout(t *testing.T) {
 	t.Parallel()
 	f := single(t)

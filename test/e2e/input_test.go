@@ -69,6 +69,9 @@ func TestInvalidOnTheHost(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(f.root, "file"), nil, 0o644); err != nil {
 		t.Fatal(err)
 	}
+	if err := os.Mkdir(filepath.Join(f.root, "empty"), 0o755); err != nil {
+		t.Fatal(err)
+	}
 	leak := f.lab("leak", "frr3")
 	if err := os.Symlink("/etc/passwd", filepath.Join(leak, "t.yml")); err != nil {
 		t.Fatal(err)
@@ -82,6 +85,7 @@ func TestInvalidOnTheHost(t *testing.T) {
 		{"topologyPath missing", object{"action": "create", "workdir": f.root + "/empty", "topologyPath": "a.yml"}, []string{"topologyPath", "a.yml"}},
 		{"topologyPath leads out", object{"action": "create", "workdir": leak, "topologyPath": "t.yml"}, []string{"topologyPath"}},
 		{"symlink out of the roots", object{"action": "create", "workdir": f.root + "/link/lab"}, []string{"workdir", outside}},
+		{"no directory", object{"action": "create", "workdir": f.root + "/mistyped"}, []string{"topologyPath", "mistyped"}},
 		{"a file", object{"action": "create", "workdir": f.root + "/file"}, []string{"workdir"}},
 	}
 	for _, test := range tests {
@@ -96,6 +100,9 @@ func TestInvalidOnTheHost(t *testing.T) {
 				}
 			}
 		})
+	}
+	if exists(t, f.root, "mistyped") {
+		t.Error("a directory was made for a job that could not run")
 	}
 	if left, err := os.ReadDir(outside); err != nil || len(left) > 0 {
 		t.Errorf("outside the roots: %v %v", left, err)

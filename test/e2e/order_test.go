@@ -1,6 +1,8 @@
 package e2e_test
 
 import (
+	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -58,6 +60,44 @@ func TestJobsOfOneDirectoryRunInOrder(t *testing.T) {
 			}
 		}
 	})
+}
+
+// A symlink that is turned while a job waits does not let two changing jobs into one directory.
+func TestASymlinkIsTurned(t *testing.T) {
+	t.Parallel()
+	f := single(t)
+	a := f.any()
+	one, two := f.chatter("one", object{"gate": "gate"}), f.chatter("two", object{"gate": "gate"})
+	link := filepath.Join(f.root, "link")
+	if err := os.Symlink(two, link); err != nil {
+		t.Fatal(err)
+	}
+	first := a.submit(t, object{"action": "create", "workdir": two})
+	second := a.submit(t, object{"action": "create", "workdir": one})
+	behind := a.submit(t, object{"action": "create", "workdir": link})
+	a.await(t, first.ID, "running", running)
+	a.await(t, second.ID, "running", running)
+	if err := os.Remove(link); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(one, link); err != nil {
+		t.Fatal(err)
+	}
+	// Its directory is free now, but it is another one, and that is not.
+	openGate(t, two)
+	a.finish(t, first.ID)
+	third := f.chatter("three", object{})
+	a.run(t, jobs.Success, object{"action": "create", "workdir": third})
+	var job jobs.Job
+	if a.get(t, "/jobs/"+behind.ID, &job); job.State != jobs.Queued {
+		t.Errorf("behind a job of its directory it is %s", job.State)
+	}
+	openGate(t, one)
+	before, _ := a.finish(t, second.ID)
+	after, _ := a.finish(t, behind.ID)
+	if after.State != jobs.Success || after.StartedAt.Before(*before.FinishedAt) {
+		t.Errorf("%s, started %s, the one before ended %s", after.State, after.StartedAt, before.FinishedAt)
+	}
 }
 
 func TestSlotsBoundTheJobsOfAHost(t *testing.T) {
