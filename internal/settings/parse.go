@@ -79,7 +79,7 @@ type parser struct {
 
 // cli is what the library sees: a program's settings beside the two flags that are none.
 type cli struct {
-	Help    helpFlag    `group:"Program" help:"Show this text and end."`
+	Help    helpFlag    `group:"Program" help:"Show this text and end." short:"h"`
 	Version versionFlag `group:"Program" help:"Show the version and end."`
 }
 

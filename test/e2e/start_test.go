@@ -32,6 +32,9 @@ func TestHelpAndVersion(t *testing.T) {
 		if out, code := once(t, name, nil, "--help"); code != 0 || !strings.Contains(out, setting) {
 			t.Errorf("%s --help: exit code %d\n%s", name, code, out)
 		}
+		if out, code := once(t, name, nil, "-h"); code != 0 || !strings.Contains(out, setting) {
+			t.Errorf("%s -h: exit code %d\n%s", name, code, out)
+		}
 		if out, code := once(t, name, nil, "--version"); code != 0 || !strings.Contains(out, "dev") {
 			t.Errorf("%s --version: exit code %d, %s", name, code, out)
 		}
