@@ -117,6 +117,9 @@ func (w *Worker) Source() string { return w.source }
 func (w *Worker) Run(ctx context.Context, b *bus.Bus) error {
 	w.bus = b
 	w.warnOfMissing()
+	if os.Geteuid() == 0 {
+		w.log.Warn("the worker is root, and so is every lab that it runs: a topology is code; run it as the labs' user where others may post jobs")
+	}
 	defer w.data.close()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)

@@ -5,7 +5,7 @@ import shlex
 
 from .result import NotFound, Result
 
-# Ansible makes its folder names with: "` echo /root/.ansible/tmp `"
+# Ansible makes its folder names with: "` echo ~/.ansible/tmp `"
 ECHO = re.compile(r"`\s*echo\s+([^`]*?)\s*`")
 JOINTS = (";", "&&", "||")
 
