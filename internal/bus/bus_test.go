@@ -703,3 +703,27 @@ func TestForeignStatesAreSkipped(t *testing.T) {
 		}
 	}
 }
+
+// A consumer that somebody made differently is brought in line; one that is right is not touched.
+func TestEnsureConsumer(t *testing.T) {
+	t.Parallel()
+	ctx, b := ready(t)
+	wrong := jetstream.ConsumerConfig{
+		Durable: "a", FilterSubject: publicSubject("a", "*", kindRequest), AckPolicy: jetstream.AckExplicitPolicy, MaxAckPending: 100,
+	}
+	if _, err := b.js.CreateConsumer(ctx, jobsStream, wrong); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if err := b.EnsureConsumer(ctx, "a"); err != nil {
+			t.Fatal(err)
+		}
+		consumer, err := b.js.Consumer(ctx, jobsStream, "a")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c := consumer.CachedInfo().Config; c.MaxAckPending != 1 || c.AckWait != redeliverAfter {
+			t.Errorf("%+v", c)
+		}
+	}
+}

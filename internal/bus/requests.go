@@ -16,10 +16,14 @@ import (
 // milliseconds; a worker that died in between gets it again after this time.
 const redeliverAfter = 5 * time.Second
 
+// pullExpiry is how long one question for requests stands. One that was lost is noticed within half of it, by the missing
+// heartbeats, and a host waits no longer for its next job: the client's default would be 30 s.
+const pullExpiry = 4 * time.Second
+
 // EnsureConsumer makes the durable consumer that gives a host its requests. It is made on the API's side: a host that may
 // make consumers could read those of others.
 func (b *Bus) EnsureConsumer(ctx context.Context, host string) error {
-	_, err := b.js.CreateOrUpdateConsumer(ctx, jobsStream, jetstream.ConsumerConfig{
+	c := jetstream.ConsumerConfig{
 		Durable:       host,
 		Description:   "requests for host " + host,
 		FilterSubject: publicSubject(host, "*", kindRequest),
@@ -29,7 +33,12 @@ func (b *Bus) EnsureConsumer(ctx context.Context, host string) error {
 		MaxDeliver: -1,
 		// One at a time keeps the order of arrival also over redeliveries.
 		MaxAckPending: 1,
-	})
+	}
+	// Several APIs do this while the worker reads. A consumer that is as it should be is left alone.
+	_, err := b.js.CreateConsumer(ctx, jobsStream, c)
+	if errors.Is(err, jetstream.ErrConsumerExists) {
+		_, err = b.js.UpdateConsumer(ctx, jobsStream, c)
+	}
 	return translate(err)
 }
 
@@ -47,7 +56,7 @@ func (b *Bus) TakeRequests(ctx context.Context, host string, handle func(ctx con
 	if err != nil {
 		return fmt.Errorf("take requests: %w", err)
 	}
-	messages, err := consumer.Messages(jetstream.PullMaxMessages(32))
+	messages, err := consumer.Messages(jetstream.PullMaxMessages(32), jetstream.PullExpiry(pullExpiry), jetstream.PullHeartbeat(pullExpiry/4))
 	if err != nil {
 		return fmt.Errorf("take requests: %w", translate(err))
 	}

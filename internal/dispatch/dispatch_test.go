@@ -216,8 +216,10 @@ func TestSecretsAreSealedToTheHost(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
-	_ = b.bus.TakeRequests(ctx, "a", func(_ context.Context, birth *bus.Birth, _ uint64) error {
+	taken := false
+	err = b.bus.TakeRequests(ctx, "a", func(_ context.Context, birth *bus.Birth, _ uint64) error {
 		defer cancel()
+		taken = true
 		text, err := json.Marshal(birth)
 		if err != nil || strings.Contains(string(text), "correct-horse") {
 			t.Errorf("the value is readable in %s (%v)", text, err)
@@ -231,6 +233,9 @@ func TestSecretsAreSealedToTheHost(t *testing.T) {
 		}
 		return nil
 	})
+	if !taken || !errors.Is(err, context.Canceled) {
+		t.Errorf("taken %v, %v", taken, err)
+	}
 }
 
 func TestAHostWithoutAKeyTakesNoSecrets(t *testing.T) {
