@@ -141,15 +141,6 @@ func New(c Config) *Server {
 	return s
 }
 
-// Listen serves on addr, a host:port, until Shutdown.
-func (s *Server) Listen(addr string) error {
-	l, err := (&net.ListenConfig{}).Listen(s.running, "tcp", addr)
-	if err != nil {
-		return err
-	}
-	return s.Serve(l)
-}
-
 // Serve serves on the listener, which it closes, until Shutdown. It returns nil after a Shutdown.
 func (s *Server) Serve(l net.Listener) error {
 	l = &listener{Listener: l, stall: s.config.WriteTimeout}

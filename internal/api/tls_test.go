@@ -41,7 +41,11 @@ func TestTLS(t *testing.T) {
 	b.isError(raw(t, conn, "POST /jobs HTTP/1.1\r\nHost: a\r\nContent-Length: 8388608\r\n\r\n"+strings.Repeat("x", 8<<20)), http.StatusRequestEntityTooLarge, "body")
 
 	other := New(Config{TLSCert: key, TLSKey: key})
-	if err := other.Listen("127.0.0.1:0"); err == nil || !strings.Contains(err.Error(), "TLS") {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := other.Serve(l); err == nil || !strings.Contains(err.Error(), "TLS") {
 		t.Errorf("with a key for a certificate: %v", err)
 	}
 }

@@ -1,6 +1,7 @@
 package exec
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -83,12 +84,12 @@ func start(name string, req jobs.Request, lab Lab) (Command, error) {
 	return Command{Name: name, Args: append(args, topology)}, nil
 }
 
+// DefaultOutput is where collect puts configurations unless told otherwise. It is Netlab's own default, said on its command
+// line so that it stays the one that others look in.
+const DefaultOutput = "config"
+
 func collectArgs(req jobs.Request) []string {
-	output := req.CollectOutput
-	if output == "" {
-		output = "config" // Netlab's default, said so that it stays the one that artifacts look in
-	}
-	args := []string{"--output=" + output}
+	args := []string{"--output=" + cmp.Or(req.CollectOutput, DefaultOutput)}
 	if req.CollectTar != "" {
 		args = append(args, "--tar="+req.CollectTar)
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"netlab-runner/internal/exec"
+	samples "netlab-runner/test/labs"
 )
 
 const (
@@ -145,7 +146,7 @@ func TestExternalLabFromUpToDown(t *testing.T) {
 
 	before := len(readFile(t, b.output()))
 	b.mustSucceed(t, status())
-	rows := tableRows(readFile(t, b.output())[before:])
+	rows := samples.StatusRows(readFile(t, b.output())[before:])
 	if len(rows) != 3 {
 		t.Fatalf("rows: %q", rows)
 	}
@@ -181,22 +182,6 @@ func TestNestedCommandTellsItsCause(t *testing.T) {
 	before := len(readFile(t, b.output()))
 	b.mustSucceed(t, status())
 	mustContain(t, readFile(t, b.output())[before:], "│ r1   │ frr ", "deploying configuration")
-}
-
-// tableRows returns the cells of the lines that begin with a bar, read by position as clients do.
-func tableRows(text string) [][]string {
-	var rows [][]string
-	for line := range strings.Lines(text) {
-		if !strings.HasPrefix(line, "│") {
-			continue
-		}
-		cells := strings.Split(strings.Trim(strings.TrimSpace(line), "│"), "│")
-		for i := range cells {
-			cells[i] = strings.TrimSpace(cells[i])
-		}
-		rows = append(rows, cells)
-	}
-	return rows
 }
 
 func TestEnvironmentIsClean(t *testing.T) {

@@ -61,6 +61,13 @@ func (v *View) online(h *hostEntry, now time.Time) bool {
 	return !h.gone && now.Sub(h.heard) <= v.lease
 }
 
+// shownHost is the lease's content, with whether it is alive.
+func (v *View) shownHost(h *hostEntry, now time.Time) hosts.Host {
+	host := h.host
+	host.Online = v.online(h, now)
+	return host
+}
+
 // Hosts returns every host that the view has seen, by name, with Online set.
 func (v *View) Hosts() []hosts.Host {
 	v.mu.RLock()
@@ -68,9 +75,7 @@ func (v *View) Hosts() []hosts.Host {
 	now := time.Now()
 	list := make([]hosts.Host, 0, len(v.hosts))
 	for _, h := range v.hosts {
-		host := h.host
-		host.Online = v.online(h, now)
-		list = append(list, host)
+		list = append(list, v.shownHost(h, now))
 	}
 	slices.SortFunc(list, func(a, b hosts.Host) int { return strings.Compare(a.Name, b.Name) })
 	return list
@@ -100,7 +105,5 @@ func (v *View) Host(name string) (hosts.Host, bool) {
 	if !ok {
 		return hosts.Host{}, false
 	}
-	host := h.host
-	host.Online = v.online(h, time.Now())
-	return host, true
+	return v.shownHost(h, time.Now()), true
 }

@@ -79,7 +79,7 @@ func (w *Worker) announcement() *hosts.Host {
 		Labels:    w.config.Labels,
 		Roots:     w.config.Roots,
 		Templates: w.config.Templates,
-		PublicKey: w.publicly,
+		PublicKey: w.publicKey,
 	}
 	if n, err := w.netlab.last(); err != nil {
 		h.Netlab.Error = err.Error()

@@ -2,6 +2,7 @@ package worker
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -11,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"netlab-runner/internal/exec"
 	"netlab-runner/internal/jobs"
 )
 
@@ -31,7 +33,7 @@ type place struct {
 	topology string
 	// snapshot says that Netlab has made a lab there before.
 	snapshot bool
-	// absent says that there is no such directory; dir is then the nearest one above it.
+	// absent says that there is no such directory; dir is then the root.
 	absent bool
 }
 
@@ -88,10 +90,10 @@ func (w *Worker) prepare(job *jobs.Job, topology string) (*place, error) {
 			return nil, err
 		}
 	case job.Action == jobs.Collect:
-		if err := checkOutput(dir, p.dir, job.Request.CollectOutput); err != nil {
+		if err := checkOutput(dir, outputOf(&job.Request)); err != nil {
 			return nil, err
 		}
-		if err := checkTar(dir, p.dir, job.Request.CollectTar); err != nil {
+		if err := checkTar(dir, job.Request.CollectTar); err != nil {
 			return nil, err
 		}
 	}
@@ -139,7 +141,6 @@ func findTopology(dir *os.Root, path string, r *jobs.Request, text string) (stri
 		candidates = []string{r.TopologyPath}
 	}
 	for _, name := range candidates {
-		name = relativeTo(path, name)
 		info, err := dir.Stat(name)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
@@ -157,17 +158,6 @@ func findTopology(dir *os.Root, path string, r *jobs.Request, text string) (stri
 	}
 	return "", invalid("topologyPath", "there is no topology in %s (looked for %s): put one there, name it in topologyPath, or send it as topology",
 		path, strings.Join(defaultTopologies, ", "))
-}
-
-// relativeTo makes an absolute path below dir relative to it.
-func relativeTo(dir, name string) string {
-	if !filepath.IsAbs(name) {
-		return name
-	}
-	if rel, err := filepath.Rel(dir, realPath(name)); err == nil {
-		return rel
-	}
-	return name
 }
 
 // store writes a file only if its content differs, so that an unchanged topology is not newer than its lab.
@@ -189,15 +179,11 @@ func store(dir *os.Root, name string, content []byte) error {
 // without the mark is refused.
 const collectedMark = ".collected"
 
-// defaultOutput is Netlab's own default for the output of collect.
-const defaultOutput = "config"
+// outputOf is the output directory of a collect, relative to the working directory.
+func outputOf(r *jobs.Request) string { return cmp.Or(r.CollectOutput, exec.DefaultOutput) }
 
-func checkOutput(dir *os.Root, path, output string) error {
-	if output == "" {
-		output = defaultOutput
-	}
-	name := relativeTo(path, output)
-	info, err := dir.Lstat(name)
+func checkOutput(dir *os.Root, output string) error {
+	info, err := dir.Lstat(output)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -207,18 +193,18 @@ func checkOutput(dir *os.Root, path, output string) error {
 	if !info.IsDir() {
 		return invalid("collectOutput", "%s exists and is not a directory; name another one", output)
 	}
-	if _, err := dir.Lstat(filepath.Join(name, collectedMark)); err != nil {
+	if _, err := dir.Lstat(filepath.Join(output, collectedMark)); err != nil {
 		return invalid("collectOutput", "%s exists and was not made by collect, which deletes its output directory first: remove it or name another one", output)
 	}
 	return nil
 }
 
 // checkTar refuses what tar would write through or over.
-func checkTar(dir *os.Root, path, name string) error {
+func checkTar(dir *os.Root, name string) error {
 	if name == "" {
 		return nil
 	}
-	info, err := dir.Lstat(relativeTo(path, name))
+	info, err := dir.Lstat(name)
 	if errors.Is(err, fs.ErrNotExist) || err == nil && info.Mode().IsRegular() {
 		return nil
 	}
@@ -255,12 +241,7 @@ func (w *Worker) markCollected(job *jobs.Job) error {
 		return err
 	}
 	defer func() { _ = root.Close() }()
-	output := job.Request.CollectOutput
-	if output == "" {
-		output = defaultOutput
-	}
-	output = relativeTo(filepath.Join(root.Name(), rel), output)
-	err = root.WriteFile(filepath.Join(rel, output, collectedMark), nil, 0o644)
+	err = root.WriteFile(filepath.Join(rel, outputOf(&job.Request), collectedMark), nil, 0o644)
 	if errors.Is(err, fs.ErrNotExist) {
 		// collectCleanup has taken the directory away.
 		return nil

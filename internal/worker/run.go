@@ -123,10 +123,7 @@ func (r *run) attach(dir string) (process Process, began time.Time, err error) {
 		return nil, began, err
 	}
 	began = time.Now()
-	if info, err := os.Stat(dir); err == nil {
-		began = info.ModTime()
-	}
-	if info, err := os.Stat(filepath.Join(dir, "plan.json")); err == nil {
+	if info, err := os.Stat(filepath.Join(dir, "plan.json")); err == nil { // written when the driver was started
 		began = info.ModTime()
 	}
 	return attached, began, nil
@@ -134,7 +131,7 @@ func (r *run) attach(dir string) (process Process, began time.Time, err error) {
 
 // start prepares the working directory and starts the driver. end is that of a job that needs no driver or cannot have one.
 func (r *run) start(ctx context.Context) (process Process, end *outcome) {
-	spec, end := r.specify(ctx)
+	netlab, spec, end := r.specify(ctx)
 	if end != nil {
 		return nil, end
 	}
@@ -145,10 +142,7 @@ func (r *run) start(ctx context.Context) (process Process, end *outcome) {
 	if r.w.config.Start != nil {
 		process, err = r.w.config.Start(*spec)
 	} else {
-		var netlab *exec.Netlab
-		if netlab, err = r.w.netlab.get(ctx); err == nil {
-			process, err = netlab.Start(*spec)
-		}
+		process, err = netlab.Start(*spec)
 	}
 	if err != nil {
 		return nil, refusal(fmt.Errorf("starting Netlab: %w", err))
@@ -167,45 +161,45 @@ func refusal(err error) *outcome {
 	return &end
 }
 
-// specify makes the working directory ready and says what to run there.
-func (r *run) specify(ctx context.Context) (*exec.Run, *outcome) {
+// specify makes the working directory ready and says what to run there, and with which Netlab.
+func (r *run) specify(ctx context.Context) (*exec.Netlab, *exec.Run, *outcome) {
 	job := &r.reporter.job
 	place, err := r.w.prepare(job, r.entry.Birth.Topology)
 	if err != nil {
-		return nil, refusal(err)
+		return nil, nil, refusal(err)
 	}
 	if job.Action.Changes() && !place.absent && place.dir != r.key {
-		return nil, refusal(invalid("workdir", "%s led to %s a moment ago and leads to %s now: submit the job again", job.Workdir, r.key, place.dir))
+		return nil, nil, refusal(invalid("workdir", "%s led to %s a moment ago and leads to %s now: submit the job again", job.Workdir, r.key, place.dir))
 	}
 	if place.absent && (job.Action == jobs.Down || job.Action == jobs.Destroy) {
 		if err := say(r.entry.output(), "%s: lab not found, there is no directory %s", job.Action, job.Workdir); err != nil {
-			return nil, refusal(err)
+			return nil, nil, refusal(err)
 		}
 		end := succeeded(new(int))
-		return nil, &end
+		return nil, nil, &end
 	}
 	netlab, err := r.w.netlab.get(ctx)
 	if err != nil {
-		return nil, refusal(err)
+		return nil, nil, refusal(err)
 	}
 	commands, err := exec.Plan(job.Request, exec.Lab{Topology: place.topology, Absent: !place.snapshot})
 	if err != nil {
-		return nil, refusal(err)
+		return nil, nil, refusal(err)
 	}
 	who, err := whoami()
 	if err != nil {
-		return nil, refusal(err)
+		return nil, nil, refusal(err)
 	}
 	statusFile, err := r.w.statusFile(job.Request.StateRoot)
 	if err != nil {
-		return nil, refusal(err)
+		return nil, nil, refusal(err)
 	}
 	if job.Action.Changes() {
 		if err := say(r.entry.output(), "%s in %s on host %s, Netlab %s", job.Action, place.dir, job.Host, netlab.Version); err != nil {
-			return nil, refusal(err)
+			return nil, nil, refusal(err)
 		}
 	}
-	return &exec.Run{
+	return netlab, &exec.Run{
 		Output:       r.entry.output(),
 		Workdir:      place.dir,
 		StatusFile:   statusFile,

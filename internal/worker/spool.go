@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -209,10 +208,7 @@ func say(file, format string, args ...any) error {
 		return out.Close()
 	}
 	_, err = out.Write(text)
-	if err := out.Close(); err != nil && !errors.Is(err, fs.ErrClosed) {
-		return err
-	}
-	return err
+	return errors.Join(err, out.Close())
 }
 
 // said says whether the output ends with the text.

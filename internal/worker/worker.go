@@ -53,18 +53,18 @@ type Process interface {
 
 // Worker is one host's. Make it with New, let it work with Run.
 type Worker struct {
-	config   Config
-	bus      *bus.Bus
-	log      *slog.Logger
-	data     *dataDir
-	key      *bus.HostKey
-	journal  *journal
-	queue    *queue
-	netlab   *installation
-	source   string
-	started  time.Time
-	running  sync.WaitGroup
-	publicly string
+	config    Config
+	bus       *bus.Bus
+	log       *slog.Logger
+	data      *dataDir
+	key       *bus.HostKey
+	journal   *journal
+	queue     *queue
+	netlab    *installation
+	source    string
+	started   time.Time
+	running   sync.WaitGroup
+	publicKey string
 }
 
 // New takes the data directory and looks for Netlab. A Netlab that cannot be used is said in the log and in the lease, and
@@ -91,7 +91,7 @@ func New(ctx context.Context, c Config) (*Worker, error) {
 	if w.key, err = bus.LoadHostKey(filepath.Join(c.DataDir, "host.key")); err != nil {
 		return fail(err)
 	}
-	if w.publicly, err = w.key.Public(); err != nil {
+	if w.publicKey, err = w.key.Public(); err != nil {
 		return fail(err)
 	}
 	if w.journal, err = openJournal(filepath.Join(c.DataDir, "jobs")); err != nil {

@@ -100,7 +100,7 @@ func (b *testBundle) submit(id string, sealed map[string]string) {
 	}, Topology: "nodes: [ r1 ]"}
 	if sealed != nil {
 		var err error
-		if birth.Sealed, err = bus.SealEnvironment(sealed, b.worker.publicly); err != nil {
+		if birth.Sealed, err = bus.SealEnvironment(sealed, b.worker.publicKey); err != nil {
 			b.t.Fatal(err)
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"gopkg.in/yaml.v3"
 
 	"netlab-runner/internal/jobs"
+	"netlab-runner/test/labs"
 	"netlab-runner/test/standins"
 )
 
@@ -83,7 +84,7 @@ func TestExternalLab(t *testing.T) {
 			t.Error("no lock after up")
 		}
 		_, log := a.run(t, jobs.Success, object{"action": "status", "workdir": dir})
-		if rows := tableRows(log); len(rows) != 3 || rows[1][0] != "r1" || rows[2][0] != "r2" {
+		if rows := labs.StatusRows(log); len(rows) != 3 || rows[1][0] != "r1" || rows[2][0] != "r2" {
 			t.Errorf("status:\n%s", log)
 		}
 		a.run(t, jobs.Success, object{"action": "restart", "workdir": dir})
@@ -125,7 +126,7 @@ func TestStateRoot(t *testing.T) {
 	if !exists(t, f.root, "status.yaml") || exists(t, f.path("home"), ".netlab", "status.yaml") {
 		t.Error("the status file is not in stateRoot")
 	}
-	if _, log := a.run(t, jobs.Success, object{"action": "status", "workdir": dir, "stateRoot": f.root}); len(tableRows(log)) != 3 {
+	if _, log := a.run(t, jobs.Success, object{"action": "status", "workdir": dir, "stateRoot": f.root}); len(labs.StatusRows(log)) != 3 {
 		t.Errorf("status:\n%s", log)
 	}
 	a.run(t, jobs.Success, object{"action": "down", "workdir": dir, "stateRoot": f.root})
@@ -141,7 +142,7 @@ func TestContainerLab(t *testing.T) {
 		}
 
 		_, log := a.run(t, jobs.Success, object{"action": "status", "workdir": dir})
-		rows := tableRows(log)
+		rows := labs.StatusRows(log)
 		if len(rows) != 4 {
 			t.Fatalf("status:\n%s", log)
 		}
@@ -191,19 +192,4 @@ func TestContainerLab(t *testing.T) {
 			t.Errorf("down of nothing:\n%s", log)
 		}
 	})
-}
-
-// tableRows reads a status table as clients do: lines that begin with │, cells between │, by position.
-func tableRows(log string) (rows [][]string) {
-	for line := range strings.Lines(log) {
-		if !strings.HasPrefix(line, "│") {
-			continue
-		}
-		cells := strings.Split(strings.Trim(strings.TrimSpace(line), "│"), "│")
-		for i := range cells {
-			cells[i] = strings.TrimSpace(cells[i])
-		}
-		rows = append(rows, cells)
-	}
-	return rows
 }

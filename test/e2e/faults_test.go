@@ -38,7 +38,7 @@ func TestWorkerIsKilledInTheMiddle(t *testing.T) {
 	a := f.any()
 	dir := f.chatter("kill", object{"lines": 100, "gate": "gate"})
 	job := a.submit(t, object{"action": "create", "workdir": dir, "host": "alpha"})
-	a.await(t, job.ID, "talking", func(j *jobs.Job) bool { return strings.Contains(a.jsonLog(t, j.ID, 0).Log, "chatter 100 of 100") })
+	a.awaitLog(t, job.ID, "chatter 100 of 100")
 	f.workers[0].kill()
 	// Netlab goes on, and ends, while no worker is there.
 	openGate(t, dir)
@@ -111,7 +111,7 @@ func TestStatusIsLostInTheMiddle(t *testing.T) {
 	a := f.any()
 	dir := f.chatter("lost", object{"lines": 1, "gate": "gate"})
 	job := a.submit(t, object{"action": "create", "workdir": dir})
-	a.await(t, job.ID, "talking", func(j *jobs.Job) bool { return startsOf(a.jsonLog(t, j.ID, 0).Log) > 0 })
+	a.awaitLog(t, job.ID, "chatter 1 of ")
 	js, err := jetstream.New(f.connect(t))
 	if err != nil {
 		t.Fatal(err)
@@ -137,7 +137,7 @@ func TestDriverIsKilled(t *testing.T) {
 	a := f.any()
 	dir := f.chatter("driver", object{"lines": 1, "gate": "gate"})
 	job := a.submit(t, object{"action": "create", "workdir": dir})
-	a.await(t, job.ID, "talking", func(j *jobs.Job) bool { return startsOf(a.jsonLog(t, j.ID, 0).Log) > 0 })
+	a.awaitLog(t, job.ID, "chatter 1 of ")
 	var driver struct{ PID int }
 	content, err := os.ReadFile(f.path("data", "worker", "jobs", job.ID, "run-1", "driver.json"))
 	if err == nil {
@@ -175,7 +175,7 @@ func TestLogFileIsChangedByOthers(t *testing.T) {
 	a := f.any()
 	dir := f.chatter("file", object{"lines": 50, "gate": "gate"})
 	job := a.submit(t, object{"action": "create", "workdir": dir})
-	a.await(t, job.ID, "talking", func(j *jobs.Job) bool { return strings.Contains(a.jsonLog(t, j.ID, 0).Log, "chatter 50 of 50") })
+	a.awaitLog(t, job.ID, "chatter 50 of 50")
 	if err := os.Truncate(job.LogPath, 0); err != nil {
 		t.Fatal(err)
 	}

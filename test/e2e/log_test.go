@@ -265,3 +265,9 @@ func TestSubscriberSeesTheLifeOfAJob(t *testing.T) {
 		}
 	})
 }
+
+// awaitLog waits until the job's log has the text.
+func (a *api) awaitLog(t *testing.T, id, text string) {
+	t.Helper()
+	a.await(t, id, "saying "+text, func(j *jobs.Job) bool { return strings.Contains(a.jsonLog(t, j.ID, 0).Log, text) })
+}
