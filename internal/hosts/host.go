@@ -30,6 +30,8 @@ type Host struct {
 	Labels map[string]string `json:"labels"`
 	// Roots are the absolute directories below which working directories may lie.
 	Roots []string `json:"roots"`
+	// URLNetworks are the internal networks, such as "10.1.0.0/16", that a topologyUrl may point into on this host.
+	URLNetworks []string `json:"urlNetworks,omitempty"`
 	// Templates is the template root, empty where the host has none.
 	Templates string `json:"templates"`
 	// PublicKey is the host's curve key (nkeys, "X…"), to which environment values are sealed.

@@ -143,6 +143,16 @@ func (f *fields) get(field string) (raw json.RawMessage, of string) {
 	return raw, of
 }
 
+// given says whether the field is there, with whatever value.
+func (f *fields) given(field string) bool {
+	raw, ok := f.members[field]
+	if !ok {
+		return false
+	}
+	of := kind(raw)
+	return of != "null" && (of != "a string" || strings.TrimSpace(unquote(raw)) != "")
+}
+
 // text returns a string as it is.
 func (f *fields) text(field string) string {
 	raw, of := f.get(field)

@@ -18,13 +18,15 @@ const (
 	Destroy Action = "destroy"
 	Collect Action = "collect"
 	Status  Action = "status"
+	// Validate says what Netlab finds wrong with a topology. The lab is not touched.
+	Validate Action = "validate"
 )
 
 // Actions lists every action in the order in which help and errors name them.
-var Actions = []Action{Up, Create, Down, Restart, Destroy, Collect, Status} //nolint:gochecknoglobals // a table that is never written
+var Actions = []Action{Up, Create, Down, Restart, Destroy, Collect, Status, Validate} //nolint:gochecknoglobals // a table that is never written
 
 // Changes says whether the action changes the lab. Two jobs that do never run at once in one working directory.
-func (a Action) Changes() bool { return a != Status }
+func (a Action) Changes() bool { return a != Status && a != Validate }
 
 // Reason says, in one word of a fixed set, why a job did not succeed.
 type Reason string
@@ -77,9 +79,11 @@ type Job struct {
 	StartedAt  *time.Time `json:"startedAt"`
 	FinishedAt *time.Time `json:"finishedAt"`
 
-	Error    *string `json:"error"`
-	Reason   Reason  `json:"reason,omitempty"`
-	ExitCode *int    `json:"exitCode"`
+	Error  *string `json:"error"`
+	Reason Reason  `json:"reason,omitempty"`
+	// Errors are what Netlab found wrong with the topology, one by one, where it said so.
+	Errors   []Problem `json:"errors,omitempty"`
+	ExitCode *int      `json:"exitCode"`
 
 	// LogPath is the API's own file of the log; each API fills it in for itself.
 	LogPath string `json:"logPath"`

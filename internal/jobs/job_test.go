@@ -74,7 +74,7 @@ func TestJobAsJSON(t *testing.T) {
 					Action: jobs.Collect, User: "lab", Workspace: "ws", Deployment: "d1", WorkspaceRoot: "/srv/labs",
 					Workdir: "/srv/labs/ws/d1", Plugin: []string{"multilab"}, MultilabID: "37", Instance: "37",
 					StateRoot: "/srv/state", TopologyPath: "t.yml", TopologyURL: "https://example.com/t.yml",
-					Topology: &jobs.InlineTopology{Bytes: 3, SHA256: "abc"}, CollectOutput: "out", CollectTar: "out.tgz",
+					Topology: &jobs.Content{Bytes: 3, SHA256: "abc"}, CollectOutput: "out", CollectTar: "out.tgz",
 					CollectCleanup: true, Cleanup: true, Environment: map[string]string{"TOKEN": jobs.Masked}, TimeoutSeconds: 60,
 					Host: "h1", Labels: map[string]string{"zone": "a"},
 				},

@@ -15,8 +15,8 @@ import (
 const (
 	// MaxTimeoutSeconds is a week.
 	MaxTimeoutSeconds = 7 * 24 * 60 * 60
-	// MaxTopologyBytes bounds an inline topology, which travels in one message.
-	MaxTopologyBytes = 256 << 10
+	// MaxTopologyBytes bounds a topology, inline or fetched.
+	MaxTopologyBytes = 4 << 20
 
 	maxMultilabID = 199 // the plugin makes the network 192.168.<id>.0/24 of it
 	maxPlugins    = 32
@@ -30,6 +30,10 @@ type Payload struct {
 	Secrets map[string]string
 	// Topology is the text of the inline topology.
 	Topology string
+	// TopologyURL is where the host fetches the topology, with its query, which may be secret.
+	TopologyURL string
+	// Bundle is the archive with the lab's files, nil where none came.
+	Bundle []byte
 	// Warnings say what was accepted and yet will not do what it seems to. Never nil.
 	Warnings []string
 }
@@ -46,7 +50,11 @@ var (
 // ParsePayload reads the body of POST /jobs, a JSON object. It checks all that can be told without the host; Place checks the
 // rest. A body that cannot become a job is an *Invalid with every fault. Unknown fields are accepted with a warning; a field
 // that means nothing for the action is accepted.
-func ParsePayload(body []byte) (*Payload, error) {
+func ParsePayload(body []byte) (*Payload, error) { return ParseWithBundle(body, nil) }
+
+// ParseWithBundle is ParsePayload for a job that comes with the lab's files, as an archive, beside it. The archive itself is
+// not looked at.
+func ParseWithBundle(body, bundle []byte) (*Payload, error) {
 	f, err := parseFields(body)
 	if err != nil {
 		return nil, err
@@ -71,11 +79,16 @@ func ParsePayload(body []byte) (*Payload, error) {
 	q.Instance = f.instance()
 	q.StateRoot = f.absolute("stateRoot")
 	q.TopologyPath = f.topologyPath(workdir)
-	q.TopologyURL = f.topologyURL()
-	p.Topology = f.topology()
-	if p.Topology != "" {
-		sum := sha256.Sum256([]byte(p.Topology))
-		q.Topology = &InlineTopology{Bytes: len(p.Topology), SHA256: hex.EncodeToString(sum[:])}
+	if q.MultilabID == "" && q.Action.starts() {
+		q.MultilabID = labNumber(q.Instance)
+	}
+	p.TopologyURL = f.topologyURL()
+	q.TopologyURL = shownURL(p.TopologyURL)
+	if p.Topology = f.topology(); p.Topology != "" {
+		q.Topology = contentOf([]byte(p.Topology))
+	}
+	if p.Bundle = f.bundle(bundle, q.Action); p.Bundle != nil {
+		q.Bundle = contentOf(p.Bundle)
 	}
 	q.CollectOutput = f.collected("collectOutput", workdir)
 	q.CollectTar = f.collected("collectTar", workdir)
@@ -152,6 +165,38 @@ func (f *fields) plugins() []string {
 		f.fault("plugin", "names %d plugins: use at most %d", len(plugins), maxPlugins)
 	}
 	return plugins
+}
+
+// starts says whether the action makes something of a topology.
+func (a Action) starts() bool { return a == Up || a == Create || a == Restart || a == Validate }
+
+// labNumber is an instance that is a multilab id: clients send a lab's number as its instance, too.
+func labNumber(instance string) string {
+	if n, err := strconv.Atoi(instance); err == nil && n >= 1 && n <= maxMultilabID {
+		return strconv.Itoa(n)
+	}
+	return ""
+}
+
+func contentOf(data []byte) *Content {
+	sum := sha256.Sum256(data)
+	return &Content{Bytes: len(data), SHA256: hex.EncodeToString(sum[:])}
+}
+
+// bundle takes in the archive that came beside the payload.
+func (f *fields) bundle(data []byte, a Action) []byte {
+	const field = "bundle"
+	switch {
+	case data == nil:
+		return nil
+	case !a.starts():
+		f.fault(field, "means nothing for %s: send it with up, create, restart or validate", a)
+		return nil
+	case f.given("topology") || f.given("topologyUrl"):
+		f.fault(field, "is given together with topology or topologyUrl: put the topology into the bundle and name it in topologyPath")
+		return nil
+	}
+	return data
 }
 
 func (f *fields) multilabID() string {

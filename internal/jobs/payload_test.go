@@ -266,7 +266,7 @@ func TestParsePayloadRefuses(t *testing.T) {
 		{body(`"topology":"a: 1\n---\n*x\n"`), "topology", "more than one YAML document"},
 		{body(`"topology":` + quoted(aliasBomb(10))), "topology", "aliases written out"},
 		{body(`"topology":"a: &x [ *x ]"`), "topology", "aliases written out"},
-		{body(`"topology":"a: ` + strings.Repeat("x", 256<<10) + `"`), "topology", "at most 262144"},
+		{body(`"topology":"a: ` + strings.Repeat("x", jobs.MaxTopologyBytes) + `"`), "topology", "at most 4194304"},
 		{body(`"topology":"nodes: [a]","topologyUrl":"https://example.com/t.yml"`), "topology", "together with topologyUrl"},
 	} {
 		name := c.body
@@ -316,7 +316,7 @@ func TestInlineTopology(t *testing.T) {
 	if p.Topology != text {
 		t.Errorf("the text: %q", p.Topology)
 	}
-	want := &jobs.InlineTopology{Bytes: 21, SHA256: "8d3a08794a5e5439d59391e0768ae73129edbd36eb4a9680a689c95177bcb54f"}
+	want := &jobs.Content{Bytes: 21, SHA256: "8d3a08794a5e5439d59391e0768ae73129edbd36eb4a9680a689c95177bcb54f"}
 	if diff := cmp.Diff(want, p.Request.Topology); diff != "" {
 		t.Errorf("shown (-want +got):\n%s", diff)
 	}

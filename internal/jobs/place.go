@@ -1,6 +1,7 @@
 package jobs
 
 import (
+	"net/netip"
 	"path"
 	"strings"
 
@@ -9,8 +10,8 @@ import (
 
 // Place returns the working directory of the job on the host: workdir, else <workspaceRoot>/<workspace>/<deployment>, else
 // workspaceRoot itself, which is /home/<user>/netlab where it is not given. It checks, by their words, that the working
-// directory lies below one of the host's roots, and workspaceRoot and stateRoot at or below one; if not, the error is an
-// *Invalid with every fault. Symbolic links are for the host to check.
+// directory lies below one of the host's roots, and workspaceRoot and stateRoot at or below one, and that topologyUrl points to
+// no internal address which the host does not allow; if not, the error is an *Invalid with every fault. Symbolic links are for the host to check.
 func (p *Payload) Place(h hosts.Host) (workdir string, err error) {
 	q := &p.Request
 	var faults []Fault
@@ -43,10 +44,24 @@ func (p *Payload) Place(h hosts.Host) (workdir string, err error) {
 	if q.StateRoot != "" && position(h.Roots, q.StateRoot) == outsideRoots {
 		add("stateRoot", q.StateRoot, outside)
 	}
+	if internal, _ := checkURL(p.TopologyURL); internal.IsValid() && !MayFetch(internal, prefixes(h.URLNetworks)) {
+		faults = append(faults, Fault{Field: "topologyUrl", Text: internalProblem})
+	}
 	if len(faults) > 0 {
 		return "", &Invalid{Faults: faults}
 	}
 	return workdir, nil
+}
+
+// prefixes reads the networks that a host states; what is none allows nothing.
+func prefixes(networks []string) []netip.Prefix {
+	var list []netip.Prefix
+	for _, text := range networks {
+		if p, err := netip.ParsePrefix(text); err == nil {
+			list = append(list, p)
+		}
+	}
+	return list
 }
 
 type rootPosition int

@@ -18,13 +18,16 @@ type Request struct {
 	Instance  string `json:"instance,omitempty"`
 	StateRoot string `json:"stateRoot,omitempty"`
 	// TopologyPath, CollectOutput and CollectTar are relative to the working directory and below it.
-	TopologyPath   string          `json:"topologyPath,omitempty"`
-	TopologyURL    string          `json:"topologyUrl,omitempty"`
-	Topology       *InlineTopology `json:"topology,omitempty"`
-	CollectOutput  string          `json:"collectOutput,omitempty"`
-	CollectTar     string          `json:"collectTar,omitempty"`
-	CollectCleanup bool            `json:"collectCleanup,omitempty"`
-	Cleanup        bool            `json:"cleanup,omitempty"`
+	TopologyPath string `json:"topologyPath,omitempty"`
+	// TopologyURL is without its query, which may be secret.
+	TopologyURL string   `json:"topologyUrl,omitempty"`
+	Topology    *Content `json:"topology,omitempty"`
+	// Bundle is the archive with the lab's files.
+	Bundle         *Content `json:"bundle,omitempty"`
+	CollectOutput  string   `json:"collectOutput,omitempty"`
+	CollectTar     string   `json:"collectTar,omitempty"`
+	CollectCleanup bool     `json:"collectCleanup,omitempty"`
+	Cleanup        bool     `json:"cleanup,omitempty"`
 	// Environment has the values of NETLAB_* in clear, every other one as Masked.
 	Environment map[string]string `json:"environment,omitempty"`
 	// TimeoutSeconds counts from the start of the run, 1 to MaxTimeoutSeconds; 0 is the worker's default.
@@ -37,10 +40,10 @@ type Request struct {
 // Masked stands for a secret value.
 const Masked = "***"
 
-// InlineTopology tells one inline topology from another without showing it.
-type InlineTopology struct {
-	// Bytes is the length of the YAML text.
+// Content tells one inline topology, or one bundle, from another without showing it.
+type Content struct {
+	// Bytes is the length.
 	Bytes int `json:"bytes"`
-	// SHA256 of the text, in hexadecimal.
+	// SHA256 in hexadecimal.
 	SHA256 string `json:"sha256"`
 }

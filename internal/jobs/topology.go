@@ -24,19 +24,17 @@ func (f *fields) topology() string {
 		f.fault(field, "has %d bytes: use at most %d, or put it on the host and send topologyPath", len(text), MaxTopologyBytes)
 		return ""
 	}
-	if err := checkTopology(text); err != nil {
+	if err := CheckTopology(text); err != nil {
 		f.fault(field, "%v", err)
 	}
-	if f.members["topologyUrl"] != nil {
-		if _, of := f.get("topologyUrl"); of != "" {
-			f.fault(field, "is given together with topologyUrl: send one of them")
-		}
+	if f.given("topologyUrl") {
+		f.fault(field, "is given together with topologyUrl: send one of them")
 	}
 	return text
 }
 
-// checkTopology says what keeps the text from being one YAML mapping.
-func checkTopology(text string) error {
+// CheckTopology says what keeps the text from being one YAML mapping.
+func CheckTopology(text string) error {
 	d := yaml.NewDecoder(strings.NewReader(text))
 	var doc yaml.Node
 	if err := d.Decode(&doc); errors.Is(err, io.EOF) {

@@ -1,9 +1,55 @@
 package jobs_test
 
 import (
+	"errors"
 	"strings"
 	"testing"
+
+	"netlab-runner/internal/hosts"
+	"netlab-runner/internal/jobs"
 )
+
+// anyRoot is a host that takes every working directory and allows no internal network.
+var anyRoot = hosts.Host{Name: "h1", Roots: []string{"/"}}
+
+// placeFaults are what is wrong with a payload, or with it on a host that allows no internal network.
+func placeFaults(t *testing.T, payload string) []jobs.Fault {
+	t.Helper()
+	p, err := jobs.ParsePayload([]byte(payload))
+	if err == nil {
+		_, err = p.Place(anyRoot)
+	}
+	var invalid *jobs.Invalid
+	if !errors.As(err, &invalid) {
+		t.Fatalf("%s: accepted (%v)", payload, err)
+	}
+	return invalid.Faults
+}
+
+// A host may allow internal networks, and then those alone.
+func TestTopologyURLInAnAllowedNetwork(t *testing.T) {
+	t.Parallel()
+	h := hosts.Host{Name: "h1", Roots: []string{"/"}, URLNetworks: []string{"10.1.0.0/16", "127.0.0.0/8", "no network", "fd00::/8"}}
+	for url, allowed := range map[string]bool{
+		"http://10.1.2.3/t.yml": true, "http://localhost/": true, "http://[fd00::1]/": true, "http://0x7f.1/": true,
+		"http://[::ffff:10.1.0.1]/": true, "http://example.com/": true,
+		"http://10.2.0.1/": false, "http://[fe80::1]/": false, "http://192.168.0.1/": false, "http://169.254.169.254/": false,
+	} {
+		_, err := parse(t, body(`"topologyUrl":`+quoted(url))).Place(h)
+		if (err == nil) != allowed {
+			t.Errorf("%s: %v", url, err)
+		}
+	}
+}
+
+// The query of a URL may be a secret: it is not shown.
+func TestTopologyURLIsShownWithoutItsQuery(t *testing.T) {
+	t.Parallel()
+	p := parse(t, body(`"topologyUrl":"https://example.com/a/t.yml?token=hunter22#frag"`))
+	if p.Request.TopologyURL != "https://example.com/a/t.yml" || p.TopologyURL != "https://example.com/a/t.yml?token=hunter22#frag" {
+		t.Errorf("shown as %s, kept as %s", p.Request.TopologyURL, p.TopologyURL)
+	}
+}
 
 func TestTopologyURL(t *testing.T) {
 	t.Parallel()
@@ -104,12 +150,16 @@ func TestTopologyURL(t *testing.T) {
 	} {
 		payload := body(`"topologyUrl":` + quoted(url))
 		if want == "" {
-			if got := parse(t, payload).Request.TopologyURL; got != strings.TrimSpace(url) {
-				t.Errorf("%s: kept as %s", url, got)
+			p := parse(t, payload)
+			if p.TopologyURL != strings.TrimSpace(url) {
+				t.Errorf("%s: kept as %s", url, p.TopologyURL)
+			}
+			if _, err := p.Place(anyRoot); err != nil {
+				t.Errorf("%s: %v", url, err)
 			}
 			continue
 		}
-		got := faults(t, payload)
+		got := placeFaults(t, payload)
 		if len(got) != 1 || got[0].Field != "topologyUrl" || !strings.Contains(got[0].Text, want) {
 			t.Errorf("%s: got %+v, want %q", url, got, want)
 		}
