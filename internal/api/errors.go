@@ -59,6 +59,7 @@ func (s *Server) failureOf(c *fiber.Ctx, err error) *failure {
 		protocol *fiber.Error
 		faults   *jobs.Invalid
 		placed   *dispatch.PlacedError
+		ended    *dispatch.EndedError
 	)
 	with := func(status int) *failure { return &failure{status: status, text: err.Error()} }
 	switch {
@@ -69,7 +70,7 @@ func (s *Server) failureOf(c *fiber.Ctx, err error) *failure {
 	case errors.As(err, &faults):
 		// Without what wraps it: clients read "field: text".
 		return &failure{status: http.StatusBadRequest, text: faults.Error()}
-	case errors.As(err, &placed):
+	case errors.As(err, &placed), errors.As(err, &ended):
 		return with(http.StatusConflict)
 	case errors.Is(err, bus.ErrTooLarge):
 		return with(http.StatusRequestEntityTooLarge)
@@ -107,6 +108,14 @@ func (s *Server) protocolFailure(c *fiber.Ctx, e *fiber.Error) *failure {
 	case http.StatusRequestTimeout:
 		return &failure{status: e.Code, text: fmt.Sprintf("the request did not arrive within %s", s.config.ReadTimeout)}
 	case http.StatusRequestEntityTooLarge:
+		switch {
+		case c.Get(fiber.HeaderHost) == "":
+			// A body in chunks was refused half-way, and the server has forgotten the headers.
+			return &failure{status: e.Code, text: fmt.Sprintf("body: has more than %d bytes (NETLAB_API_BODY_LIMIT), or as multipart more than %d (NETLAB_API_BUNDLE_LIMIT)",
+				s.config.BodyLimit, s.config.BundleLimit)}
+		case isMultipart(c.Get(fiber.HeaderContentType)):
+			return &failure{status: e.Code, text: fmt.Sprintf("body: has more than %d bytes (NETLAB_API_BUNDLE_LIMIT)", s.config.BundleLimit)}
+		}
 		return &failure{status: e.Code, text: fmt.Sprintf("body: has more than %d bytes (NETLAB_API_BODY_LIMIT)", s.config.BodyLimit)}
 	case http.StatusRequestHeaderFieldsTooLarge:
 		return &failure{status: e.Code, text: fmt.Sprintf("the request line and the headers have more than %d bytes", readBuffer)}

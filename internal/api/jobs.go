@@ -10,6 +10,7 @@ import (
 
 	"github.com/gofiber/fiber/v2"
 
+	"netlab-runner/internal/bus"
 	"netlab-runner/internal/jobs"
 	"netlab-runner/internal/view"
 )
@@ -17,20 +18,23 @@ import (
 // busTimeout bounds what a request waits for the bus.
 const busTimeout = 5 * time.Second
 
+// objectTimeout is busTimeout for a job with what does not fit into a message: tens of megabytes in pieces.
+const objectTimeout = 30 * time.Second
+
 // postJob makes a job of the body.
 func (s *Server) postJob(c *fiber.Ctx) error {
-	if err := plainBody(c); err != nil {
-		return err
-	}
-	// Not Body, which unpacks what a client has packed, to any size.
-	payload, err := jobs.ParsePayload(c.BodyRaw())
+	payload, err := s.payload(c)
 	if err != nil {
 		return err
 	}
 	if err := s.caughtUp(); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(s.running, busTimeout)
+	timeout := busTimeout
+	if len(payload.Bundle)+len(payload.Topology) > bus.MaxMessage {
+		timeout = objectTimeout
+	}
+	ctx, cancel := context.WithTimeout(s.running, timeout)
 	defer cancel()
 	job, err := s.config.Dispatcher.Submit(ctx, payload)
 	if err != nil {
@@ -40,16 +44,17 @@ func (s *Server) postJob(c *fiber.Ctx) error {
 	return c.Status(http.StatusAccepted).JSON(job)
 }
 
-// plainBody refuses a body that is not the JSON itself. Beyond that a content type means nothing: clients send any.
-func plainBody(c *fiber.Ctx) error {
-	media := strings.ToLower(c.Get(fiber.HeaderContentType))
-	if strings.HasPrefix(media, "multipart/") {
-		return failed(http.StatusUnsupportedMediaType, "body: a multipart body is not supported: send the JSON object itself")
-	}
+// payload reads a job from the body: the JSON itself, or a multipart body with a bundle beside it. Beyond that a content type
+// means nothing: clients send any.
+func (s *Server) payload(c *fiber.Ctx) (*jobs.Payload, error) {
 	if coding := c.Get(fiber.HeaderContentEncoding); coding != "" && !strings.EqualFold(coding, "identity") {
-		return failed(http.StatusUnsupportedMediaType, "body: a body that is packed (Content-Encoding) is not supported: send the JSON object itself")
+		return nil, failed(http.StatusUnsupportedMediaType, "body: a body that is packed (Content-Encoding) is not supported: send the JSON object itself")
 	}
-	return nil
+	if isMultipart(c.Get(fiber.HeaderContentType)) {
+		return s.multipartJob(c)
+	}
+	// Not Body, which unpacks what a client has packed, to any size.
+	return jobs.ParsePayload(c.BodyRaw())
 }
 
 // getJob shows a job.

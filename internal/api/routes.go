@@ -26,6 +26,7 @@ func (s *Server) jobRoutes(r fiber.Router) {
 	r.Get("/jobs", s.getJobs)
 	r.Get("/jobs/:id", s.getJob)
 	r.Get("/jobs/:id/log", s.getLog)
+	r.Post("/jobs/:id/cancel", s.postCancel)
 }
 
 func (s *Server) hostRoutes(r fiber.Router) {
@@ -33,4 +34,5 @@ func (s *Server) hostRoutes(r fiber.Router) {
 	r.Get("/status", s.getStatus)
 	r.Get("/status/:instance", s.getInstance)
 	r.Get("/templates", s.getTemplates)
+	r.Get("/labs", s.getLabs)
 }

@@ -53,8 +53,10 @@ type Config struct {
 	// TLSCert and TLSKey are PEM files. Defaults to none: plain HTTP.
 	TLSCert, TLSKey string
 
-	// BodyLimit is the size of the largest request body in bytes. Defaults to 1 MiB.
+	// BodyLimit is the size of the largest JSON body in bytes. Defaults to 8 MiB.
 	BodyLimit int
+	// BundleLimit is the size of the largest multipart body in bytes. Defaults to 32 MiB.
+	BundleLimit int
 	// IdleTimeout is how long a connection without a request is kept. Defaults to 30 s.
 	IdleTimeout time.Duration
 	// ReadTimeout is how long a whole request may take to arrive. Defaults to 30 s.
@@ -83,7 +85,10 @@ func (c *Config) complete() {
 		c.LogDefault = formText
 	}
 	if c.BodyLimit <= 0 {
-		c.BodyLimit = 1 << 20
+		c.BodyLimit = 8 << 20
+	}
+	if c.BundleLimit <= 0 {
+		c.BundleLimit = 32 << 20
 	}
 	for timeout, standard := range map[*time.Duration]time.Duration{
 		&c.IdleTimeout:  30 * time.Second,
@@ -134,6 +139,7 @@ func New(c Config) *Server {
 	})
 	s.routes()
 	server := s.app.Server()
+	server.HeaderReceived = s.bodyLimit
 	server.Handler = knownMethods(s.app.Handler())
 	// A request that cannot be parsed may hold credentials.
 	server.SecureErrorLogMessage = true

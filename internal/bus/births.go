@@ -16,8 +16,12 @@ import (
 // Birth is the request message: the job as it is queued, and what only its host may read.
 type Birth struct {
 	jobs.Job
-	// Topology is the text of an inline topology.
+	// Topology is the text of an inline topology that is small enough for the message.
 	Topology string `json:"topologyText,omitempty"`
+	// Object is the larger topology, or the bundle, that was put for the job before its birth.
+	Object *ObjectRef `json:"object,omitempty"`
+	// SealedURL is where the host fetches the topology. It is sealed, because its query may be a secret.
+	SealedURL *Sealed `json:"sealedUrl,omitempty"`
 	// Sealed holds the secret environment, readable by the host alone.
 	Sealed *Sealed `json:"sealed,omitempty"`
 }

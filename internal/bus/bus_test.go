@@ -27,7 +27,7 @@ func TestMain(m *testing.M) {
 	)
 }
 
-var testLimits = Limits{Replicas: 1, JobsBytes: 16 << 20, LogsBytes: 16 << 20, Lease: 10 * time.Second}
+var testLimits = Limits{Replicas: 1, JobsBytes: 16 << 20, LogsBytes: 16 << 20, ObjectsBytes: 16 << 20, Lease: 10 * time.Second}
 
 // newBus runs an embedded server without a listener and connects to it.
 func newBus(t *testing.T) *Bus {
@@ -62,7 +62,7 @@ func ready(t *testing.T) (context.Context, *Bus) {
 
 func deadline(t *testing.T) context.Context {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	t.Cleanup(cancel)
 	return ctx
 }
@@ -240,7 +240,7 @@ func TestFollowJobsGivesTheLastOfEachAndThenTheNew(t *testing.T) {
 	done := make(chan error, 1)
 	go func() {
 		done <- b.FollowJobs(ctx, func(m *JobMessage) { seen <- m.ID + " " + string(m.State) + " " + m.Phase },
-			func() { seen <- "caught up" })
+			func(id string) { seen <- "cancel " + id }, func() { seen <- "caught up" })
 	}()
 	expect := func(want ...string) {
 		t.Helper()
@@ -690,7 +690,7 @@ func TestForeignStatesAreSkipped(t *testing.T) {
 	}
 	following, cancel := context.WithCancel(ctx)
 	var seen []string
-	_ = b.FollowJobs(following, func(m *JobMessage) { seen = append(seen, m.ID+" "+string(m.State)) }, cancel)
+	_ = b.FollowJobs(following, func(m *JobMessage) { seen = append(seen, m.ID+" "+string(m.State)) }, func(string) {}, cancel)
 	if diff := cmp.Diff([]string{"mine queued"}, seen); diff != "" {
 		t.Error(diff)
 	}

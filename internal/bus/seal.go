@@ -39,6 +39,14 @@ func SealEnvironment(values map[string]string, hostKey string) (*Sealed, error) 
 	return s, nil
 }
 
+// sealedURL is the name of the one value in a sealed URL.
+const sealedURL = "url"
+
+// SealURL seals a URL to the host's public key.
+func SealURL(url, hostKey string) (*Sealed, error) {
+	return SealEnvironment(map[string]string{sealedURL: url}, hostKey)
+}
+
 // HostKey opens what was sealed to a host.
 type HostKey struct{ pair nkeys.KeyPair }
 
@@ -83,4 +91,10 @@ func (k *HostKey) Open(s *Sealed) (map[string]string, error) {
 		return nil, fmt.Errorf("sealed environment: %w", err)
 	}
 	return values, nil
+}
+
+// OpenURL reads what SealURL sealed; nil gives none.
+func (k *HostKey) OpenURL(s *Sealed) (string, error) {
+	values, err := k.Open(s)
+	return values[sealedURL], err
 }

@@ -33,14 +33,18 @@ func (b *Bus) LastStatus(ctx context.Context, host, id string) (*JobMessage, err
 }
 
 // FollowJobs calls handle with the last message of each subject of every job, then caughtUp once, then handle with each
-// new one, in the stream's order, until ctx ends.
-func (b *Bus) FollowJobs(ctx context.Context, handle func(*JobMessage), caughtUp func()) error {
+// new one, in the stream's order, until ctx ends. canceled gets the jobs that are to be canceled, in that order too.
+func (b *Bus) FollowJobs(ctx context.Context, handle func(*JobMessage), canceled func(id string), caughtUp func()) error {
 	return b.follow(ctx, jobsStream, jetstream.OrderedConsumerConfig{
-		FilterSubjects: []string{publicSubject("*", "*", kindRequest), publicSubject("*", "*", kindStatus)},
+		FilterSubjects: []string{publicSubject("*", "*", kindRequest), publicSubject("*", "*", kindStatus), publicSubject("*", "*", kindCancel)},
 		DeliverPolicy:  jetstream.DeliverLastPerSubjectPolicy,
 	}, func(m jetstream.Msg, seq uint64) {
 		host, id, kind, ok := subjectTokens(m.Subject())
 		if !ok {
+			return
+		}
+		if kind == kindCancel {
+			canceled(id)
 			return
 		}
 		job, err := decodeJob(m.Headers(), m.Data(), seq, kind)

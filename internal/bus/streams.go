@@ -14,8 +14,8 @@ import (
 type Limits struct {
 	// Replicas of every stream and bucket, 1 to 5.
 	Replicas int
-	// JobsBytes and LogsBytes are the streams' largest sizes. A full stream refuses what is new.
-	JobsBytes, LogsBytes int64
+	// JobsBytes, LogsBytes and ObjectsBytes are the streams' largest sizes. A full stream refuses what is new.
+	JobsBytes, LogsBytes, ObjectsBytes int64
 	// Lease is how long a host counts as online after its last sign of life.
 	Lease time.Duration
 }
@@ -78,9 +78,14 @@ func wantedStreams(l Limits) []jetstream.StreamConfig {
 			DenyPurge:         true,
 		}
 	}
+	objects := ofJobs(objectsStream, "topologies and bundles of jobs, in pieces", l.ObjectsBytes, jetstream.NoCompression)
+	objects.Subjects = []string{objectsIntake + "*.*.*"}
+	objects.SubjectTransform = &jetstream.SubjectTransformConfig{Source: objectsIntake + ">", Destination: objectsPublic + ">"}
+	objects.RePublish = nil // a piece is for its host alone
 	return []jetstream.StreamConfig{
-		ofJobs(jobsStream, "births, states and cancel requests of jobs", l.JobsBytes, jetstream.NoCompression, kindRequest, kindStatus, "cancel"),
+		ofJobs(jobsStream, "births, states and cancel requests of jobs", l.JobsBytes, jetstream.NoCompression, kindRequest, kindStatus, kindCancel),
 		ofJobs(logsStream, "logs of jobs", l.LogsBytes, jetstream.S2Compression, kindLog),
+		objects,
 		bucket(hostsBucket, "leases of hosts", l.Lease),
 		bucket(placesBucket, "which host has which working directory", 0),
 	}
@@ -97,7 +102,7 @@ func (b *Bus) ensureStream(ctx context.Context, want jetstream.StreamConfig) err
 		if err = translate(err); errors.Is(err, ErrFull) {
 			// Room for the whole stream is set aside when it is made.
 			return fmt.Errorf("stream %s of %d bytes cannot be made, the server has no room for it (%s): "+
-				"lower NETLAB_BUS_JOBS_BYTES or NETLAB_BUS_LOGS_BYTES, or give the server more disk", want.Name, want.MaxBytes, err)
+				"lower NETLAB_BUS_JOBS_BYTES, NETLAB_BUS_LOGS_BYTES or NETLAB_BUS_OBJECTS_BYTES, or give the server more disk", want.Name, want.MaxBytes, err)
 		}
 		if err != nil && !errors.Is(err, ErrUnavailable) {
 			return fmt.Errorf("stream %s cannot be made; has another stream the subjects %s? (%w)", want.Name, strings.Join(want.Subjects, ", "), err)
@@ -169,7 +174,7 @@ func reconcile(is, want jetstream.StreamConfig, state jetstream.StreamState) (me
 	}
 	safe("max_msgs", unlimited(is.MaxMsgs), unlimited(want.MaxMsgs), func() { merged.MaxMsgs = want.MaxMsgs })
 	if want.MaxBytes > 0 && state.Bytes > uint64(want.MaxBytes) {
-		refused = append(refused, fmt.Sprintf("it holds %d bytes, more than the limit of %d: raise NETLAB_BUS_JOBS_BYTES or NETLAB_BUS_LOGS_BYTES", state.Bytes, want.MaxBytes))
+		refused = append(refused, fmt.Sprintf("it holds %d bytes, more than the limit of %d: raise NETLAB_BUS_JOBS_BYTES, NETLAB_BUS_LOGS_BYTES or NETLAB_BUS_OBJECTS_BYTES", state.Bytes, want.MaxBytes))
 	} else {
 		safe("max_bytes", unlimited(is.MaxBytes), unlimited(want.MaxBytes), func() { merged.MaxBytes = want.MaxBytes })
 	}

@@ -2,14 +2,18 @@ package bus
 
 // The streams and buckets.
 const (
-	jobsStream     = "NETLAB_JOBS"
-	logsStream     = "NETLAB_LOGS"
-	hostsBucket    = "netlab_hosts"
-	hostsStream    = "KV_" + hostsBucket
-	placesBucket   = "netlab_placements"
-	placesStream   = "KV_" + placesBucket
-	intake         = "netlab.in."
-	public         = "netlab.jobs."
+	jobsStream    = "NETLAB_JOBS"
+	logsStream    = "NETLAB_LOGS"
+	objectsStream = "NETLAB_OBJECTS"
+	hostsBucket   = "netlab_hosts"
+	hostsStream   = "KV_" + hostsBucket
+	placesBucket  = "netlab_placements"
+	placesStream  = "KV_" + placesBucket
+	intake        = "netlab.in."
+	public        = "netlab.jobs."
+	// Pieces of objects are for their host alone: they are not republished.
+	objectsIntake  = "netlab.put."
+	objectsPublic  = "netlab.objects."
 	endpointPrefix = "netlab.hosts."
 )
 
@@ -18,6 +22,7 @@ const (
 	kindRequest = "request"
 	kindStatus  = "status"
 	kindLog     = "log"
+	kindCancel  = "cancel"
 )
 
 // A publish goes to the intake subject; the stream stores it under the public one and republishes it there. A core

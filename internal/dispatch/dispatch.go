@@ -42,9 +42,6 @@ func New(b *bus.Bus, v *view.View) *Dispatcher { return &Dispatcher{bus: b, view
 // Submit makes a job of the payload. Errors: *jobs.Invalid, *PlacedError, ErrNoHost, bus.ErrUnavailable, bus.ErrFull,
 // bus.ErrTooLarge; then there is no job, unless the error says that there may be one.
 func (d *Dispatcher) Submit(ctx context.Context, p *jobs.Payload) (jobs.Job, error) {
-	if p.Request.TopologyURL != "" {
-		return jobs.Job{}, &jobs.Invalid{Faults: []jobs.Fault{{Field: "topologyUrl", Text: "is not fetched by this version: send the text itself as topology"}}}
-	}
 	id, err := uuid.NewV7()
 	if err != nil {
 		return jobs.Job{}, err
@@ -68,14 +65,16 @@ func (d *Dispatcher) Submit(ctx context.Context, p *jobs.Payload) (jobs.Job, err
 		Warnings:   append([]string{}, p.Warnings...),
 		Request:    p.Request,
 	}
-	birth := &bus.Birth{Job: job, Topology: p.Topology}
-	if len(p.Secrets) > 0 {
-		if birth.Sealed, err = bus.SealEnvironment(p.Secrets, host.PublicKey); err != nil {
-			return jobs.Job{}, &PlacedError{Host: host.Name, Text: "its worker announces no key to seal the environment to: restart it (" + err.Error() + ")"}
-		}
+	birth := &bus.Birth{Job: job}
+	if err := seal(birth, p, host); err != nil {
+		return jobs.Job{}, err
+	}
+	if err := d.enclose(ctx, birth, p); err != nil {
+		return jobs.Job{}, err
 	}
 	seq, err := d.bus.Submit(ctx, birth)
 	if err != nil {
+		d.discard(ctx, birth, err)
 		return jobs.Job{}, err
 	}
 	d.view.Add(&job, seq)
@@ -86,6 +85,20 @@ func (d *Dispatcher) Submit(ctx context.Context, p *jobs.Payload) (jobs.Job, err
 		}
 	}
 	return d.view.Job(ctx, job.ID)
+}
+
+// seal puts into the birth what only its host may read.
+func seal(birth *bus.Birth, p *jobs.Payload, host hosts.Host) (err error) {
+	if len(p.Secrets) > 0 {
+		birth.Sealed, err = bus.SealEnvironment(p.Secrets, host.PublicKey)
+	}
+	if err == nil && p.TopologyURL != "" {
+		birth.SealedURL, err = bus.SealURL(p.TopologyURL, host.PublicKey)
+	}
+	if err != nil {
+		return &PlacedError{Host: host.Name, Text: "its worker announces no key to seal what is secret to: restart it (" + err.Error() + ")"}
+	}
+	return nil
 }
 
 // place settles the host of the payload, its working directory there, and why it is this host.

@@ -145,7 +145,7 @@ func TestRefusals(t *testing.T) {
 		"host":          {"workdir": "/labs/x", "host": "nowhere"},
 		"labels":        {"workdir": "/labs/x", "labels": map[string]string{"zone": "a"}},
 		"workdir":       {"workdir": "/etc/x"},
-		"topologyUrl":   {"workdir": "/labs/x", "topologyUrl": "https://example.com/t.yml"},
+		"topologyUrl":   {"workdir": "/labs/x", "topologyUrl": "http://127.0.0.1/t.yml"},
 		"workspaceRoot": {"workspaceRoot": "/etc", "workspace": "w", "deployment": "d"},
 	} {
 		_, err := b.submit(fields)

@@ -78,7 +78,8 @@ func RunAPI(ctx context.Context, s *settings.API, version string, log *slog.Logg
 	v := view.New(b, logs, filepath.Join(s.DataDir, "logs", "cursor"), s.Bus.Lease, log)
 	part("bus", func(ctx context.Context) error {
 		err := b.EnsureStreams(ctx, bus.Limits{
-			Replicas: s.Store.Replicas, JobsBytes: int64(s.Store.JobsBytes), LogsBytes: int64(s.Store.LogsBytes), Lease: s.Bus.Lease,
+			Replicas: s.Store.Replicas, JobsBytes: int64(s.Store.JobsBytes), LogsBytes: int64(s.Store.LogsBytes),
+			ObjectsBytes: int64(s.Store.ObjectsBytes), Lease: s.Bus.Lease,
 		})
 		if err != nil {
 			return err
@@ -89,15 +90,21 @@ func RunAPI(ctx context.Context, s *settings.API, version string, log *slog.Logg
 	if s.WithWorker {
 		part("worker", func(ctx context.Context) error { return runWorker(ctx, &s.Worker, &s.Bus, server, version, log) })
 	}
+	dispatcher := dispatch.New(b, v)
+	part("objects", func(ctx context.Context) error {
+		dispatcher.Sweep(ctx, log)
+		return nil
+	})
 	web := api.New(api.Config{
 		View:         v,
-		Dispatcher:   dispatch.New(b, v),
+		Dispatcher:   dispatcher,
 		Bus:          b,
 		Prefix:       s.Prefix,
 		DefaultHost:  s.DefaultHost,
 		StatusOutput: string(s.StatusOutput),
 		LogDefault:   string(s.LogDefault),
 		BodyLimit:    int(s.BodyLimit),
+		BundleLimit:  int(s.BundleLimit),
 		IdleTimeout:  s.IdleTimeout,
 		TLSCert:      s.TLSCert,
 		TLSKey:       s.TLSKey,

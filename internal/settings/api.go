@@ -16,7 +16,7 @@ type API struct {
 	DataDir string `default:"/var/lib/skyforge/netlab-api" group:"Program" help:"Directory for all that the API keeps." important:"" placeholder:"DIR" variable:"NETLAB_API_DATA_DIR"`
 
 	// WithWorker runs a worker in the same process. Defaults to false.
-	WithWorker bool `group:"Program" help:"Run a worker in this process too; the settings --worker-* are its." important:"" variable:"NETLAB_API_WITH_WORKER"`
+	WithWorker bool `group:"Program" help:"Run a worker in this process too; the settings below Worker are its." important:"" variable:"NETLAB_API_WITH_WORKER"`
 
 	// DefaultHost is the host that /status and /templates answer for where a request names none. Defaults to none, with
 	// WithWorker to that worker's host.
@@ -95,7 +95,7 @@ func (a *API) without() string {
 	if a.WithWorker {
 		return ""
 	}
-	return "NETLAB_WORKER_"
+	return "Worker"
 }
 
 func (a *API) keep(taken []Value) { a.taken = taken }

@@ -25,6 +25,7 @@ func TestCommandLineErrors(t *testing.T) {
 			"--port=VALUE\n--idle-timeout\n--body-limit\n--insecure",
 		},
 		"a worker's without one":    {[]string{"--worker-slots=3"}, "--worker-slots, NETLAB_WORKER_SLOTS: has no effect without --with-worker: give both, or neither"},
+		"a worker's user":           {[]string{"--run-as-user=lab"}, "--run-as-user, NETLAB_RUN_AS_USER: has no effect without --with-worker: give both, or neither"},
 		"a worker's with one":       {[]string{"--worker-slots=3", "--with-worker"}, ""},
 		"a switch that is set off":  {[]string{"--insecure=false"}, ""},
 		"a config that is not here": {[]string{"--config=/nowhere/settings.yml"}, "--config, NETLAB_API_CONFIG: open /nowhere/settings.yml: no such file or directory: name a YAML file that this user can read"},

@@ -45,8 +45,11 @@ type HTTP struct {
 	// Prefix is the path that every route stands below, once parsed "" or such as "/netlab". Defaults to none.
 	Prefix string `help:"Path that every route stands below, such as /netlab." placeholder:"PATH" variable:"NETLAB_API_PREFIX"`
 
-	// BodyLimit is the size of the largest request body, in bytes. Defaults to 1 MiB.
-	BodyLimit Size `default:"1MiB" help:"Size of the largest request body." placeholder:"SIZE" variable:"NETLAB_API_BODY_LIMIT"`
+	// BodyLimit is the size of the largest JSON body, in bytes. Defaults to 8 MiB.
+	BodyLimit Size `default:"8MiB" help:"Size of the largest JSON body of a request." placeholder:"SIZE" variable:"NETLAB_API_BODY_LIMIT"`
+
+	// BundleLimit is the size of the largest multipart body, which has a job and its bundle, in bytes. Defaults to 32 MiB.
+	BundleLimit Size `default:"32MiB" help:"Size of the largest multipart body: a job with the archive of its lab's files." placeholder:"SIZE" variable:"NETLAB_API_BUNDLE_LIMIT"`
 
 	// IdleTimeout is how long a connection without a request is kept. Defaults to 30 s.
 	IdleTimeout time.Duration `default:"30s" help:"How long a connection without a request is kept." placeholder:"DURATION" variable:"NETLAB_API_IDLE_TIMEOUT"`
@@ -85,6 +88,9 @@ func (h *HTTP) validate() []Fault {
 	}
 	if h.BodyLimit < 1<<10 || h.BodyLimit > 1<<30 {
 		faults = append(faults, faultf("NETLAB_API_BODY_LIMIT", "%v is out of range: use 1KiB to 1GiB", h.BodyLimit))
+	}
+	if h.BundleLimit < 1<<10 || h.BundleLimit > 64<<20 {
+		faults = append(faults, faultf("NETLAB_API_BUNDLE_LIMIT", "%v is out of range: use 1KiB to 64MiB", h.BundleLimit))
 	}
 	if h.IdleTimeout <= 0 {
 		faults = append(faults, faultf("NETLAB_API_IDLE_TIMEOUT", "%s is too short: use a time above 0, such as 30s", duration(h.IdleTimeout)))

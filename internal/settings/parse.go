@@ -64,7 +64,7 @@ type program interface {
 	// complete fills in what depends on other settings and brings values into their one form.
 	complete(t *taking)
 	validate() []Fault
-	// without is the beginning of the variables whose settings have no effect as things are, empty where all have one.
+	// without is the group whose settings have no effect as things are, empty where all have one.
 	without() string
 	keep(taken []Value)
 }

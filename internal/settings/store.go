@@ -22,6 +22,9 @@ type Store struct {
 
 	// LogsBytes limits the stream of logs, in bytes. Defaults to 4 GiB.
 	LogsBytes Size `default:"4GiB" help:"Size of the stream of logs." name:"bus-logs-bytes" placeholder:"SIZE" variable:"NETLAB_BUS_LOGS_BYTES"`
+
+	// ObjectsBytes limits the stream of large topologies and bundles, in bytes. Defaults to 1 GiB.
+	ObjectsBytes Size `default:"1GiB" help:"Size of the stream of topologies and bundles that are too large for a message." name:"bus-objects-bytes" placeholder:"SIZE" variable:"NETLAB_BUS_OBJECTS_BYTES"`
 }
 
 // validate takes whether the bus is somebody else's server.
@@ -40,6 +43,9 @@ func (s *Store) validate(external bool) []Fault {
 	}
 	if s.LogsBytes < 1<<20 {
 		faults = append(faults, faultf("NETLAB_BUS_LOGS_BYTES", "%v is too small: use 1MiB or more", s.LogsBytes))
+	}
+	if s.ObjectsBytes < 1<<20 {
+		faults = append(faults, faultf("NETLAB_BUS_OBJECTS_BYTES", "%v is too small: use 1MiB or more", s.ObjectsBytes))
 	}
 	return faults
 }

@@ -2,7 +2,6 @@ package settings
 
 import (
 	"slices"
-	"strings"
 
 	"github.com/alecthomas/kong"
 )
@@ -114,7 +113,7 @@ func (t *taking) allFaults(p program) []Fault {
 func (t *taking) withoutEffect(p program) []Fault {
 	var faults []Fault
 	for _, s := range t.parser.settings {
-		if w := p.without(); w != "" && strings.HasPrefix(s.Variable, w) && t.source(s.Variable) == Flag {
+		if w := p.without(); w != "" && s.Group == w && t.source(s.Variable) == Flag {
 			faults = append(faults, faultf(s.Variable, "has no effect without --with-worker: give both, or neither"))
 		}
 	}

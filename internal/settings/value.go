@@ -35,7 +35,7 @@ func (t *taking) summary(p program) []Value {
 	var out []Value
 	for _, s := range t.parser.settings {
 		source := t.source(s.Variable)
-		if w := p.without(); w != "" && strings.HasPrefix(s.Variable, w) {
+		if w := p.without(); w != "" && s.Group == w {
 			continue
 		}
 		if source == Default && !s.Important {

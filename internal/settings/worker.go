@@ -2,6 +2,7 @@ package settings
 
 import (
 	"maps"
+	"net/netip"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -35,6 +36,13 @@ type Worker struct {
 	// Path are directories, absolute and clean, that come first on the PATH of a job. Defaults to none.
 	Path []string `help:"Directories that come first on the PATH of a job." name:"worker-path" placeholder:"DIR,..." variable:"NETLAB_WORKER_PATH"`
 
+	// RunAs is the user that every job runs as. Defaults to none: where the worker is root each job runs as its own user,
+	// else all as the worker's.
+	RunAs string `defaulttext:"none, each job runs as its own user where the worker is root" help:"User that every job runs as. Leave it out where a job is to run as its own user, which needs a worker that is root." name:"run-as-user" placeholder:"USER" variable:"NETLAB_RUN_AS_USER"`
+
+	// URLNetworks are the internal networks that a topologyUrl may point into, as prefixes. Defaults to none.
+	URLNetworks []string `help:"Internal networks that a topologyUrl may point into, such as 10.1.0.0/16." name:"worker-url-networks" placeholder:"NETWORK,..." variable:"NETLAB_WORKER_URL_NETWORKS"`
+
 	// Slots is how many jobs run at once, at least 1. Defaults to the number of cores.
 	Slots int `default:"${cores}" defaulttext:"the number of cores" help:"How many jobs run at once." important:"" name:"worker-slots" placeholder:"NUMBER" variable:"NETLAB_WORKER_SLOTS"`
 
@@ -59,6 +67,7 @@ func (w *Worker) complete(m machine) {
 	}
 	w.Roots = cleaned(trimmed(w.Roots))
 	w.Path = cleaned(trimmed(w.Path))
+	w.URLNetworks = trimmed(w.URLNetworks)
 	if w.Templates != "" {
 		w.Templates = filepath.Clean(w.Templates)
 	}
@@ -73,6 +82,11 @@ func (w *Worker) validate() []Fault {
 		faults = append(faults, faultf("NETLAB_WORKER_DATA_DIR", "is empty: name a directory"))
 	}
 	faults = append(faults, w.validateDirs()...)
+	for _, network := range w.URLNetworks {
+		if _, err := netip.ParsePrefix(network); err != nil {
+			faults = append(faults, faultf("NETLAB_WORKER_URL_NETWORKS", "%q is no network: write it like 10.1.0.0/16 or fd00:1::/32", network))
+		}
+	}
 	if w.Slots < 1 || w.Slots > 1000 {
 		faults = append(faults, faultf("NETLAB_WORKER_SLOTS", "%d is out of range: use 1 to 1000", w.Slots))
 	}
@@ -104,6 +118,17 @@ func (w *Worker) validateDirs() []Fault {
 		}
 	}
 	return faults
+}
+
+// URLPrefixes are the URLNetworks, parsed.
+func (w *Worker) URLPrefixes() []netip.Prefix {
+	var list []netip.Prefix
+	for _, network := range w.URLNetworks {
+		if p, err := netip.ParsePrefix(network); err == nil {
+			list = append(list, p.Masked())
+		}
+	}
+	return list
 }
 
 func (w *Worker) validateLabels() []Fault {

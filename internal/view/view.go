@@ -54,6 +54,8 @@ type entry struct {
 	// ended is a terminal state that is not shown yet, because the log is not whole; endedAt is when it came.
 	ended   *jobs.Job
 	endedAt time.Time
+	// canceled says that somebody has asked for the job's end.
+	canceled bool
 }
 
 // New returns a view that knows nothing until Run. lease is how long a host counts as online after its last sign of life.
@@ -153,7 +155,7 @@ func (v *View) NotReady() []string {
 }
 
 func (v *View) followJobs(ctx context.Context, done func()) error {
-	return v.bus.FollowJobs(ctx, v.take, done)
+	return v.bus.FollowJobs(ctx, v.take, v.CancelRequested, done)
 }
 
 // Add takes in a job that this API has just given birth to, so that its client finds it at once.
@@ -211,6 +213,18 @@ func (v *View) take(m *bus.JobMessage) {
 		}
 	}
 }
+
+// CancelRequested takes in that a job is to be canceled.
+func (v *View) CancelRequested(id string) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if e := v.jobs[id]; e != nil {
+		e.canceled = true
+	}
+}
+
+// Moved takes in a state that this API has just published.
+func (v *View) Moved(job *jobs.Job, seq uint64) { v.take(&bus.JobMessage{Job: *job, Seq: seq}) }
 
 // settle shows the terminal state of a job whose log is whole, and says whether it did.
 func (v *View) settle(e *entry) bool {
@@ -285,6 +299,9 @@ func (v *View) known(id string) (jobs.Job, bool) {
 // shown is the job with what only the view knows: what it waits for, and how much of its log there is.
 func (v *View) shown(e *entry) jobs.Job {
 	job := e.job
+	if e.canceled {
+		job.CancelRequested = true
+	}
 	if !job.State.Terminal() {
 		job.LogBytes = v.logs.Get(job.ID).Size()
 	}

@@ -24,7 +24,7 @@ func NewServer(t testing.TB) (*bus.Bus, *bus.Server) {
 	}
 	t.Cleanup(s.Stop)
 	b := Connect(t, s, "/test")
-	limits := bus.Limits{Replicas: 1, JobsBytes: 16 << 20, LogsBytes: 64 << 20, Lease: time.Minute}
+	limits := bus.Limits{Replicas: 1, JobsBytes: 16 << 20, LogsBytes: 64 << 20, ObjectsBytes: 64 << 20, Lease: time.Minute}
 	if err := b.EnsureStreams(t.Context(), limits); err != nil {
 		t.Fatal(err)
 	}

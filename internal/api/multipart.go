@@ -1,0 +1,82 @@
+package api
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"mime/multipart"
+	"net/http"
+	"strings"
+
+	"github.com/gofiber/fiber/v2"
+	"github.com/valyala/fasthttp"
+
+	"netlab-runner/internal/jobs"
+)
+
+// The parts of a multipart body.
+const (
+	jobPart    = "job"
+	bundlePart = "bundle"
+)
+
+func isMultipart(contentType string) bool {
+	return strings.HasPrefix(strings.ToLower(strings.TrimSpace(contentType)), "multipart/")
+}
+
+// bodyLimit is how much body a request may have: a bundle is larger than any JSON.
+func (s *Server) bodyLimit(h *fasthttp.RequestHeader) fasthttp.RequestConfig {
+	if isMultipart(string(h.ContentType())) {
+		return fasthttp.RequestConfig{MaxRequestBodySize: s.config.BundleLimit}
+	}
+	return fasthttp.RequestConfig{MaxRequestBodySize: s.config.BodyLimit}
+}
+
+// multipartJob reads a body of two parts: "job", the JSON object, and "bundle", the archive of the lab's files.
+func (s *Server) multipartJob(c *fiber.Ctx) (*jobs.Payload, error) {
+	job, bundle, err := readParts(c.Get(fiber.HeaderContentType), c.BodyRaw())
+	if err != nil {
+		return nil, err
+	}
+	if len(job) > s.config.BodyLimit {
+		return nil, failed(http.StatusRequestEntityTooLarge, "job: has more than %d bytes (NETLAB_API_BODY_LIMIT)", s.config.BodyLimit)
+	}
+	return jobs.ParseWithBundle(job, bundle)
+}
+
+func readParts(contentType string, body []byte) (job, bundle []byte, err error) {
+	media, params, err := mime.ParseMediaType(contentType)
+	if err != nil || media != "multipart/form-data" || params["boundary"] == "" {
+		return nil, nil, invalid("body", "is of a type that is not multipart/form-data with a boundary: use what curl -F sends")
+	}
+	parts := map[string][]byte{}
+	reader := multipart.NewReader(bytes.NewReader(body), params["boundary"])
+	for {
+		part, err := reader.NextRawPart()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return nil, nil, invalid("body", "is not a whole multipart body (%v): send the parts %q and %q", err, jobPart, bundlePart)
+		}
+		name := part.FormName()
+		if _, twice := parts[name]; twice || (name != jobPart && name != bundlePart) {
+			return nil, nil, invalid("body", "has the part %s%s: send the part %q with the JSON object and %q with the archive, each once",
+				fmt.Sprintf("%q", shown(name)), map[bool]string{true: " twice"}[twice], jobPart, bundlePart)
+		}
+		if parts[name], err = io.ReadAll(part); err != nil {
+			return nil, nil, invalid("body", "ends within the part %q (%v): send it whole", name, err)
+		}
+	}
+	for _, name := range []string{jobPart, bundlePart} {
+		if _, ok := parts[name]; !ok {
+			return nil, nil, invalid(name, "is missing in the multipart body: send the part %q with the JSON object and %q with the archive", jobPart, bundlePart)
+		}
+	}
+	if len(parts[bundlePart]) == 0 {
+		return nil, nil, invalid(bundlePart, "is empty: send a tar.gz or zip of the lab's files")
+	}
+	return parts[jobPart], parts[bundlePart], nil
+}

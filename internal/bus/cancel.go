@@ -1,0 +1,69 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/nats-io/nats.go"
+
+	"netlab-runner/internal/jobs"
+)
+
+// RequestCancel stores that the job is to be canceled. A second request changes nothing. Its worker hears it at once, or reads
+// it when it is back.
+func (b *Bus) RequestCancel(ctx context.Context, host, id string) error {
+	m := b.event(host, id, kindCancel, "netlab.job.cancel", "application/json", []byte(`{"id":"`+id+`"}`))
+	_, err := b.commit(ctx, jobsStream, m, publicSubject(host, id, kindCancel), "", 0)
+	if errors.Is(err, ErrConflict) {
+		return nil // it is there already
+	}
+	return err
+}
+
+// CancelQueued ends a job that nobody has claimed: job is its terminal state. ErrConflict: it was claimed, or has ended.
+func (b *Bus) CancelQueued(ctx context.Context, job *jobs.Job) (seq uint64, err error) {
+	m, err := b.jobEvent(kindStatus, job, job)
+	if err != nil {
+		return 0, err
+	}
+	return b.commit(ctx, jobsStream, m, publicSubject(job.Host, job.ID, kindStatus), "", 0)
+}
+
+// CancelRequested says whether the stream has a cancel request for the job.
+func (b *Bus) CancelRequested(ctx context.Context, host, id string) (bool, error) {
+	_, err := b.lastMessage(ctx, jobsStream, publicSubject(host, id, kindCancel))
+	if errors.Is(err, ErrNotFound) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// FollowCancels calls heard with the id of each job of the host that is to be canceled, as its request is stored, until ctx
+// ends. What is stored while the connection is away is not heard: again is called at the start and after each reconnect, for
+// the caller to ask for the jobs that it has. Both are called from one goroutine each, heard must not block for long.
+func (b *Bus) FollowCancels(ctx context.Context, host string, heard func(id string), again func()) error {
+	sub, err := b.nc.Subscribe(publicSubject(host, "*", kindCancel), func(m *nats.Msg) {
+		if _, id, _, ok := subjectTokens(m.Subject); ok && jobs.ValidID(id) {
+			heard(id)
+		}
+	})
+	if err != nil {
+		return fmt.Errorf("follow cancels: %w", translate(err))
+	}
+	defer func() { _ = sub.Unsubscribe() }()
+	states := b.nc.StatusChanged(nats.CONNECTED, nats.CLOSED)
+	defer b.nc.RemoveStatusListener(states)
+	again()
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case state, ok := <-states:
+			if !ok || state == nats.CLOSED {
+				return fmt.Errorf("follow cancels: %w: the connection is closed", ErrUnavailable)
+			}
+			again()
+		}
+	}
+}

@@ -1,0 +1,142 @@
+package bus
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// Objects are what is too large for a message of a job's life: its topology, or the archive of its lab's files. Each is kept
+// in pieces, in a stream of their own, under its host and job. NATS's own object store is not used: its streams allow roll-ups,
+// with which whoever may publish one piece can empty the whole of it.
+
+const (
+	// pieceSize is how much of an object one message has.
+	pieceSize = 256 << 10
+	// MaxObject bounds an object, which its host reads into memory.
+	MaxObject = 64 << 20
+
+	headerPieces = "Netlab-Pieces"
+)
+
+// The kinds of objects.
+const (
+	ObjectTopology = "topology"
+	ObjectBundle   = "bundle"
+)
+
+// ObjectRef names the object that belongs to a job.
+type ObjectRef struct {
+	// Kind is ObjectTopology or ObjectBundle.
+	Kind string `json:"kind"`
+	// Bytes is its length, SHA256 its hash in hexadecimal.
+	Bytes  int    `json:"bytes"`
+	SHA256 string `json:"sha256"`
+}
+
+// RefOf is the reference to an object.
+func RefOf(kind string, content []byte) *ObjectRef {
+	sum := sha256.Sum256(content)
+	return &ObjectRef{Kind: kind, Bytes: len(content), SHA256: hex.EncodeToString(sum[:])}
+}
+
+func pieceSubject(prefix, host, id string, n int) string {
+	return prefix + host + "." + id + "." + strconv.Itoa(n)
+}
+
+// PutObject stores the object of a job that is about to be born. ErrTooLarge: over MaxObject. ErrFull: the stream has no room.
+// After another error a part of it may be there: PurgeObject takes it away.
+func (b *Bus) PutObject(ctx context.Context, host, id string, content []byte) error {
+	if len(content) > MaxObject {
+		return fmt.Errorf("%w: an object of %d bytes, at most %d", ErrTooLarge, len(content), MaxObject)
+	}
+	pieces := max((len(content)+pieceSize-1)/pieceSize, 1)
+	for n := range pieces {
+		m := nats.NewMsg(pieceSubject(objectsIntake, host, id, n))
+		m.Data = content[n*pieceSize : min((n+1)*pieceSize, len(content))]
+		m.Header.Set(headerPieces, strconv.Itoa(pieces))
+		// The event id tells an answer that was lost from somebody else's piece.
+		m.Header[headerEventID] = []string{id + "." + strconv.Itoa(n)}
+		if _, err := b.commit(ctx, objectsStream, m, pieceSubject(objectsPublic, host, id, n), "", 0); err != nil {
+			return fmt.Errorf("piece %d of %d: %w", n+1, pieces, err)
+		}
+	}
+	return nil
+}
+
+// Object reads the object of a job. ErrNotFound: it is not there, not whole, or not the one that ref names.
+func (b *Bus) Object(ctx context.Context, host, id string, ref *ObjectRef) ([]byte, error) {
+	if ref.Bytes < 0 || ref.Bytes > MaxObject {
+		return nil, fmt.Errorf("%w: an object of %d bytes", ErrNotFound, ref.Bytes)
+	}
+	content := make([]byte, 0, ref.Bytes)
+	for n, pieces := 0, 1; n < pieces; n++ {
+		m, err := b.lastMessage(ctx, objectsStream, pieceSubject(objectsPublic, host, id, n))
+		if err != nil {
+			return nil, fmt.Errorf("piece %d: %w", n+1, err)
+		}
+		if pieces, err = strconv.Atoi(m.Header.Get(headerPieces)); err != nil || len(content)+len(m.Data) > ref.Bytes {
+			return nil, fmt.Errorf("%w: piece %d is of another object", ErrNotFound, n+1)
+		}
+		content = append(content, m.Data...)
+	}
+	if got := RefOf(ref.Kind, content); *got != *ref {
+		return nil, fmt.Errorf("%w: what is there has %d bytes and the hash %s", ErrNotFound, got.Bytes, got.SHA256)
+	}
+	return content, nil
+}
+
+// PurgeObject removes what there is of a job's object.
+func (b *Bus) PurgeObject(ctx context.Context, host, id string) error {
+	stream, err := b.js.Stream(ctx, objectsStream)
+	if err != nil {
+		return translate(err)
+	}
+	return translate(stream.Purge(ctx, jetstream.WithPurgeSubject(objectsPublic+host+"."+id+".*")))
+}
+
+// objectsYoung is how long an object may be there before its job is known: it is put first.
+const objectsYoung = time.Hour
+
+// SweepObjects purges the objects that nobody needs any more: those of jobs for which needed says no. known is false for a job
+// that is not known, whose object stays for an hour.
+func (b *Bus) SweepObjects(ctx context.Context, needed func(id string) (needed, known bool)) error {
+	stream, err := b.js.Stream(ctx, objectsStream)
+	if err != nil {
+		return translate(err)
+	}
+	// The first piece of each object stands for it.
+	info, err := stream.Info(ctx, jetstream.WithSubjectFilter(objectsPublic+"*.*.0"))
+	if err != nil {
+		return translate(err)
+	}
+	var errs []error
+	for subject := range info.State.Subjects {
+		tokens := strings.Split(subject, ".")
+		if len(tokens) != 5 {
+			continue
+		}
+		host, id := tokens[2], tokens[3]
+		keep, known := needed(id)
+		if !known {
+			keep = b.young(ctx, stream, subject)
+		}
+		if !keep {
+			errs = append(errs, b.PurgeObject(ctx, host, id))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (b *Bus) young(ctx context.Context, stream jetstream.Stream, subject string) bool {
+	m, err := stream.GetLastMsgForSubject(ctx, subject)
+	return err != nil || time.Since(m.Time) < objectsYoung
+}

@@ -1,0 +1,170 @@
+package dispatch
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"netlab-runner/internal/bus"
+	"netlab-runner/internal/hosts"
+	"netlab-runner/internal/jobs"
+)
+
+// keyed is a host that takes secrets, and its requests.
+func (b *bundle) keyed(name string) *bus.HostKey {
+	b.t.Helper()
+	key, err := bus.LoadHostKey(b.t.TempDir() + "/key")
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	public, err := key.Public()
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	b.host(hosts.Host{Name: name, Slots: 9, PublicKey: public, URLNetworks: []string{"10.0.0.0/8"}})
+	if err := b.bus.EnsureConsumer(b.t.Context(), name); err != nil {
+		b.t.Fatal(err)
+	}
+	return key
+}
+
+// births takes n requests of a host.
+func (b *bundle) births(host string, n int) map[string]*bus.Birth {
+	b.t.Helper()
+	ctx, cancel := context.WithTimeout(b.t.Context(), time.Minute)
+	defer cancel()
+	births := map[string]*bus.Birth{}
+	err := b.bus.TakeRequests(ctx, host, func(_ context.Context, birth *bus.Birth, _ uint64) error {
+		if births[birth.ID] = birth; len(births) == n {
+			cancel()
+		}
+		return nil
+	})
+	if len(births) != n {
+		b.t.Fatalf("%d births, want %d: %v", len(births), n, err)
+	}
+	return births
+}
+
+func TestLargeTopologiesAndBundlesGoBesideTheBirth(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.keyed("a")
+	small := "nodes: [ r1 ]\n#" + strings.Repeat("x", largeTopology-15)
+	large := small + "x"
+	archive := bytes.Repeat([]byte("\x1f\x8bpiece"), 100_000)
+	want := map[string]func(birth *bus.Birth){}
+	for _, text := range []string{small, large} {
+		job, err := b.submit(map[string]any{"workdir": "/labs/x", "topology": text})
+		if err != nil {
+			t.Fatal(err)
+		}
+		want[job.ID] = func(birth *bus.Birth) {
+			if len(text) <= largeTopology {
+				if birth.Topology != text || birth.Object != nil {
+					t.Errorf("a small one: %d bytes, %+v", len(birth.Topology), birth.Object)
+				}
+				return
+			}
+			if birth.Topology != "" || birth.Object == nil || birth.Object.Kind != bus.ObjectTopology {
+				t.Fatalf("a large one: %d bytes, %+v", len(birth.Topology), birth.Object)
+			}
+			if got, err := b.bus.Object(t.Context(), "a", birth.ID, birth.Object); err != nil || string(got) != text {
+				t.Errorf("a large one: %d bytes %v", len(got), err)
+			}
+		}
+	}
+	p, err := jobs.ParseWithBundle([]byte(`{"workdir":"/labs/y","environment":{"TOKEN":"correct-horse"}}`), archive)
+	if err != nil {
+		t.Fatal(err)
+	}
+	job, err := b.Submit(t.Context(), p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want[job.ID] = func(birth *bus.Birth) {
+		if birth.Object == nil || birth.Object.Kind != bus.ObjectBundle || birth.Sealed == nil || birth.Object.SHA256 != job.Request.Bundle.SHA256 {
+			t.Fatalf("the bundle: %+v", birth)
+		}
+		if got, err := b.bus.Object(t.Context(), "a", birth.ID, birth.Object); err != nil || !bytes.Equal(got, archive) {
+			t.Errorf("the bundle: %d bytes %v", len(got), err)
+		}
+	}
+	for id, birth := range b.births("a", 3) {
+		want[id](birth)
+	}
+
+	// The object of a job that has ended goes, that of another stays.
+	if _, err := b.Cancel(t.Context(), job.ID); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.sweep(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.bus.Object(t.Context(), "a", job.ID, bus.RefOf(bus.ObjectBundle, archive)); !errors.Is(err, bus.ErrNotFound) {
+		t.Errorf("of the ended job: %v", err)
+	}
+	for id := range want {
+		if id == job.ID {
+			continue
+		}
+		if got, err := b.view.Job(t.Context(), id); err != nil || got.State != jobs.Queued {
+			t.Errorf("%+v %v", got, err)
+		} else if got.Request.Topology.Bytes > largeTopology {
+			if _, err := b.bus.Object(t.Context(), "a", id, bus.RefOf(bus.ObjectTopology, []byte(large))); err != nil {
+				t.Errorf("of the queued job: %v", err)
+			}
+		}
+	}
+}
+
+// A job that cannot be born leaves no object.
+func TestAJobThatIsNotBornLeavesNoObject(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	archive := bytes.Repeat([]byte("x"), 1000)
+	// As the birth of the same id on another host would be found.
+	birth := &bus.Birth{Job: jobs.Job{ID: "j", Host: "a", State: jobs.Queued}}
+	if _, err := b.bus.Submit(t.Context(), &bus.Birth{Job: jobs.Job{ID: "j", Host: "b", State: jobs.Queued}}); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.enclose(t.Context(), birth, &jobs.Payload{Bundle: archive}); err != nil {
+		t.Fatal(err)
+	}
+	_, err := b.bus.Submit(t.Context(), birth)
+	if !errors.Is(err, bus.ErrConflict) {
+		t.Fatal(err)
+	}
+	b.discard(t.Context(), birth, err)
+	if _, err := b.bus.Object(t.Context(), "a", "j", birth.Object); !errors.Is(err, bus.ErrNotFound) {
+		t.Errorf("%v, want ErrNotFound", err)
+	}
+}
+
+// A URL may be a secret by its query: only the host reads it.
+func TestTopologyURLIsSealedToTheHost(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	key := b.keyed("a")
+	const url = "https://10.1.2.3/t.yml?token=hunter22"
+	job, err := b.submit(map[string]any{"workdir": "/labs/x", "topologyUrl": url})
+	if err != nil || job.Request.TopologyURL != "https://10.1.2.3/t.yml" {
+		t.Fatalf("%+v %v", job, err)
+	}
+	birth := b.births("a", 1)[job.ID]
+	text, err := json.Marshal(birth)
+	if err != nil || strings.Contains(string(text), "hunter22") {
+		t.Errorf("readable in %s (%v)", text, err)
+	}
+	if got, err := key.OpenURL(birth.SealedURL); err != nil || got != url {
+		t.Errorf("opened: %q %v", got, err)
+	}
+	var invalid *jobs.Invalid
+	if _, err := b.submit(map[string]any{"workdir": "/labs/x", "topologyUrl": "http://192.168.0.1/t.yml"}); !errors.As(err, &invalid) {
+		t.Errorf("an internal address that the host does not allow: %v", err)
+	}
+}
