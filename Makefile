@@ -84,6 +84,7 @@ run: build ## Run the service with a worker in the foreground, its data in .run/
 	NETLAB_API_DATA_DIR="$${NETLAB_API_DATA_DIR:-$(CURDIR)/.run}" \
 	NETLAB_WORKER_PYTHON="$${NETLAB_WORKER_PYTHON:-$(CURDIR)/.venv/bin/python}" \
 	NETLAB_WORKER_ROOTS="$${NETLAB_WORKER_ROOTS:-$(CURDIR)/.run/labs,/home}" \
+	NETLAB_RUN_AS_USER="$${NETLAB_RUN_AS_USER-$$([[ $$(id -u) != 0 ]] || echo root)}" \
 	NETLAB_BUS_LISTEN="$${NETLAB_BUS_LISTEN-$$([[ -n "$${NETLAB_BUS_URL:-}" ]] || echo 127.0.0.1:4222)}" \
 	exec bin/netlab-api --with-worker $(ARGS)
 

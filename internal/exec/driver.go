@@ -85,3 +85,21 @@ func writeSynced(name string, content []byte, mode fs.FileMode) error {
 	}
 	return f.Close()
 }
+
+// linkSynced makes a file that is complete from its first moment, and on the disk when this returns. One that is there stays.
+func linkSynced(dir, name string, content []byte) error {
+	draft, err := os.CreateTemp(dir, name+".")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(draft.Name())
+	_, err = draft.Write(content)
+	// The job's user reads it where the directory lets that user in.
+	if err := errors.Join(err, draft.Chmod(0o644), draft.Sync(), draft.Close()); err != nil {
+		return err
+	}
+	if err := os.Link(draft.Name(), filepath.Join(dir, name)); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	return syncDir(dir)
+}

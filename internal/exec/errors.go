@@ -1,6 +1,9 @@
 package exec
 
-import "errors"
+import (
+	"errors"
+	"strings"
+)
 
 var (
 	// ErrNotStarted is a run of which no command has begun, nor ever will: it may be started again in another directory.
@@ -8,7 +11,7 @@ var (
 	// ErrNoResult is a run whose driver is gone without a result (killed, or the machine went down). What the driver had
 	// started may still be there: Stop ends it.
 	ErrNoResult = errors.New("the run ended without a result")
-	// ErrUnreadable is a run whose own files are damaged: how it ended cannot be known.
+	// ErrUnreadable is a run whose own files are damaged: how it ended cannot be known. StopJob ends what is left of it.
 	ErrUnreadable = errors.New("the files of the run are damaged")
 	// ErrReleased is what Wait returns after Release.
 	ErrReleased = errors.New("the run is no longer watched")
@@ -25,3 +28,15 @@ type UnusableError struct {
 }
 
 func (e *UnusableError) Error() string { return e.Problem + "; " + e.Remedy }
+
+// LeftError is a run of which processes are left that could not be ended: they belong to another user (sudo's children, where
+// this process may not use sudo itself), or hang within the kernel.
+type LeftError struct {
+	// Left names them, each as "123 (containerlab)".
+	Left []string
+}
+
+func (e *LeftError) Error() string {
+	return "processes are left that could not be stopped: " + strings.Join(e.Left, ", ") +
+		"; end them as root, or let the worker's user run `sudo -n kill`"
+}

@@ -29,8 +29,11 @@ func claimOrRead(dir string) (identity, error) {
 	fence := filepath.Join(dir, "driver.json")
 	content, err := os.ReadFile(fence)
 	if errors.Is(err, fs.ErrNotExist) {
-		if content, err = abandon(dir, fence); err == nil && content == nil {
-			return identity{}, ErrNotStarted
+		if err = abandon(dir); errors.Is(err, fs.ErrNotExist) {
+			return identity{}, ErrNotStarted // no directory: no driver can make its fence in it
+		}
+		if err == nil {
+			content, err = os.ReadFile(fence) // somebody may have been faster
 		}
 	}
 	if err != nil {
@@ -46,41 +49,29 @@ func claimOrRead(dir string) (identity, error) {
 	return driver, nil
 }
 
-// abandon makes the fence, as complete from its first moment as the driver makes it. If somebody was faster, it returns what
-// that one wrote; nil else.
-func abandon(dir, fence string) ([]byte, error) {
-	draft, err := os.CreateTemp(dir, "driver.json.abandoned-")
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil // no directory: no driver can make its fence in it
-	}
+// abandon makes the fence, as complete from its first moment as the driver makes it.
+func abandon(dir string) error {
+	content, err := json.Marshal(identity{Abandoned: true})
 	if err != nil {
-		return nil, err
+		return err
 	}
-	defer os.Remove(draft.Name())
-	defer draft.Close()
-	if err := json.NewEncoder(draft).Encode(identity{Abandoned: true}); err != nil {
-		return nil, err
-	}
-	if err := draft.Sync(); err != nil {
-		return nil, err
-	}
-	err = os.Link(draft.Name(), fence)
-	if errors.Is(err, fs.ErrExist) {
-		return os.ReadFile(fence)
-	}
-	return nil, err
+	return linkSynced(dir, "driver.json", content)
 }
 
 // process is a line of /proc/<pid>/stat, as far as it matters here.
 type process struct {
-	pid, group, session int
-	state               byte
-	start               uint64
-	name                string
+	pid, parent, session int
+	state                byte
+	threads              int
+	start                uint64
+	name                 string
 }
 
-// gone says whether the process has ended: a zombie only waits for its parent.
-func (p process) gone() bool { return p.state == 'Z' || p.state == 'X' }
+func (p process) identity() identity { return identity{PID: p.pid, Start: p.start} }
+
+// gone says whether the process has ended: a zombie only waits for its parent. One that has more threads than the first,
+// which has ended, lives.
+func (p process) gone() bool { return (p.state == 'Z' || p.state == 'X') && p.threads < 2 }
 
 func readProcess(pid int) (process, error) {
 	content, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "stat"))
@@ -95,10 +86,13 @@ func readProcess(pid int) (process, error) {
 		return process{}, fmt.Errorf("reading /proc/%d/stat: unknown form", pid)
 	}
 	p := process{pid: pid, state: fields[0][0], name: string(content[begin+1 : end])}
-	if p.group, err = strconv.Atoi(fields[2]); err != nil {
+	if p.parent, err = strconv.Atoi(fields[1]); err != nil {
 		return process{}, fmt.Errorf("reading /proc/%d/stat: %w", pid, err)
 	}
 	if p.session, err = strconv.Atoi(fields[3]); err != nil {
+		return process{}, fmt.Errorf("reading /proc/%d/stat: %w", pid, err)
+	}
+	if p.threads, err = strconv.Atoi(fields[17]); err != nil {
 		return process{}, fmt.Errorf("reading /proc/%d/stat: %w", pid, err)
 	}
 	if p.start, err = strconv.ParseUint(fields[19], 10, 64); err != nil {

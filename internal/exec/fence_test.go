@@ -51,7 +51,7 @@ func TestAttachKnowsAnotherProcess(t *testing.T) {
 			if _, err := p.Wait(testContext(t)); !errors.Is(err, exec.ErrNoResult) {
 				t.Errorf("error %v", err)
 			}
-			if err := p.Stop(testContext(t), exec.Grace{Kill: patient}); err != nil {
+			if err := p.Stop(testContext(t), exec.StopOptions{Grace: exec.Grace{Kill: patient}}); err != nil {
 				t.Error(err)
 			}
 			if state := readFile(t, filepath.Join("/proc", strconv.Itoa(sleep.Process.Pid), "stat")); strings.Contains(state, ") Z ") {

@@ -23,7 +23,15 @@ func TestMain(m *testing.M) {
 	if dir := os.Getenv(attachEnv); dir != "" {
 		os.Exit(attachAndPrint(dir))
 	}
-	goleak.VerifyTestMain(m)
+	if dir := os.Getenv(stopEnv); dir != "" {
+		os.Exit(stopAndPrint(dir))
+	}
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+		if public.dir != "" {
+			_ = os.RemoveAll(public.dir)
+		}
+		os.Exit(code)
+	}))
 }
 
 func attachAndPrint(dir string) int {
@@ -154,7 +162,7 @@ func (b *bundle) start(t *testing.T, r exec.Run) *exec.Process {
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), deadline)
 		defer cancel()
-		if err := p.Stop(ctx, exec.Grace{Kill: time.Minute}); err != nil {
+		if err := p.Stop(ctx, exec.StopOptions{Grace: exec.Grace{Kill: time.Minute}}); err != nil {
 			t.Error(err)
 		}
 		p.Release()

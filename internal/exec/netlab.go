@@ -2,7 +2,11 @@
 // Netlab command of a run; the run outlives the worker that started it, and a later worker attaches to it again.
 //
 // A run is a directory. It holds plan.json (what to run), driver.json (the fence: which process runs it), progress (lines of
-// JSON: commands and phases as they happen), errors, and at the end result.json. Linux only (pidfd, so 5.3 or newer).
+// JSON: commands, phases and the question as they happen), verdict.json (the answer to it), errors, and at the end result.json.
+// Linux only (pidfd, so 5.3 or newer).
+//
+// The driver keeps the rights of the worker and touches nothing of the lab's; the commands run as the job's user. Of a run's
+// files that user writes progress and errors, so nothing in them is trusted: they are bounded, and decide over that job alone.
 package exec
 
 import (

@@ -11,61 +11,44 @@ import (
 
 // Lab is what the worker knows of a working directory before a run.
 type Lab struct {
-	// Topology is the topology file, relative to the working directory.
+	// Topology is the topology file, relative to the working directory. A restart does without: it then starts what the lab that
+	// is there was made of.
 	Topology string
-	// Absent says that there is no lab to take down, so that a restart only starts one.
-	Absent bool
 }
 
-// Plan returns the commands of the request's action. Its paths are taken as they are: they have been checked.
+// Plan returns the one command of the request's action. Its paths are taken as they are: they have been checked. What the
+// command does in each state of a lab is the driver's to find out, at the moment when it does it.
 func Plan(req jobs.Request, lab Lab) ([]Command, error) {
+	command := Command{Name: string(req.Action)}
 	switch req.Action {
-	case jobs.Create, jobs.Up:
-		start, err := start(string(req.Action), req, lab)
-		if err != nil {
-			return nil, err
+	case jobs.Create, jobs.Up, jobs.Restart, jobs.Validate:
+		if lab.Topology == "" && req.Action != jobs.Restart {
+			return nil, fmt.Errorf("planning netlab %s: no topology", req.Action)
 		}
-		return []Command{start}, nil
-	case jobs.Restart:
-		// Two commands, because Netlab's own restart forgets settings and plugins: a multilab would come back as "default".
-		up, err := start("up", req, lab)
-		if err != nil {
-			return nil, err
+		if strings.Contains(lab.Topology, "://") {
+			return nil, fmt.Errorf("planning netlab %s: topology %q is a URL, which Netlab would fetch unchecked", req.Action, lab.Topology)
 		}
-		if lab.Absent {
-			return []Command{up}, nil
-		}
-		return []Command{{Name: "down", AbsentOK: true}, up}, nil
+		command.Args, command.Topology = options(req), lab.Topology
+		command.Given = req.Action == jobs.Restart && len(command.Args) > 0
 	case jobs.Down:
-		down := Command{Name: "down", AbsentOK: true}
 		if req.Cleanup {
-			down.Args = []string{"--cleanup"}
+			command.Args = []string{"--cleanup"}
 		}
-		return []Command{down}, nil
 	case jobs.Destroy:
-		// Forced twice: otherwise Netlab asks where its status file has the lab in another directory.
-		return []Command{{Name: "down", Args: []string{"--cleanup", "--force", "--force"}, AbsentOK: true}}, nil
 	case jobs.Collect:
-		return []Command{{Name: "collect", Args: collectArgs(req)}}, nil
+		command.Args = collectArgs(req)
 	case jobs.Status:
-		status := Command{Name: "status"}
 		if req.Instance != "" {
-			status.Args = []string{req.Instance}
+			command.Args = []string{req.Instance}
 		}
-		return []Command{status}, nil
 	default:
 		return nil, fmt.Errorf("planning a run: unknown action %q", req.Action)
 	}
+	return []Command{command}, nil
 }
 
-// start is a create or an up. A multilab id goes with the plugin that knows what to do with it.
-func start(name string, req jobs.Request, lab Lab) (Command, error) {
-	if lab.Topology == "" {
-		return Command{}, fmt.Errorf("planning netlab %s: no topology", name)
-	}
-	if strings.Contains(lab.Topology, "://") {
-		return Command{}, fmt.Errorf("planning netlab %s: topology %q is a URL, which Netlab would fetch unchecked", name, lab.Topology)
-	}
+// options are Netlab's for the request. A multilab id goes with the plugin that knows what to do with it.
+func options(req jobs.Request) []string {
 	plugins := slices.Clone(req.Plugin)
 	if req.MultilabID != "" && !slices.Contains(plugins, "multilab") {
 		plugins = append(plugins, "multilab")
@@ -77,11 +60,7 @@ func start(name string, req jobs.Request, lab Lab) (Command, error) {
 	if req.MultilabID != "" {
 		args = append(args, "-s", "defaults.multilab.id="+req.MultilabID)
 	}
-	topology := lab.Topology
-	if strings.HasPrefix(topology, "-") {
-		topology = "./" + topology // not an option
-	}
-	return Command{Name: name, Args: append(args, topology)}, nil
+	return args
 }
 
 // DefaultOutput is where collect puts configurations unless told otherwise. It is Netlab's own default, said on its command

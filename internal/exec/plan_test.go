@@ -12,61 +12,54 @@ import (
 func TestPlan(t *testing.T) {
 	t.Parallel()
 	lab := exec.Lab{Topology: "topology.yml"}
-	multilab := []string{"--plugin=multilab", "-s", "defaults.multilab.id=7", "topology.yml"}
+	multilab := []string{"--plugin=multilab", "-s", "defaults.multilab.id=7"}
 	for name, c := range map[string]struct {
 		req  jobs.Request
 		lab  exec.Lab
-		want []exec.Command // none: an error
+		want exec.Command // without a name: an error
 	}{
 		"create": {
 			jobs.Request{Action: jobs.Create, Plugin: []string{"a", "multilab"}, MultilabID: "7"},
 			lab,
-			[]exec.Command{{Name: "create", Args: []string{"--plugin=a", "--plugin=multilab", "-s", "defaults.multilab.id=7", "topology.yml"}}},
+			exec.Command{
+				Name: "create", Args: []string{"--plugin=a", "--plugin=multilab", "-s", "defaults.multilab.id=7"}, Topology: "topology.yml",
+			},
 		},
-		"up with an id only": {jobs.Request{Action: jobs.Up, MultilabID: "7"}, lab, []exec.Command{{Name: "up", Args: multilab}}},
-		"topology like an option": {
-			jobs.Request{Action: jobs.Up}, exec.Lab{Topology: "-o.yml"}, []exec.Command{{Name: "up", Args: []string{"./-o.yml"}}},
-		},
-		"topology from the net": {jobs.Request{Action: jobs.Up}, exec.Lab{Topology: "http://192.0.2.1/x"}, nil},
-		"no topology":           {jobs.Request{Action: jobs.Create}, exec.Lab{}, nil},
-		"down":                  {jobs.Request{Action: jobs.Down}, exec.Lab{}, []exec.Command{{Name: "down", AbsentOK: true}}},
-		"down with cleanup": {
-			jobs.Request{Action: jobs.Down, Cleanup: true},
-			exec.Lab{},
-			[]exec.Command{{Name: "down", Args: []string{"--cleanup"}, AbsentOK: true}},
-		},
-		"destroy": {
-			jobs.Request{Action: jobs.Destroy},
-			exec.Lab{},
-			[]exec.Command{{Name: "down", Args: []string{"--cleanup", "--force", "--force"}, AbsentOK: true}},
-		},
+		"up":                    {jobs.Request{Action: jobs.Up}, lab, exec.Command{Name: "up", Topology: "topology.yml"}},
+		"up with an id only":    {jobs.Request{Action: jobs.Up, MultilabID: "7"}, lab, exec.Command{Name: "up", Args: multilab, Topology: "topology.yml"}},
+		"validate":              {jobs.Request{Action: jobs.Validate, MultilabID: "7"}, lab, exec.Command{Name: "validate", Args: multilab, Topology: "topology.yml"}},
+		"topology from the net": {jobs.Request{Action: jobs.Up}, exec.Lab{Topology: "http://192.0.2.1/x"}, exec.Command{}},
+		"no topology":           {jobs.Request{Action: jobs.Create}, exec.Lab{}, exec.Command{}},
+		"down":                  {jobs.Request{Action: jobs.Down}, exec.Lab{}, exec.Command{Name: "down"}},
+		"down with cleanup":     {jobs.Request{Action: jobs.Down, Cleanup: true}, exec.Lab{}, exec.Command{Name: "down", Args: []string{"--cleanup"}}},
+		"destroy":               {jobs.Request{Action: jobs.Destroy}, exec.Lab{}, exec.Command{Name: "destroy"}},
 		"restart": {
 			jobs.Request{Action: jobs.Restart, MultilabID: "7"},
 			lab,
-			[]exec.Command{{Name: "down", AbsentOK: true}, {Name: "up", Args: multilab}},
+			exec.Command{Name: "restart", Args: multilab, Topology: "topology.yml", Given: true},
 		},
-		"restart of nothing": {
-			jobs.Request{Action: jobs.Restart},
-			exec.Lab{Topology: "x.yml", Absent: true},
-			[]exec.Command{{Name: "up", Args: []string{"x.yml"}}},
-		},
-		"collect": {jobs.Request{Action: jobs.Collect}, exec.Lab{}, []exec.Command{{Name: "collect", Args: []string{"--output=config"}}}},
+		"restart as it was": {jobs.Request{Action: jobs.Restart}, exec.Lab{}, exec.Command{Name: "restart"}},
+		"collect":           {jobs.Request{Action: jobs.Collect}, exec.Lab{}, exec.Command{Name: "collect", Args: []string{"--output=config"}}},
 		"collect all": {
 			jobs.Request{Action: jobs.Collect, CollectOutput: "o", CollectTar: "t.tar.gz", CollectCleanup: true},
 			exec.Lab{},
-			[]exec.Command{{Name: "collect", Args: []string{"--output=o", "--tar=t.tar.gz", "--cleanup"}}},
+			exec.Command{Name: "collect", Args: []string{"--output=o", "--tar=t.tar.gz", "--cleanup"}},
 		},
-		"status":             {jobs.Request{Action: jobs.Status}, exec.Lab{}, []exec.Command{{Name: "status"}}},
-		"status of instance": {jobs.Request{Action: jobs.Status, Instance: "7"}, exec.Lab{}, []exec.Command{{Name: "status", Args: []string{"7"}}}},
-		"unknown":            {jobs.Request{Action: "dance"}, lab, nil},
+		"status":             {jobs.Request{Action: jobs.Status}, exec.Lab{}, exec.Command{Name: "status"}},
+		"status of instance": {jobs.Request{Action: jobs.Status, Instance: "7"}, exec.Lab{}, exec.Command{Name: "status", Args: []string{"7"}}},
+		"unknown":            {jobs.Request{Action: "dance"}, lab, exec.Command{}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			got, err := exec.Plan(c.req, c.lab)
-			if (err != nil) != (c.want == nil) {
+			var want []exec.Command
+			if c.want.Name != "" {
+				want = []exec.Command{c.want}
+			}
+			if (err != nil) != (want == nil) {
 				t.Fatalf("error %v", err)
 			}
-			if diff := cmp.Diff(c.want, got); diff != "" {
+			if diff := cmp.Diff(want, got); diff != "" {
 				t.Error(diff)
 			}
 		})

@@ -2,6 +2,7 @@ package exec
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -13,6 +14,7 @@ import (
 // Process is a run that was started, by this process or by an earlier one. Its methods may be called from any goroutine.
 type Process struct {
 	dir      string
+	job      string // "" where it is not known
 	driver   identity
 	sameBoot bool
 
@@ -25,12 +27,17 @@ type Process struct {
 
 	follow sync.Once
 	phases chan string
+	asks   chan json.RawMessage
+
+	asking   sync.Mutex
+	question json.RawMessage // what has been put into asks
 }
 
 func newProcess(dir string, driver identity) *Process {
 	return &Process{
 		dir: dir, driver: driver, sameBoot: true,
-		done: make(chan struct{}), released: make(chan struct{}), phases: make(chan string, phasesKept),
+		done: make(chan struct{}), released: make(chan struct{}),
+		phases: make(chan string, phasesKept), asks: make(chan json.RawMessage, 1),
 	}
 }
 

@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"netlab-runner/internal/jobs"
 )
 
 // Result is how a run ended, as its driver wrote it.
@@ -21,6 +23,12 @@ type Result struct {
 	Phase   string `json:"phase"`
 	// HostFault says that no command is to blame: Netlab cannot be imported, or the working directory cannot be entered.
 	HostFault bool `json:"hostFault"`
+	// Invalid says that the request is to blame, not Netlab: it was refused by Answer, or it cannot be carried out.
+	Invalid bool `json:"invalid"`
+	// Stopped says that a signal had come, whatever the exit code: what the run leaves behind is for Stop to end.
+	Stopped bool `json:"stopped"`
+	// Errors are Netlab's errors as data: of a validate, and of a create or an up that Netlab could not generate. 200 at most.
+	Errors []jobs.Problem `json:"errors"`
 	// Commands are those that began, in their order.
 	Commands []CommandResult `json:"commands"`
 }

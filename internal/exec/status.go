@@ -6,6 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"os/exec"
+	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // notFound is the driver's exit code for an answer that says there is no such lab.
@@ -21,7 +24,12 @@ type StatusQuery struct {
 	StatusFile string
 	// Env is the whole environment, KEY=value: see Environment.
 	Env []string
+	// User is whom the question is asked as, the lab's owner: a lab's snapshot is code. Only root can do that. nil: as this process.
+	User *syscall.Credential
 }
+
+// maxStatus bounds an answer, in bytes.
+const maxStatus = 16 << 20
 
 // Status returns what `netlab status --all --format json` (or `-i <instance>`) prints. Where there is no lab, or not that
 // one, it returns the JSON that says so together with ErrNotFound.
@@ -37,11 +45,17 @@ func (n *Netlab) Status(ctx context.Context, q StatusQuery) ([]byte, error) {
 		args = append(args, "--text")
 	}
 	cmd := n.command(ctx, q.Env, args...)
-	var stdout, stderr bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	cmd.Dir = "/"
+	// In a session of its own, so that what hangs is ended with whatever it has started.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Credential: q.User}
+	cmd.Cancel = func() error { return unix.Kill(-cmd.Process.Pid, unix.SIGKILL) }
+	stdout, stderr := &bounded{limit: maxStatus}, &bounded{limit: maxStatus}
+	cmd.Stdout, cmd.Stderr = stdout, stderr
 	err := cmd.Run()
 	var exit *exec.ExitError
 	switch {
+	case errors.Is(err, errTooLong):
+		return nil, fmt.Errorf("asking Netlab for its status: %w", err)
 	case err == nil:
 		return stdout.Bytes(), nil
 	case ctx.Err() != nil:
@@ -53,4 +67,21 @@ func (n *Netlab) Status(ctx context.Context, q StatusQuery) ([]byte, error) {
 	default:
 		return nil, fmt.Errorf("asking Netlab for its status: %w", err)
 	}
+}
+
+var errTooLong = errors.New("the answer is too long")
+
+// bounded takes what a process writes, up to a limit. Behind it the process's pipe is closed.
+type bounded struct {
+	text  bytes.Buffer
+	limit int
+}
+
+func (b *bounded) Bytes() []byte { return b.text.Bytes() }
+
+func (b *bounded) Write(p []byte) (int, error) {
+	if b.text.Len()+len(p) > b.limit {
+		return 0, errTooLong
+	}
+	return b.text.Write(p)
 }

@@ -5,8 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"strconv"
-	"strings"
+	"path/filepath"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -22,79 +22,138 @@ type Grace struct {
 	Kill time.Duration
 }
 
-// DefaultGrace is what a lab's programs need at most.
-var DefaultGrace = Grace{Interrupt: 5 * time.Second, Terminate: 3 * time.Second, Kill: 5 * time.Second} //nolint:gochecknoglobals // a table that is never written
+// DefaultGrace is what a lab's programs need at most. With it Stop returns within 15 s, whatever the processes ignore.
+var DefaultGrace = Grace{Interrupt: 5 * time.Second, Terminate: 3 * time.Second, Kill: 1500 * time.Millisecond} //nolint:gochecknoglobals // a table that is never written
 
-// driverGrace is how long the driver may take to write the result after what it ran was killed.
-const driverGrace = 2 * time.Second
+// StopOptions say how to stop a run.
+type StopOptions struct {
+	// Grace is how long its processes may take.
+	Grace Grace
+	// Sudo is the list of folders, separated by colons, to find sudo in. What this process may not signal (the children of
+	// sudo, where it is not root) is signalled by `sudo -n kill` then. Empty: not at all.
+	Sudo string
+}
 
-// Stop ends the run: it sends SIGINT, then SIGTERM, then SIGKILL to every process of the run's session, of whatever process
-// group, and returns when none is left. So it also ends what a killed driver left behind. A run that has ended with a result
-// is left as it is. An error names the processes that are still there, or is the context's.
+const (
+	// killGrace is how long the kernel may take to end what was killed.
+	killGrace = 1500 * time.Millisecond
+	// driverGrace is how long the driver may take to write the result after that.
+	driverGrace = 2 * time.Second
+	// lookInterval is how long a stop waits for one process before it looks again who is there.
+	lookInterval = 100 * time.Millisecond
+)
+
+// Stop ends the run: it sends SIGINT, then SIGTERM, then SIGKILL to every process of the run, and returns when none is left.
+// It finds them by the driver's session, by their descent from the driver and by RUNNER_JOB, so also those that went into the
+// background, changed their session or outlived a killed driver (see tree.living for what cannot be found). A run that has ended
+// with a result is left as it is, unless it had been signalled before. A *LeftError names the processes that are still there;
+// another error is the context's.
 //
 // The driver is killed last: until then it writes the result, so Wait tells what was stopped.
-func (p *Process) Stop(ctx context.Context, grace Grace) error {
-	if !p.sameBoot {
+func (p *Process) Stop(ctx context.Context, o StopOptions) error {
+	if !p.sameBoot || p.endedByItself(ctx) {
 		return nil
+	}
+	return stop(ctx, &tree{driver: p.driver, job: p.job}, o)
+}
+
+// StopJob ends every process that has RUNNER_JOB=<job> in its environment, with its descendants, as Stop does. It is for a run
+// whose driver is not known: Attach says ErrUnreadable.
+func StopJob(ctx context.Context, job string, o StopOptions) error {
+	if job == "" {
+		return errors.New("stopping a job: no id")
+	}
+	return stop(ctx, &tree{job: job}, o)
+}
+
+// endedByItself says whether the run has ended without having been stopped: what a lab rightly keeps running is left alone.
+func (p *Process) endedByItself(ctx context.Context) bool {
+	if _, err := os.Stat(filepath.Join(p.dir, "result.json")); err == nil {
+		// The driver has no more to do than to end.
+		ctx, cancel := context.WithTimeout(ctx, driverGrace)
+		defer cancel()
+		select {
+		case <-p.done:
+		case <-ctx.Done():
+		}
 	}
 	select {
 	case <-p.done:
-		if p.err == nil {
-			return nil // what a lab rightly keeps running is left alone
-		}
+		return p.err == nil && !p.result.Stopped
 	default:
+		return false
 	}
+}
+
+func stop(ctx context.Context, t *tree, o StopOptions) error {
 	everybody := func(process) bool { return true }
-	notDriver := func(q process) bool { return q.pid != p.driver.PID }
+	driver := func(q process) bool { return q.identity() == identity{PID: t.driver.PID, Start: t.driver.Start} }
+	s := &stopping{tree: t, sudo: o.Sudo}
 	for _, step := range []struct {
 		signal unix.Signal
 		who    func(process) bool
 		grace  time.Duration
 	}{
-		{unix.SIGINT, everybody, grace.Interrupt},
-		{unix.SIGTERM, everybody, grace.Terminate},
-		{unix.SIGKILL, notDriver, driverGrace},
-		{unix.SIGKILL, everybody, grace.Kill},
+		{unix.SIGINT, everybody, o.Grace.Interrupt},
+		{unix.SIGTERM, everybody, o.Grace.Terminate},
+		{unix.SIGKILL, func(q process) bool { return !driver(q) }, killGrace},
+		{unix.SIGUSR1, driver, driverGrace}, // the driver waits no longer for who is left, and writes the result
+		{unix.SIGKILL, everybody, o.Grace.Kill},
 	} {
-		if gone, err := p.signalUntilGone(ctx, step.signal, step.who, step.grace); gone || err != nil {
+		if gone, err := s.signalUntilGone(ctx, step.signal, step.who, step.grace); gone || err != nil {
 			return err
 		}
 	}
-	left, err := p.session()
-	if err != nil || len(left) == 0 {
+	living, err := t.living()
+	if err != nil || len(living) == 0 {
 		return err
 	}
-	names := make([]string, len(left))
-	for i, q := range left {
-		names[i] = fmt.Sprintf("%d (%s)", q.pid, q.name)
+	left := &LeftError{Left: make([]string, len(living))}
+	for i, q := range living {
+		left.Left[i] = fmt.Sprintf("%d (%s)", q.pid, q.name)
 	}
-	return fmt.Errorf("stopping a run: processes are left: %s", strings.Join(names, ", "))
+	return left
 }
 
-// signalUntilGone sends the signal once to each process of the session, those that come later included, and says whether
-// all were gone within the grace.
-func (p *Process) signalUntilGone(
+// stopping is a stop that is under way.
+type stopping struct {
+	tree *tree
+	sudo string // where to find it, "" for not at all
+}
+
+// signalUntilGone sends the signal once to each process of the run that it is for, those that come later included, and says
+// whether all of the run's were gone within the grace.
+func (s *stopping) signalUntilGone(
 	outer context.Context, signal unix.Signal, who func(process) bool, grace time.Duration,
 ) (bool, error) {
 	ctx, cancel := context.WithTimeout(outer, grace)
 	defer cancel()
 	told := map[identity]bool{}
 	for {
-		left, err := p.session()
-		if err != nil || len(left) == 0 {
-			return len(left) == 0, err
+		living, err := s.tree.living()
+		if err != nil || len(living) == 0 {
+			return len(living) == 0, err
 		}
-		for _, q := range left {
-			key := identity{PID: q.pid, Start: q.start}
-			if !told[key] && who(q) {
-				told[key] = true
-				if err := send(key, signal); err != nil {
-					return false, err
-				}
+		var refused []process
+		for _, q := range living {
+			if told[q.identity()] || !who(q) {
+				continue
+			}
+			told[q.identity()] = true
+			if err := send(q.identity(), signal); errors.Is(err, unix.EPERM) {
+				refused = append(refused, q)
+			} else if err != nil {
+				return false, err
 			}
 		}
-		// One after the other: when the first is gone, look again who is left.
-		if err := awaitEnd(ctx, identity{PID: left[0].pid, Start: left[0].start}); err != nil {
+		if len(refused) > 0 {
+			s.sudoKill(ctx, signal, refused)
+		}
+		if signal == unix.SIGUSR1 && !slices.ContainsFunc(living, who) {
+			return false, nil // the driver is gone: the rest is not waited for any longer
+		}
+		// One after the other, and not for long: others may have come meanwhile.
+		if err := awaitEnd(ctx, living[0].identity(), lookInterval); err != nil {
 			if errors.Is(err, context.DeadlineExceeded) && outer.Err() == nil {
 				return false, nil
 			}
@@ -103,35 +162,8 @@ func (p *Process) signalUntilGone(
 	}
 }
 
-// session returns the living processes of the run's session.
-func (p *Process) session() ([]process, error) {
-	leader, err := readProcess(p.driver.PID)
-	if err == nil && leader.start != p.driver.Start {
-		return nil, nil // the number belongs to another process by now, so nobody was left in the session
-	}
-	entries, err := os.ReadDir("/proc")
-	if err != nil {
-		return nil, fmt.Errorf("looking for the processes of a run: %w", err)
-	}
-	var members []process
-	for _, entry := range entries {
-		pid, err := strconv.Atoi(entry.Name())
-		if err != nil {
-			continue
-		}
-		q, err := readProcess(pid)
-		if err != nil {
-			continue // it ended meanwhile
-		}
-		if q.session == p.driver.PID && q.start >= p.driver.Start && !q.gone() {
-			members = append(members, q)
-		}
-	}
-	return members, nil
-}
-
-// send signals the process, and no other that may have its number by now. One that is gone is fine, and so is one that we
-// may not signal (sudo's child): it shows at the end.
+// send signals the process, and no other that may have its number by now. One that is gone is fine. One that was halted goes
+// on, else it would not notice.
 func send(who identity, signal unix.Signal) error {
 	pidfd, err := openPidfd(who)
 	if err != nil || pidfd < 0 {
@@ -139,24 +171,32 @@ func send(who identity, signal unix.Signal) error {
 	}
 	defer unix.Close(pidfd)
 	err = unix.PidfdSendSignal(pidfd, signal, nil, 0)
-	if err != nil && !errors.Is(err, unix.ESRCH) && !errors.Is(err, unix.EPERM) {
+	if err == nil {
+		err = unix.PidfdSendSignal(pidfd, unix.SIGCONT, nil, 0)
+	}
+	if err != nil && !errors.Is(err, unix.ESRCH) {
 		return fmt.Errorf("signalling process %d: %w", who.PID, err)
 	}
 	return nil
 }
 
-// awaitEnd returns when the process has ended, or the context's error.
-func awaitEnd(ctx context.Context, who identity) error {
+// awaitEnd returns when the process has ended or the time is over, or the context's error.
+func awaitEnd(ctx context.Context, who identity, patience time.Duration) error {
 	pidfd, err := openPidfd(who)
-	if err != nil || pidfd < 0 {
+	if err != nil {
 		return err
+	}
+	if pidfd < 0 {
+		return ctx.Err()
 	}
 	file := pidfdFile(pidfd)
 	defer file.Close()
-	stop := context.AfterFunc(ctx, func() { _ = file.SetReadDeadline(time.Unix(1, 0)) })
-	defer stop()
+	brief, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	wake := context.AfterFunc(brief, func() { _ = file.SetReadDeadline(time.Unix(1, 0)) })
+	defer wake()
 	err = waitReadable(file)
-	if ctx.Err() != nil {
+	if brief.Err() != nil {
 		return ctx.Err()
 	}
 	return err

@@ -34,17 +34,19 @@ func RunWorker(ctx context.Context, s *settings.WorkerProgram, version string, l
 // runWorker runs a worker on the bus of these settings, or on the embedded server where it is given.
 func runWorker(ctx context.Context, s *settings.Worker, b *settings.Bus, server *bus.Server, version string, log *slog.Logger) error {
 	w, err := worker.New(ctx, worker.Config{
-		Host:      s.Host,
-		DataDir:   s.DataDir,
-		Roots:     s.Roots,
-		Templates: s.Templates,
-		Python:    s.Python,
-		Path:      s.Path,
-		Slots:     s.Slots,
-		Timeout:   s.Timeout,
-		Labels:    s.Labels,
-		Version:   version,
-		Log:       log,
+		Host:        s.Host,
+		DataDir:     s.DataDir,
+		Roots:       s.Roots,
+		Templates:   s.Templates,
+		Python:      s.Python,
+		Path:        s.Path,
+		Slots:       s.Slots,
+		Timeout:     s.Timeout,
+		RunAs:       s.RunAs,
+		URLNetworks: s.URLPrefixes(),
+		Labels:      s.Labels,
+		Version:     version,
+		Log:         log,
 	})
 	if err != nil {
 		return err

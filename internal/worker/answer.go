@@ -7,11 +7,16 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
 
+	"golang.org/x/sys/unix"
+
+	"netlab-runner/internal/account"
 	"netlab-runner/internal/exec"
+	"netlab-runner/internal/inventory"
 )
 
 // endpoints are what the API may ask this host over the bus.
@@ -19,10 +24,18 @@ func (w *Worker) endpoints() map[string]func(context.Context, []byte) ([]byte, e
 	return map[string]func(context.Context, []byte) ([]byte, error){
 		"status":    w.status,
 		"templates": w.templates,
+		"labs":      w.labList,
 	}
 }
 
-// status answers {"instance","text"} with {"found","labs"|"text"}: what `netlab status --all` or `-i` says.
+// statusAnswer is the answer to a question about the status.
+type statusAnswer struct {
+	Found bool            `json:"found"`
+	Labs  json.RawMessage `json:"labs,omitempty"`
+	Text  string          `json:"text,omitempty"`
+}
+
+// status answers {"instance","text"} with {"found","labs"|"text"}: what `netlab status --all` or `-i` says, of all users' labs.
 func (w *Worker) status(ctx context.Context, question []byte) ([]byte, error) {
 	var q struct {
 		Instance string `json:"instance"`
@@ -31,33 +44,98 @@ func (w *Worker) status(ctx context.Context, question []byte) ([]byte, error) {
 	if err := json.Unmarshal(question, &q); err != nil {
 		return nil, fmt.Errorf("status: %w", err)
 	}
+	listing, err := w.labs.list(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if q.Instance != "" {
+		return w.instance(ctx, listing, q.Instance, q.Text)
+	}
+	labs, err := listing.JSON()
+	if err != nil {
+		return nil, err
+	}
+	answer := statusAnswer{Found: len(listing.Entries()) > 0}
+	if q.Text {
+		answer.Text = listing.Text()
+	} else {
+		answer.Labs = labs
+	}
+	return json.Marshal(answer)
+}
+
+// instance answers for one lab. Its snapshot, which is code, is read with the rights of its owner.
+func (w *Worker) instance(ctx context.Context, listing *inventory.Listing, key string, text bool) ([]byte, error) {
+	lab, ok := listing.Lab(key)
+	if !ok || lab.StatusFile == "" {
+		return json.Marshal(statusAnswer{})
+	}
 	netlab, err := w.netlab.get(ctx)
 	if err != nil {
 		return nil, err
 	}
-	who, err := whoami()
+	who, err := w.ownerOf(lab)
 	if err != nil {
 		return nil, err
 	}
 	output, err := netlab.Status(ctx, exec.StatusQuery{
-		Instance: q.Instance,
-		Text:     q.Text,
-		Env:      netlab.Environment(exec.Surroundings{User: who.name, Home: who.home, Workdir: "/", Path: w.path()}),
+		Instance:   lab.Instance,
+		Text:       text,
+		StatusFile: lab.StatusFile,
+		User:       who.Credential(),
+		Env:        netlab.Environment(exec.Surroundings{User: who.Name, Home: who.Home, Workdir: "/", Path: w.path()}),
 	})
-	if err != nil && !errors.Is(err, exec.ErrNotFound) {
+	switch {
+	case errors.Is(err, exec.ErrNotFound):
+		return json.Marshal(statusAnswer{})
+	case err != nil:
+		return nil, err
+	case text:
+		return json.Marshal(statusAnswer{Found: true, Text: string(output)})
+	default:
+		return json.Marshal(statusAnswer{Found: true, Labs: output})
+	}
+}
+
+// ownerOf is whose lab it is. One that root has started by hand is root's to show.
+func (w *Worker) ownerOf(lab *inventory.Lab) (*account.Account, error) {
+	if os.Geteuid() != 0 {
+		return account.Self()
+	}
+	uid, err := account.OwnerOf(lab.StatusFile)
+	if err != nil {
 		return nil, err
 	}
-	answer := struct {
-		Found bool            `json:"found"`
-		Labs  json.RawMessage `json:"labs,omitempty"`
-		Text  string          `json:"text,omitempty"`
-	}{Found: err == nil}
-	if q.Text {
-		answer.Text = string(output)
-	} else {
-		answer.Labs = output
+	if uid == os.Geteuid() {
+		if w.runAs == nil || w.runAs.UID != uid {
+			if err := onlyRoots(filepath.Join(lab.Dir, snapshotFile)); err != nil {
+				return nil, fmt.Errorf("lab %s was started by root, and its snapshot, which is code, is not run as root: %w; "+
+					"take the lab down and start it as the owner of its directory", lab.Key, err)
+			}
+		}
+		return account.Self()
 	}
-	return json.Marshal(answer)
+	return account.ByID(uid)
+}
+
+// onlyRoots returns an error where somebody else than root could have made what is at the path.
+func onlyRoots(path string) error {
+	for at := path; ; at = filepath.Dir(at) {
+		var stat unix.Stat_t
+		err := unix.Lstat(at, &stat)
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+		case err != nil:
+			return fmt.Errorf("%s: %w", at, err)
+		case stat.Uid != 0:
+			return fmt.Errorf("%s does not belong to root", at)
+		case stat.Mode&0o022 != 0 && stat.Mode&unix.S_ISVTX == 0, stat.Mode&unix.S_IFMT == unix.S_IFLNK:
+			return fmt.Errorf("others can change %s", at)
+		}
+		if at == filepath.Dir(at) {
+			return nil
+		}
+	}
 }
 
 // template is a topology below the template root.
@@ -84,7 +162,8 @@ func (w *Worker) templates(_ context.Context, question []byte) ([]byte, error) {
 	}
 	defer func() { _ = root.Close() }()
 	// Through the root: a symlink that leads out of it is an error, not a way out.
-	entries, err := fs.ReadDir(root.FS(), filepath.ToSlash(filepath.Clean("./"+q.Dir)))
+	dir := filepath.ToSlash(filepath.Clean("./" + q.Dir))
+	entries, err := fs.ReadDir(root.FS(), dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		entries, err = nil, nil
 	}
@@ -94,9 +173,14 @@ func (w *Worker) templates(_ context.Context, question []byte) ([]byte, error) {
 	list := []template{}
 	for _, e := range entries {
 		name := e.Name()
-		if !e.IsDir() && (strings.HasSuffix(name, ".yml") || strings.HasSuffix(name, ".yaml")) {
-			list = append(list, template{Name: name, Path: name})
+		if !strings.HasSuffix(name, ".yml") && !strings.HasSuffix(name, ".yaml") {
+			continue
 		}
+		// A link to a file of the root's is a template, one that leads out of it is not.
+		if info, err := root.Stat(path.Join(dir, name)); err != nil || !info.Mode().IsRegular() {
+			continue
+		}
+		list = append(list, template{Name: name, Path: name})
 	}
 	slices.SortFunc(list, func(a, b template) int { return strings.Compare(a.Name, b.Name) })
 	return json.Marshal(map[string]any{"templates": list})

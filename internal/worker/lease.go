@@ -81,6 +81,9 @@ func (w *Worker) announcement() *hosts.Host {
 		Templates: w.config.Templates,
 		PublicKey: w.publicKey,
 	}
+	for _, p := range w.config.URLNetworks {
+		h.URLNetworks = append(h.URLNetworks, p.String())
+	}
 	if n, err := w.netlab.last(); err != nil {
 		h.Netlab.Error = err.Error()
 	} else if n != nil {

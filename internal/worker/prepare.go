@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -12,6 +13,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"netlab-runner/internal/account"
+	"netlab-runner/internal/bundle"
 	"netlab-runner/internal/exec"
 	"netlab-runner/internal/jobs"
 )
@@ -29,13 +32,22 @@ func invalid(field, format string, args ...any) error {
 type place struct {
 	// dir is the real path, without symlinks.
 	dir string
+	// file is the opened directory: whatever happens to its path, Netlab runs in this one.
+	file *os.File
 	// topology is relative to dir, empty where the action needs none.
 	topology string
-	// snapshot says that Netlab has made a lab there before.
-	snapshot bool
 	// absent says that there is no such directory; dir is then the root.
 	absent bool
 }
+
+func (p *place) close() {
+	if p != nil && p.file != nil {
+		_ = p.file.Close()
+	}
+}
+
+// snapshotFile is Netlab's memory of the lab.
+const snapshotFile = "netlab.snapshot.pickle"
 
 // topologyFile is where an inline topology is stored.
 const topologyFile = "topology.yml"
@@ -43,23 +55,43 @@ const topologyFile = "topology.yml"
 // defaultTopologies are looked for in this order.
 var defaultTopologies = []string{"netlab/topology.yml", "netlab/topology.yaml", "topology.yml", "topology.yaml"} //nolint:gochecknoglobals // a table that is never written
 
-// prepare checks what only the host can know and makes the working directory ready. An *invalidError is the request's fault.
-func (w *Worker) prepare(job *jobs.Job, topology string) (*place, error) {
+// starts says whether the action makes a lab out of a topology, and so needs a working directory, and makes one.
+func starts(a jobs.Action) bool { return a == jobs.Up || a == jobs.Create || a == jobs.Restart }
+
+// prepare checks what only the host can know and makes the working directory ready, with the rights of who the job runs as.
+// make makes a directory that is not there for an action that would not. An *invalidError is the request's fault.
+func (w *Worker) prepare(job *jobs.Job, who *account.Account, m *material, remake bool) (p *place, err error) {
 	root, rel, err := w.within("workdir", job.Workdir, false)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = root.Close() }()
-	makes := job.Action == jobs.Up || job.Action == jobs.Create || job.Action == jobs.Restart
+	if starts(job.Action) && !m.empty() || remake {
+		if err := makeFirst(root, rel, who, job.Workdir); err != nil {
+			return nil, err
+		}
+	}
+	err = who.Do(func() error {
+		p, err = w.prepareAs(job, who, root, rel, m, remake)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+func (w *Worker) prepareAs(job *jobs.Job, who *account.Account, root *os.Root, rel string, m *material, remake bool) (*place, error) {
+	makes := starts(job.Action)
 	info, err := root.Stat(rel)
 	switch {
 	case err == nil && !info.IsDir():
 		return nil, invalid("workdir", "%s is a file; name a directory", job.Workdir)
-	case errors.Is(err, fs.ErrNotExist) && makes && topology == "":
+	case errors.Is(err, fs.ErrNotExist) && (makes || job.Action == jobs.Validate) && !remake && m.empty():
 		return nil, invalid("topologyPath", "there is no directory %s, and so no topology in it: make it first, or send the topology itself as topology", job.Workdir)
-	case makes:
+	case makes || remake:
 		if err := root.MkdirAll(rel, 0o755); err != nil {
-			return nil, invalid("workdir", "%s cannot be made: %v; check who owns its parent directories, or name another one", job.Workdir, err)
+			return nil, invalid("workdir", "%s cannot be made by %s: %v; check who owns its parent directories, or name another one", job.Workdir, who.Name, err)
 		}
 	}
 	dir, err := root.OpenRoot(rel)
@@ -70,34 +102,106 @@ func (w *Worker) prepare(job *jobs.Job, topology string) (*place, error) {
 		return &place{dir: root.Name(), absent: true}, nil
 	}
 	if err != nil {
-		return nil, invalid("workdir", "%s cannot be opened: %v; it must be a directory", job.Workdir, err)
+		return nil, invalid("workdir", "%s cannot be opened by %s: %v; it must be a directory that this user can enter", job.Workdir, who.Name, err)
 	}
 	defer func() { _ = dir.Close() }()
 	p := &place{dir: filepath.Join(root.Name(), rel)}
-	needed := uint32(unix.R_OK | unix.X_OK)
-	if job.Action.Changes() {
-		needed |= unix.W_OK
+	// Not by its path, at which there may be another by now, or a pipe that is never opened.
+	if p.file, err = dir.Open("."); err != nil {
+		return nil, invalid("workdir", "%s cannot be read by %s: %v; change its owner or mode", job.Workdir, who.Name, err)
 	}
-	if err := unix.Access(p.dir, needed); err != nil {
-		return nil, invalid("workdir", "%s cannot be used by the worker: %v; change its owner or mode", job.Workdir, err)
-	}
-	if _, err := dir.Stat("netlab.snapshot.pickle"); err == nil {
-		p.snapshot = true
-	}
-	switch {
-	case makes:
-		if p.topology, err = findTopology(dir, p.dir, &job.Request, topology); err != nil {
-			return nil, err
-		}
-	case job.Action == jobs.Collect:
-		if err := checkOutput(dir, outputOf(&job.Request)); err != nil {
-			return nil, err
-		}
-		if err := checkTar(dir, job.Request.CollectTar); err != nil {
-			return nil, err
-		}
+	if err := fill(dir, p, job, who, m); err != nil {
+		p.close()
+		return nil, err
 	}
 	return p, nil
+}
+
+// fill puts what came with the job into its directory, and looks at what the action needs of it.
+func fill(dir *os.Root, p *place, job *jobs.Job, who *account.Account, m *material) (err error) {
+	if job.Action.Changes() {
+		if err := checkWritable(dir); err != nil {
+			return invalid("workdir", "%s cannot be written by %s: %v; change its owner or mode", job.Workdir, who.Name, err)
+		}
+	}
+	switch job.Action {
+	case jobs.Up, jobs.Create, jobs.Restart, jobs.Validate:
+		if m.bundle != nil {
+			if _, err := bundle.Unpack(m.bundle, dir, bundle.DefaultLimits); err != nil {
+				return refusedBundle(err)
+			}
+		}
+		p.topology, err = findTopology(dir, p.dir, job, m)
+		return err
+	case jobs.Collect:
+		if err := checkOutput(dir, outputOf(&job.Request)); err != nil {
+			return err
+		}
+		return checkTar(dir, job.Request.CollectTar)
+	}
+	return nil
+}
+
+func refusedBundle(err error) error {
+	var refusal *bundle.Refusal
+	if errors.As(err, &refusal) {
+		return invalid("bundle", "%v", err)
+	}
+	return invalid("bundle", "it cannot be unpacked: %v", err)
+}
+
+// checkWritable makes a file and removes it: what the modes say is not all that decides.
+func checkWritable(dir *os.Root) error {
+	const probe = ".netlab-runner-probe"
+	file, err := create(dir, probe)
+	if err != nil {
+		return err
+	}
+	return errors.Join(file.Close(), dir.Remove(probe))
+}
+
+// create makes a file of the worker's own, in the place of one that was left, or that somebody has put there: never through a
+// symlink, and never a pipe.
+func create(dir *os.Root, name string) (*os.File, error) {
+	if err := dir.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	return dir.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+}
+
+// makeFirst makes the first directory below a root that is root's own, for the job's user: only root can. It makes none that
+// is called like another user.
+func makeFirst(root *os.Root, rel string, who *account.Account, workdir string) error {
+	if os.Geteuid() != 0 || who.UID == 0 {
+		return nil
+	}
+	first, _, _ := strings.Cut(filepath.ToSlash(rel), "/")
+	if _, err := root.Lstat(first); !errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	// In a root that others can write to, the user makes it, or cannot: they could put another directory in its place.
+	info, err := root.Stat(".")
+	if err != nil || info.Mode().Perm()&0o022 != 0 {
+		return nil //nolint:nilerr // as above
+	}
+	owner, err := account.OwnerOf(root.Name())
+	if err != nil || owner != 0 {
+		return nil //nolint:nilerr // then the user makes it, or cannot
+	}
+	if other, err := account.Lookup(first); err == nil && other.UID != who.UID {
+		return invalid("workdir", "%s would be made in the place of user %s: name that user, or another directory", workdir, first)
+	}
+	err = root.Mkdir(first, 0o755)
+	if errors.Is(err, fs.ErrExist) {
+		return nil // another job was faster, maybe another user's
+	}
+	if err != nil {
+		return invalid("workdir", "%s cannot be made: %v", workdir, err)
+	}
+	if err := root.Lchown(first, who.UID, who.GID); err != nil {
+		return fmt.Errorf("giving %s to %s: %w", first, who.Name, err)
+	}
+	return nil
 }
 
 // within opens the allowed root that path lies below once symlinks are resolved, and returns the path relative to it. What
@@ -132,9 +236,14 @@ func realPath(path string) string {
 	}
 }
 
-func findTopology(dir *os.Root, path string, r *jobs.Request, text string) (string, error) {
-	if text != "" {
-		return topologyFile, store(dir, topologyFile, []byte(text))
+// findTopology stores a topology that came with the job, or finds the one that it means.
+func findTopology(dir *os.Root, path string, job *jobs.Job, m *material) (string, error) {
+	if m.topology != "" {
+		return topologyFile, store(dir, topologyFile, []byte(m.topology))
+	}
+	r := &job.Request
+	if _, err := dir.Lstat(snapshotFile); err == nil && job.Action == jobs.Restart && r.TopologyPath == "" {
+		return "", nil // the driver knows what the lab that is there was made of
 	}
 	candidates := defaultTopologies
 	if r.TopologyPath != "" {
@@ -162,17 +271,37 @@ func findTopology(dir *os.Root, path string, r *jobs.Request, text string) (stri
 
 // store writes a file only if its content differs, so that an unchanged topology is not newer than its lab.
 func store(dir *os.Root, name string, content []byte) error {
-	if old, err := dir.ReadFile(name); err == nil && bytes.Equal(old, content) {
+	if has(dir, name, content) {
 		return nil
 	}
 	temporary := name + ".new"
-	if err := dir.WriteFile(temporary, content, 0o644); err != nil {
-		return invalid("topology", "it cannot be stored: %v", err)
+	file, err := create(dir, temporary)
+	if err == nil {
+		_, err = file.Write(content)
+		err = errors.Join(err, file.Close())
 	}
-	if err := dir.Rename(temporary, name); err != nil {
+	if err == nil {
+		err = dir.Rename(temporary, name)
+	}
+	if err != nil {
+		_ = dir.Remove(temporary)
 		return invalid("topology", "it cannot be stored: %v", err)
 	}
 	return nil
+}
+
+// has says whether the file has that content. It waits for no pipe.
+func has(dir *os.Root, name string, content []byte) bool {
+	file, err := dir.OpenFile(name, os.O_RDONLY|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return false
+	}
+	defer func() { _ = file.Close() }()
+	if info, err := file.Stat(); err != nil || !info.Mode().IsRegular() || info.Size() != int64(len(content)) {
+		return false
+	}
+	old, err := io.ReadAll(io.LimitReader(file, int64(len(content))+1))
+	return err == nil && bytes.Equal(old, content)
 }
 
 // collectedMark is left in a directory that collect has made. Netlab deletes the output directory before it collects, so one
@@ -214,8 +343,9 @@ func checkTar(dir *os.Root, name string) error {
 	return invalid("collectTar", "%s exists and is not a file; name another one", name)
 }
 
-// statusFile is Netlab's status file in the state root; empty for an empty one: Netlab's own.
-func (w *Worker) statusFile(stateRoot string) (string, error) {
+// statusFile is Netlab's status file in the state root, which is made with the rights of who the job runs as; empty for an
+// empty one: Netlab's own.
+func (w *Worker) statusFile(stateRoot string, who *account.Account) (file string, err error) {
 	if stateRoot == "" {
 		return "", nil
 	}
@@ -224,27 +354,49 @@ func (w *Worker) statusFile(stateRoot string) (string, error) {
 		return "", err
 	}
 	defer func() { _ = root.Close() }()
-	if err := root.MkdirAll(rel, 0o755); err != nil {
-		return "", invalid("stateRoot", "%s cannot be made: %v", stateRoot, err)
-	}
-	file := filepath.Join(rel, "status.yaml")
-	if info, err := root.Lstat(file); err == nil && !info.Mode().IsRegular() {
-		return "", invalid("stateRoot", "%s exists and is not a file", filepath.Join(stateRoot, "status.yaml"))
+	err = who.Do(func() error {
+		if err := root.MkdirAll(rel, 0o755); err != nil {
+			return invalid("stateRoot", "%s cannot be made by %s: %v", stateRoot, who.Name, err)
+		}
+		dir, err := root.OpenRoot(rel)
+		if err != nil {
+			return invalid("stateRoot", "%s cannot be opened by %s: %v", stateRoot, who.Name, err)
+		}
+		defer func() { _ = dir.Close() }()
+		if err := checkWritable(dir); err != nil {
+			return invalid("stateRoot", "%s cannot be written by %s: %v", stateRoot, who.Name, err)
+		}
+		file = filepath.Join(rel, "status.yaml")
+		if info, err := root.Lstat(file); err == nil && !info.Mode().IsRegular() {
+			return invalid("stateRoot", "%s exists and is not a file", filepath.Join(stateRoot, "status.yaml"))
+		}
+		return nil
+	})
+	if err != nil {
+		return "", err
 	}
 	return filepath.Join(root.Name(), file), nil
 }
 
 // markCollected leaves the mark in the directory that collect has made.
-func (w *Worker) markCollected(job *jobs.Job) error {
-	root, rel, err := w.within("workdir", job.Workdir, false)
+func (r *run) markCollected() error {
+	root, rel, err := r.w.within("workdir", r.scene.Dir, false)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = root.Close() }()
-	err = root.WriteFile(filepath.Join(rel, outputOf(&job.Request), collectedMark), nil, 0o644)
-	if errors.Is(err, fs.ErrNotExist) {
-		// collectCleanup has taken the directory away.
-		return nil
-	}
-	return err
+	return r.scene.Who.Do(func() error {
+		// Never through a symlink: O_EXCL.
+		file, err := root.OpenFile(filepath.Join(rel, outputOf(&r.reporter.job.Request), collectedMark), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+		switch {
+		case errors.Is(err, fs.ErrExist):
+			return nil
+		case errors.Is(err, fs.ErrNotExist):
+			// collectCleanup has taken the directory away.
+			return nil
+		case err != nil:
+			return err
+		}
+		return file.Close()
+	})
 }

@@ -7,7 +7,9 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"netlab-runner/internal/exec"
@@ -24,6 +26,12 @@ type run struct {
 	reporter reporter
 	spool    *spool
 	secrets  secrets
+	// scene is set before the driver starts, or read again where a worker before this one has started it.
+	scene scene
+	// instance is Netlab's id of the lab, once the driver has said it.
+	instance atomic.Pointer[string]
+	// canceled says, at the end, that a client has asked for it.
+	canceled bool
 }
 
 func newRun(w *Worker, t *task, log *slog.Logger) *run {
@@ -39,10 +47,16 @@ type outcome struct {
 	reason   jobs.Reason
 	text     string
 	exitCode *int
+	// errors are what Netlab says is wrong with the topology.
+	errors []jobs.Problem
 }
 
 func failed(reason jobs.Reason, text string) outcome {
 	return outcome{event: jobs.Fail, reason: reason, text: text}
+}
+
+func canceled(text string) outcome {
+	return outcome{event: jobs.Cancel, reason: jobs.ReasonCanceled, text: text}
 }
 
 func succeeded(exitCode *int) outcome {
@@ -60,6 +74,8 @@ func (r *run) journey(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	runCtx, hush := r.w.listen(ctx, r.entry.Birth.ID)
+	defer hush()
 	values, sealErr := r.w.key.Open(r.entry.Birth.Sealed)
 	r.secrets = values
 	r.spool = newSpool(r.w.bus, r.w.config.Host, r.entry.Birth.ID, r.entry.output(), r.secrets.list())
@@ -71,8 +87,12 @@ func (r *run) journey(ctx context.Context) error {
 	if sealErr != nil {
 		end = r.refuse(failed(jobs.ReasonInvalid, "environment: "+sealErr.Error()))
 	} else {
-		end, err = r.netlab(ctx, before)
+		end, err = r.netlab(ctx, runCtx, before)
+		if err != nil && ctx.Err() == nil && errors.Is(context.Cause(runCtx), errCanceled) {
+			end, err = r.refuse(canceled("canceled before Netlab began")), nil
+		}
 	}
+	r.canceled = errors.Is(context.Cause(runCtx), errCanceled)
 	close(ended)
 	if spoolErr := <-spooled; err == nil {
 		err = spoolErr
@@ -81,33 +101,53 @@ func (r *run) journey(ctx context.Context) error {
 		return err
 	}
 	return r.reporter.move(ctx, end.event, func(j *jobs.Job) {
-		j.LogBytes = r.spool.published.Load()
+		r.tell(j)
 		j.Reason, j.ExitCode = end.reason, end.exitCode
+		j.Errors = r.fitting(end.errors)
 		if end.event != jobs.Succeed {
-			text := r.secrets.mask(end.text)
+			text := fit(r.secrets.mask(end.text), errorRoom)
 			j.Error = &text
 		}
 	})
 }
 
+// tell sets what every state of the job says besides.
+func (r *run) tell(j *jobs.Job) {
+	j.LogBytes = r.spool.published.Load()
+	if instance := r.instance.Load(); instance != nil && j.Instance == "" {
+		j.Instance = *instance
+	}
+	j.CancelRequested = j.CancelRequested || r.canceled
+}
+
 // netlab runs the commands of the action, or finds those that a worker before this one has started in the directory
-// before. An error means that the end is not known yet.
-func (r *run) netlab(ctx context.Context, before string) (outcome, error) {
+// before. runCtx ends when the job is canceled, too. An error means that the end is not known yet.
+func (r *run) netlab(ctx, runCtx context.Context, before string) (outcome, error) {
 	process, began, err := r.attach(before)
 	if errors.Is(err, exec.ErrUnreadable) {
-		return r.refuse(failed(jobs.ReasonInterrupted, err.Error()+lookAtTheLab)), nil
+		left := exec.StopJob(ctx, r.entry.Birth.ID, r.w.stopOptions())
+		if ctx.Err() != nil {
+			return outcome{}, ctx.Err()
+		}
+		if err := r.resume(before); err == nil {
+			r.after(ctx)
+		}
+		return r.refuse(failed(jobs.ReasonInterrupted, err.Error()+lookAtTheLab+leftText(left))), nil
 	}
 	if err != nil {
 		return outcome{}, err
 	}
 	if process == nil {
 		var end *outcome
-		if process, end = r.start(ctx); end != nil {
+		if process, end = r.start(runCtx); end != nil {
+			if runCtx.Err() != nil {
+				return outcome{}, runCtx.Err() // whatever was refused was refused for that
+			}
 			return r.refuse(*end), nil
 		}
 		began = time.Now()
 	}
-	return r.watch(ctx, process, began)
+	return r.watch(ctx, runCtx, process, began)
 }
 
 // attach finds the driver that an earlier worker started. nil: there is none, and none can come to life any more.
@@ -122,6 +162,10 @@ func (r *run) attach(dir string) (process Process, began time.Time, err error) {
 	if err != nil {
 		return nil, began, err
 	}
+	if err := r.resume(dir); err != nil {
+		attached.Release()
+		return nil, began, err
+	}
 	began = time.Now()
 	if info, err := os.Stat(filepath.Join(dir, "plan.json")); err == nil { // written when the driver was started
 		began = info.ModTime()
@@ -131,18 +175,22 @@ func (r *run) attach(dir string) (process Process, began time.Time, err error) {
 
 // start prepares the working directory and starts the driver. end is that of a job that needs no driver or cannot have one.
 func (r *run) start(ctx context.Context) (process Process, end *outcome) {
-	netlab, spec, end := r.specify(ctx)
+	spec, end := r.specifyWhile(ctx)
 	if end != nil {
 		return nil, end
 	}
+	defer spec.close()
+	if err := ctx.Err(); err != nil {
+		return nil, refusal(err)
+	}
 	var err error
-	if spec.Dir, err = r.entry.nextRun(); err != nil {
+	if spec.run.Dir, err = r.entry.nextRun(); err != nil {
 		return nil, refusal(err)
 	}
 	if r.w.config.Start != nil {
-		process, err = r.w.config.Start(*spec)
+		process, err = r.w.config.Start(spec.run)
 	} else {
-		process, err = netlab.Start(*spec)
+		process, err = spec.netlab.Start(spec.run)
 	}
 	if err != nil {
 		return nil, refusal(fmt.Errorf("starting Netlab: %w", err))
@@ -161,57 +209,6 @@ func refusal(err error) *outcome {
 	return &end
 }
 
-// specify makes the working directory ready and says what to run there, and with which Netlab.
-func (r *run) specify(ctx context.Context) (*exec.Netlab, *exec.Run, *outcome) {
-	job := &r.reporter.job
-	place, err := r.w.prepare(job, r.entry.Birth.Topology)
-	if err != nil {
-		return nil, nil, refusal(err)
-	}
-	if job.Action.Changes() && !place.absent && place.dir != r.key {
-		return nil, nil, refusal(invalid("workdir", "%s led to %s a moment ago and leads to %s now: submit the job again", job.Workdir, r.key, place.dir))
-	}
-	if place.absent && (job.Action == jobs.Down || job.Action == jobs.Destroy) {
-		if err := say(r.entry.output(), "%s: lab not found, there is no directory %s", job.Action, job.Workdir); err != nil {
-			return nil, nil, refusal(err)
-		}
-		end := succeeded(new(int))
-		return nil, nil, &end
-	}
-	netlab, err := r.w.netlab.get(ctx)
-	if err != nil {
-		return nil, nil, refusal(err)
-	}
-	commands, err := exec.Plan(job.Request, exec.Lab{Topology: place.topology, Absent: !place.snapshot})
-	if err != nil {
-		return nil, nil, refusal(err)
-	}
-	who, err := whoami()
-	if err != nil {
-		return nil, nil, refusal(err)
-	}
-	statusFile, err := r.w.statusFile(job.Request.StateRoot)
-	if err != nil {
-		return nil, nil, refusal(err)
-	}
-	if job.Action.Changes() {
-		if err := say(r.entry.output(), "%s in %s on host %s, Netlab %s", job.Action, place.dir, job.Host, netlab.Version); err != nil {
-			return nil, nil, refusal(err)
-		}
-	}
-	return netlab, &exec.Run{
-		Output:       r.entry.output(),
-		Workdir:      place.dir,
-		StatusFile:   statusFile,
-		Commands:     commands,
-		SnapshotYAML: true,
-		Env: netlab.Environment(exec.Surroundings{
-			User: who.name, Home: who.home, Workdir: place.dir, Path: r.w.path(),
-			Extra: r.secrets.over(job.Request.Environment),
-		}),
-	}, nil
-}
-
 // refuse writes why a job cannot run into its log too.
 func (r *run) refuse(end outcome) outcome {
 	if end.event == jobs.Succeed {
@@ -226,65 +223,139 @@ func (r *run) refuse(end outcome) outcome {
 // lookAtTheLab is what to do after a run whose end nobody saw.
 const lookAtTheLab = "; look at the lab with a status job"
 
-// watch follows the driver, which began at that time, to its end, publishing phases and keeping the timeout.
-func (r *run) watch(ctx context.Context, process Process, began time.Time) (outcome, error) {
+// watch follows the driver, which began at that time, to its end: it answers its questions, publishes phases, keeps the
+// timeout, and stops the run when its job is canceled.
+func (r *run) watch(ctx, runCtx context.Context, process Process, began time.Time) (outcome, error) {
 	timeout := r.w.config.Timeout
 	if s := r.reporter.job.Request.TimeoutSeconds; s > 0 {
 		timeout = time.Duration(s) * time.Second
 	}
-	timed, cancel := context.WithDeadline(ctx, began.Add(timeout))
+	timed, cancel := context.WithDeadline(runCtx, began.Add(timeout))
 	defer cancel()
-	live, stopPhases := context.WithCancel(ctx)
-	defer stopPhases()
-	var phases sync.WaitGroup
-	phases.Go(func() { r.phases(live, process) })
+	defer process.Release()
+	live, stopFollowing := context.WithCancel(runCtx)
+	defer stopFollowing()
+	var following sync.WaitGroup
+	following.Go(func() { r.phases(live, process) })
+	following.Go(func() { r.answer(live, process) })
 	result, err := process.Wait(timed)
-	timedOut := err != nil && timed.Err() != nil && ctx.Err() == nil
-	if timedOut {
-		if err := say(r.entry.output(), "timeout: the run took longer than %s and is stopped", timeout); err != nil {
-			r.log.Error("log", "error", err)
+
+	var stopped *outcome
+	var left error
+	// A result that came of signals is of a stop that a worker before this one has begun.
+	overdue := err != nil && timed.Err() != nil || err == nil && result.Stopped
+	if overdue && ctx.Err() == nil {
+		stopped = r.whyStopped(timed, runCtx, timeout)
+		if stopped != nil || result.ExitCode != 0 {
+			left = r.stop(ctx, process)
+			result, err = lastWords(ctx, process)
 		}
-		r.stop(ctx, process)
-		result, err = process.Wait(ctx)
 	}
-	stopPhases()
-	phases.Wait()
+	stopFollowing()
+	following.Wait()
 	if ctx.Err() != nil {
-		process.Release()
 		return outcome{}, ctx.Err()
 	}
-	if r.reporter.job.Action == jobs.Collect {
-		// Failed or not: Netlab has made the directory, and is to be let to make it again.
-		if err := r.w.markCollected(&r.reporter.job); err != nil {
-			r.log.Warn("collect", "error", err)
-		}
-	}
+	r.after(ctx)
 	switch {
 	case err == nil && result.ExitCode == 0:
 		return succeeded(&result.ExitCode), nil
-	case timedOut:
-		return failed(jobs.ReasonTimeout, fmt.Sprintf("stopped after its timeout of %s%s", timeout, lookAtTheLab)), nil
-	case err == nil && result.HostFault:
-		return failed(jobs.ReasonHostFailed, result.Error), nil
+	case stopped != nil:
+		stopped.text += leftText(left) + "; " + r.labNow(ctx)
+		return r.refuse(*stopped), nil
 	case err == nil:
-		end := failed(jobs.ReasonNetlabFailed, result.Error)
-		end.exitCode = &result.ExitCode
+		end := r.judge(result)
+		end.text += leftText(left)
 		return end, nil
 	case errors.Is(err, exec.ErrNotStarted):
 		return r.refuse(failed(jobs.ReasonHostFailed, "Netlab's driver ended before it began a command; the lines above may say why")), nil
 	case errors.Is(err, exec.ErrNoResult), errors.Is(err, exec.ErrUnreadable):
 		// What the driver had started may live on, and the next job of this directory must not meet it.
-		r.stop(ctx, process)
+		left := r.stop(ctx, process)
 		r.log.Warn("no result", "error", err)
-		return r.refuse(failed(jobs.ReasonInterrupted, "Netlab's driver is gone without a result: it was killed, or the machine restarted"+lookAtTheLab)), nil
+		return r.refuse(failed(jobs.ReasonInterrupted, "Netlab's driver is gone without a result: it was killed, or the machine restarted"+
+			leftText(left)+"; "+r.labNow(ctx))), nil
 	}
 	return outcome{}, err
 }
 
-func (r *run) stop(ctx context.Context, process Process) {
-	if err := process.Stop(ctx, exec.DefaultGrace); err != nil && ctx.Err() == nil {
+// whyStopped is the end of a run that was stopped, said in its log: by a client's request or by its timeout. nil: by neither.
+func (r *run) whyStopped(timed, runCtx context.Context, timeout time.Duration) *outcome {
+	var end outcome
+	words := ""
+	switch {
+	case errors.Is(context.Cause(runCtx), errCanceled):
+		end, words = canceled("stopped, because it was canceled"), "canceled: the run is stopped"
+	case timed.Err() != nil:
+		end = failed(jobs.ReasonTimeout, fmt.Sprintf("stopped after its timeout of %s", timeout))
+		words = fmt.Sprintf("timeout: the run took longer than %s and is stopped", timeout)
+	default:
+		return nil
+	}
+	if err := say(r.entry.output(), "%s", words); err != nil {
+		r.log.Error("log", "error", err)
+	}
+	return &end
+}
+
+// lastWait is how long the result of a run that was stopped is waited for: a driver that hangs in the kernel writes none.
+const lastWait = 3 * time.Second
+
+func lastWords(ctx context.Context, process Process) (exec.Result, error) {
+	ctx, cancel := context.WithTimeout(ctx, lastWait)
+	defer cancel()
+	return process.Wait(ctx)
+}
+
+// judge is the end of a run that did not succeed, by what its driver says.
+func (r *run) judge(result exec.Result) outcome {
+	end := failed(jobs.ReasonNetlabFailed, result.Error)
+	end.errors = result.Errors
+	switch {
+	case result.HostFault:
+		end.reason = jobs.ReasonHostFailed
+	case result.Invalid:
+		end.reason = jobs.ReasonInvalid
+	default:
+		end.exitCode = &result.ExitCode
+	}
+	return end
+}
+
+// after is what is done in the working directory when the run has ended, however that was.
+func (r *run) after(ctx context.Context) {
+	if r.reporter.job.Action == jobs.Collect {
+		// Failed or not: Netlab has made the directory, and is to be let to make it again.
+		if err := r.markCollected(); err != nil {
+			r.log.Warn("collect", "error", err)
+		}
+	}
+	if r.reporter.job.Action.Changes() && r.scene.Dir != "" {
+		r.forgetLab(ctx)
+		r.tidy()
+	}
+}
+
+// stop ends the run's processes. Its error names those that are left.
+func (r *run) stop(ctx context.Context, process Process) error {
+	err := process.Stop(ctx, r.w.stopOptions())
+	if err != nil && ctx.Err() == nil {
 		r.log.Error("stop", "error", err)
 	}
+	return err
+}
+
+func (w *Worker) stopOptions() exec.StopOptions {
+	return exec.StopOptions{Grace: exec.DefaultGrace, Sudo: w.path()}
+}
+
+// leftText says which processes are left, for the end of a sentence.
+func leftText(err error) string {
+	var left *exec.LeftError
+	if !errors.As(err, &left) {
+		return ""
+	}
+	return "; these processes could not be ended, and are for root to end: " + strings.Join(left.Left, ", ")
 }
 
 // phases publishes Netlab's steps. While one publish is under way, only the newest of those that follow is kept.
@@ -300,7 +371,8 @@ func (r *run) phases(ctx context.Context, process Process) {
 			}
 			phase = r.secrets.mask(newest(phase, steps))
 			err := r.reporter.move(ctx, jobs.Progress, func(j *jobs.Job) {
-				j.Phase, j.LogBytes = phase, r.spool.published.Load()
+				j.Phase = phase
+				r.tell(j)
 			})
 			if err != nil && ctx.Err() == nil {
 				r.log.Warn("phase not published", "phase", phase, "error", err)

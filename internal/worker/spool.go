@@ -35,6 +35,8 @@ type spool struct {
 	// pending is text that is final and not yet published; skip is how much of what follows the bus has already.
 	pending []byte
 	skip    int64
+	// base is the offset in the log of what the output's first byte becomes: 0 but where the output was cut.
+	base int64
 	// published is the offset behind the last chunk on the bus, last that chunk's sequence.
 	published atomic.Int64
 	last      uint64
@@ -54,8 +56,9 @@ func (s *spool) resume(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		// Where the output was cut, its first byte is at the base. What was to be published before it and was not is lost.
 		s.published.Store(chunk.End())
-		s.skip, s.last = chunk.End(), chunk.Seq
+		s.skip, s.last = max(chunk.End()-s.base, 0), chunk.Seq
 		return nil
 	})
 }
@@ -86,6 +89,11 @@ func (s *spool) begin(ctx context.Context, known bool) error {
 	s.text.Reset()
 	s.pending, s.skip, s.last = s.pending[:0], 0, 0
 	s.published.Store(0)
+	base, err := loadBase(s.file)
+	if err != nil {
+		return err
+	}
+	s.base = base
 	if !known {
 		return nil
 	}
@@ -102,11 +110,18 @@ func (s *spool) run(ctx context.Context, ended <-chan struct{}) error {
 	changes := watch(s.file)
 	defer changes.stop()
 	block := make([]byte, chunkSize)
+	from := &source{file: output}
 	partial := time.NewTimer(partialDelay)
 	defer partial.Stop()
 	final, flush, armed := false, false, true
 	for {
-		n, err := output.Read(block)
+		n, err := from.read(block)
+		if errors.Is(err, errCut) {
+			if err := s.cutOff(from); err != nil {
+				return err
+			}
+			continue
+		}
 		if err != nil && !errors.Is(err, io.EOF) {
 			return err
 		}
@@ -144,6 +159,19 @@ func (s *spool) run(ctx context.Context, ended <-chan struct{}) error {
 			flush, armed = true, false
 		}
 	}
+}
+
+// cutOff goes on with an output that was cut: what is in it now follows what was in it before.
+func (s *spool) cutOff(from *source) error {
+	s.add(s.text.Close())
+	// On the disk before it is on the bus: a worker that ends in between loses some text, and doubles none.
+	base := s.published.Load() + int64(len(s.pending))
+	if err := saveBase(s.file, base); err != nil {
+		return err
+	}
+	s.base, s.skip = base, 0
+	from.restart()
+	return say(s.file, "a program of the job truncated the output (by `> /dev/stderr`, say): lines may be missing above; let it append (`>> /dev/stderr` or `>&2`)")
 }
 
 // add takes in text, without what the bus has already.

@@ -4,17 +4,21 @@ package worker
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"sync"
 	"time"
 
+	"netlab-runner/internal/account"
 	"netlab-runner/internal/bus"
 	"netlab-runner/internal/exec"
 	"netlab-runner/internal/hosts"
+	"netlab-runner/internal/inventory"
 )
 
 // Config is a worker's place in the world.
@@ -31,6 +35,10 @@ type Config struct {
 	Python string
 	// Path holds folders that come first on a job's PATH.
 	Path []string
+	// RunAs is the user that every job runs as; empty: each job as its own where the worker is root, else as the worker's.
+	RunAs string
+	// URLNetworks are the internal networks that a topologyUrl may point into.
+	URLNetworks []netip.Prefix
 	// Slots is how many jobs run at once, at least 1.
 	Slots int
 	// Timeout ends a run that asks for no timeout of its own.
@@ -47,20 +55,27 @@ type Config struct {
 type Process interface {
 	Phases() <-chan string
 	Wait(ctx context.Context) (exec.Result, error)
-	Stop(ctx context.Context, grace exec.Grace) error
+	Asks() <-chan json.RawMessage
+	Answer(refused string) error
+	Stop(ctx context.Context, o exec.StopOptions) error
 	Release()
 }
 
 // Worker is one host's. Make it with New, let it work with Run.
 type Worker struct {
-	config    Config
-	bus       *bus.Bus
-	log       *slog.Logger
-	data      *dataDir
-	key       *bus.HostKey
-	journal   *journal
-	queue     *queue
-	netlab    *installation
+	config  Config
+	bus     *bus.Bus
+	log     *slog.Logger
+	data    *dataDir
+	key     *bus.HostKey
+	journal *journal
+	queue   *queue
+	netlab  *installation
+	cancels *cancels
+	known   *knownLabs
+	labs    *labs
+	// runAs is the account of every job; nil: each job has its own.
+	runAs     *account.Account
 	source    string
 	started   time.Time
 	running   sync.WaitGroup
@@ -97,6 +112,14 @@ func New(ctx context.Context, c Config) (*Worker, error) {
 	if w.journal, err = openJournal(filepath.Join(c.DataDir, "jobs")); err != nil {
 		return fail(err)
 	}
+	if w.runAs, err = runAs(c.RunAs); err != nil {
+		return fail(err)
+	}
+	if w.known, err = openKnownLabs(filepath.Join(c.DataDir, "labs"), c.Log); err != nil {
+		return fail(err)
+	}
+	w.cancels = newCancels()
+	w.labs = newLabs(&inventory.Host{StateFiles: w.known.statusFiles, Homes: w.homes, Path: w.path(), Log: c.Log})
 	n, err := w.netlab.get(ctx)
 	switch {
 	case ctx.Err() != nil:
@@ -117,9 +140,7 @@ func (w *Worker) Source() string { return w.source }
 func (w *Worker) Run(ctx context.Context, b *bus.Bus) error {
 	w.bus = b
 	w.warnOfMissing()
-	if os.Geteuid() == 0 {
-		w.log.Warn("the worker is root, and so is every lab that it runs: a topology is code; run it as the labs' user where others may post jobs")
-	}
+	w.sayWhose()
 	defer w.data.close()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -133,6 +154,9 @@ func (w *Worker) Run(ctx context.Context, b *bus.Bus) error {
 		return err
 	}
 	for _, e := range entries {
+		w.reclaim(e)
+	}
+	for _, e := range entries {
 		w.enqueue(ctx, e)
 	}
 	lease, err := w.acquire(ctx)
@@ -144,6 +168,7 @@ func (w *Worker) Run(ctx context.Context, b *bus.Bus) error {
 			cancel(err)
 		}
 	})
+	wg.Go(func() { w.followCancels(ctx) })
 	for endpoint, answer := range w.endpoints() {
 		wg.Go(func() {
 			if err := w.bus.Answer(ctx, w.config.Host, endpoint, answer); err != nil && ctx.Err() == nil {
@@ -166,6 +191,21 @@ func (w *Worker) Run(ctx context.Context, b *bus.Bus) error {
 		return cause
 	}
 	return nil
+}
+
+// sayWhose says as whom jobs run, and what cannot be done for that.
+func (w *Worker) sayWhose() {
+	switch {
+	case w.runAs == nil:
+		w.log.Info("each job runs as its own user")
+	case os.Geteuid() != 0:
+		w.log.Warn("the worker is not root: every job runs as its user, whatever user a job names; of other users' labs it sees what they let it see; what a lab's programs leave as root's it cannot give back; root's processes it ends by sudo -n alone",
+			"user", w.runAs.Name)
+	case w.runAs.UID == 0:
+		w.log.Warn("every job runs as root: a topology is code, so whoever may post a job may do anything on this host; leave NETLAB_RUN_AS_USER out to run each as its own user")
+	default:
+		w.log.Info("every job runs as one user", "user", w.runAs.Name)
+	}
 }
 
 // warnOfMissing names what the settings name and this machine does not have.
@@ -233,6 +273,7 @@ func (w *Worker) finish(ctx context.Context, t *task) {
 			if err != nil {
 				log.Warn("job given up", "error", err)
 			}
+			w.labs.release(e.Birth.ID)
 			if err := e.remove(); err != nil {
 				log.Error("journal", "error", err)
 			}

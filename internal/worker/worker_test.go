@@ -2,8 +2,11 @@ package worker
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"log/slog"
 	"os"
+	"os/user"
 	"path/filepath"
 	"strings"
 	"sync/atomic"
@@ -20,13 +23,35 @@ import (
 
 // played is a run of the driver that the test plays.
 type played struct {
-	phases chan string
-	result chan exec.Result
+	phases  chan string
+	result  chan exec.Result
+	asks    chan json.RawMessage
+	answers chan string
+	stopped chan struct{}
+	// run is what was to be run.
+	run exec.Run
+	// stop is what Stop does besides closing stopped; nil: the run ends as one that was interrupted.
+	stop func() error
 }
 
-func (p *played) Phases() <-chan string                  { return p.phases }
-func (p *played) Stop(context.Context, exec.Grace) error { return nil }
-func (p *played) Release()                               {}
+func (p *played) Phases() <-chan string        { return p.phases }
+func (p *played) Asks() <-chan json.RawMessage { return p.asks }
+func (p *played) Release()                     {}
+
+func (p *played) Answer(refused string) error {
+	p.answers <- refused
+	return nil
+}
+
+func (p *played) Stop(context.Context, exec.StopOptions) error {
+	close(p.stopped)
+	if p.stop != nil {
+		return p.stop()
+	}
+	p.result <- exec.Result{ExitCode: 130, Error: "interrupted"}
+	return nil
+}
+
 func (p *played) Wait(ctx context.Context) (exec.Result, error) {
 	select {
 	case result := <-p.result:
@@ -42,33 +67,44 @@ type testBundle struct {
 	bus    *bus.Bus
 	server *bus.Server
 	root   string
+	// tools has a docker and a Python that are played.
+	tools  string
+	config Config
 	worker *Worker
 	starts atomic.Int32
 	runs   chan *played
 }
 
-func setup(t *testing.T) *testBundle {
+func setup(t *testing.T, changes ...func(*Config)) *testBundle {
 	t.Helper()
-	b := &testBundle{t: t, root: t.TempDir(), runs: make(chan *played, 10)}
+	b := &testBundle{t: t, root: publicDir(t), tools: publicDir(t), runs: make(chan *played, 10)}
 	b.bus, b.server = bustest.NewServer(t)
-	// What the driver would say of a Netlab that is there.
-	python := filepath.Join(b.root, "python3")
-	answer := `{"version":"26.10","python":"3.11","script":"/bin/netlab","ansible":true}`
-	if err := os.WriteFile(python, []byte("#!/bin/sh\necho '"+answer+"'\n"), 0o755); err != nil {
+	python := filepath.Join(b.tools, "python3")
+	if err := os.WriteFile(python, []byte(playedPython), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	var err error
-	b.worker, err = New(t.Context(), Config{
-		Host: "a", DataDir: t.TempDir(), Roots: []string{b.root}, Python: python, Slots: 2, Timeout: time.Hour,
-		Log: slog.New(slog.DiscardHandler),
-		Start: func(exec.Run) (Process, error) {
+	b.docker("", "")
+	me, err := user.Current()
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.config = Config{
+		Host: "a", DataDir: publicDir(t), Roots: []string{b.root}, Python: python, Path: []string{b.tools}, Slots: 4, Timeout: time.Hour,
+		RunAs: me.Username, Log: slog.New(slog.DiscardHandler),
+		Start: func(r exec.Run) (Process, error) {
 			b.starts.Add(1)
-			run := &played{phases: make(chan string, 10), result: make(chan exec.Result, 1)}
+			run := &played{
+				phases: make(chan string, 10), result: make(chan exec.Result, 1), asks: make(chan json.RawMessage, 1),
+				answers: make(chan string, 1), stopped: make(chan struct{}), run: r,
+			}
 			b.runs <- run
 			return run, nil
 		},
-	})
-	if err != nil {
+	}
+	for _, change := range changes {
+		change(&b.config)
+	}
+	if b.worker, err = New(t.Context(), b.config); err != nil {
 		t.Fatal(err)
 	}
 	if err := b.bus.EnsureConsumer(t.Context(), "a"); err != nil {
@@ -92,28 +128,80 @@ func (b *testBundle) run() {
 	})
 }
 
+// playedPython says what the driver would say of a Netlab that is there, and to a question for a status, who asks.
+const playedPython = `#!/bin/sh
+case "$*" in
+*query*) echo "{\"asked\": $(id -u)}";;
+*) echo '{"version":"26.10","python":"3.11","script":"/bin/netlab","ansible":true}';;
+esac
+`
+
+// docker has Docker list these containers and networks, a JSON object a line.
+func (b *testBundle) docker(containers, networks string) {
+	b.t.Helper()
+	text := "#!/bin/sh\ncase $1 in ps) cat <<'END'\n" + containers + "\nEND\n;; *) cat <<'END'\n" + networks + "\nEND\n;; esac\n"
+	file := filepath.Join(b.tools, "docker")
+	if err := errors.Join(os.WriteFile(file+".new", []byte(text), 0o755), os.Rename(file+".new", file)); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+// next is the run that the worker starts next.
+func (b *testBundle) next() *played {
+	b.t.Helper()
+	return receive(b.t, b.runs)
+}
+
+// receive takes what comes.
+func receive[T any](t *testing.T, from <-chan T) (value T) {
+	t.Helper()
+	select {
+	case value = <-from:
+	case <-time.After(limit):
+		t.Fatal("nothing comes")
+	}
+	return value
+}
+
+// birth is a job in the directory of its id that makes a lab of a topology which comes with it.
+func (b *testBundle) birth(id string, action jobs.Action) *bus.Birth {
+	return &bus.Birth{Job: jobs.Job{
+		ID: id, Action: action, State: jobs.Queued, Host: "a", Workdir: filepath.Join(b.root, id), Warnings: []string{},
+		CreatedAt: time.Unix(1_800_000_000, 0).UTC(), Request: jobs.Request{Action: action},
+	}, Topology: "nodes: [ r1 ]"}
+}
+
+func (b *testBundle) send(birth *bus.Birth) {
+	b.t.Helper()
+	if _, err := b.bus.Submit(b.t.Context(), birth); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+func (b *testBundle) cancel(id string) {
+	b.t.Helper()
+	if err := b.bus.RequestCancel(b.t.Context(), "a", id); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
 func (b *testBundle) submit(id string, sealed map[string]string) {
 	b.t.Helper()
-	birth := &bus.Birth{Job: jobs.Job{
-		ID: id, Action: jobs.Create, State: jobs.Queued, Host: "a", Workdir: filepath.Join(b.root, id), Warnings: []string{},
-		CreatedAt: time.Unix(1_800_000_000, 0).UTC(), Request: jobs.Request{Action: jobs.Create},
-	}, Topology: "nodes: [ r1 ]"}
+	birth := b.birth(id, jobs.Create)
 	if sealed != nil {
 		var err error
 		if birth.Sealed, err = bus.SealEnvironment(sealed, b.worker.publicKey); err != nil {
 			b.t.Fatal(err)
 		}
 	}
-	if _, err := b.bus.Submit(b.t.Context(), birth); err != nil {
-		b.t.Fatal(err)
-	}
+	b.send(birth)
 }
 
 // await waits for a state of the job on the bus.
 func (b *testBundle) await(id string, ok func(*bus.JobMessage) bool) *bus.JobMessage {
 	b.t.Helper()
 	var last *bus.JobMessage
-	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(2 * time.Millisecond) {
+	for end := time.Now().Add(limit); time.Now().Before(end); time.Sleep(2 * time.Millisecond) {
 		var err error
 		if last, err = b.bus.LastStatus(b.t.Context(), "a", id); err == nil && ok(last) {
 			return last
@@ -206,7 +294,7 @@ func TestTheWorkersOwnLinesAreInTheLog(t *testing.T) {
 	if err := b.bus.ReadLog(t.Context(), "a", "j1", func(c *bus.Chunk) error { log.Write(c.Text); return nil }); err != nil {
 		t.Fatal(err)
 	}
-	want := "netlab-worker: create in " + filepath.Join(b.root, "j1") + " on host a, Netlab 26.10\n"
+	want := "netlab-worker: create in " + filepath.Join(b.root, "j1") + " on host a as " + b.worker.runAs.Name + ", Netlab 26.10\n"
 	if diff := cmp.Diff(want, log.String()); diff != "" || got.LogBytes != int64(len(want)) {
 		t.Errorf("logBytes %d, %s", got.LogBytes, diff)
 	}

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os/user"
 	"path/filepath"
 	"time"
 
@@ -24,8 +25,13 @@ func measureCreate(ctx context.Context, b *bench) (rows []row, err error) {
 	if n.labs, err = b.newDir("labs"); err != nil {
 		return nil, err
 	}
+	me, err := user.Current()
+	if err != nil {
+		return nil, err
+	}
 	s, err := b.startSystem(ctx, []string{
 		"--with-worker", "--worker-host=bench", "--worker-python=" + b.python, "--worker-roots=" + n.labs,
+		"--run-as-user=" + me.Username,
 	}, "HOME="+home)
 	if err != nil {
 		return nil, err
@@ -132,7 +138,7 @@ func endRuns(dataDir string) error {
 			errs = append(errs, err)
 			continue
 		}
-		errs = append(errs, p.Stop(context.Background(), exec.DefaultGrace))
+		errs = append(errs, p.Stop(context.Background(), exec.StopOptions{Grace: exec.DefaultGrace}))
 		p.Release()
 	}
 	return errors.Join(errs...)

@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"os/user"
 	"slices"
 	"time"
 
@@ -38,9 +39,14 @@ func roleWorker(ctx context.Context, config json.RawMessage, t *talk) error {
 	}
 	c.text = verbose(c.Flood)
 	log := slog.New(quiet())
+	me, err := user.Current()
+	if err != nil {
+		return err
+	}
 	w, err := worker.New(ctx, worker.Config{
 		Host: c.Host, DataDir: c.DataDir, Roots: []string{c.Root}, Python: c.Python, Slots: c.Slots, Timeout: time.Hour,
 		Start: func(r exec.Run) (worker.Process, error) { return startNoop(r.Output, c.write), nil },
+		RunAs: me.Username,
 		Log:   log,
 	})
 	if err != nil {
@@ -159,8 +165,14 @@ func (n *noop) Wait(ctx context.Context) (exec.Result, error) {
 	}
 }
 
+// Asks has none.
+func (n *noop) Asks() <-chan json.RawMessage { return nil }
+
+// Answer is never called.
+func (n *noop) Answer(string) error { return nil }
+
 // Stop ends the writing.
-func (n *noop) Stop(context.Context, exec.Grace) error {
+func (n *noop) Stop(context.Context, exec.StopOptions) error {
 	n.Release()
 	return nil
 }

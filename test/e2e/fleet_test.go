@@ -3,6 +3,7 @@ package e2e_test
 import (
 	"net"
 	"os"
+	"os/user"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -59,11 +60,23 @@ func (f *fleet) environment(home string) []string {
 		"NETLAB_BUS_LEASE=2s",
 		"NETLAB_BUS_JOBS_BYTES=64MiB",
 		"NETLAB_BUS_LOGS_BYTES=256MiB",
+		"NETLAB_BUS_OBJECTS_BYTES=64MiB",
 		"NETLAB_WORKER_PYTHON=" + standins.Python(f.t),
 		"NETLAB_WORKER_PATH=" + f.standins.Path(),
 		"NETLAB_WORKER_ROOTS=" + f.root,
 		"NETLAB_WORKER_SLOTS=2",
+		"NETLAB_RUN_AS_USER=" + caller(f.t),
 	}, f.extra)
+}
+
+// caller is the name of who runs the tests: whose rights the labs of most tests have.
+func caller(t *testing.T) string {
+	t.Helper()
+	me, err := user.Current()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return me.Username
 }
 
 // single is one process with everything in it.

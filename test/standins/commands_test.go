@@ -80,6 +80,7 @@ func TestCommands(t *testing.T) {
 		{"docker exec clab-lab-n1 hostname", 1, `^$`, `is not running`},
 		{"docker ps --format {{.Names}}", 0, `^$`, `^$`},
 		{"docker ps -a --format {{.Names}}:{{.State}}", 0, `^clab-lab-n1:exited\n$`, `^$`},
+		{"docker ps -a --format {{.Label\"containerlab\"}}|{{.Label\"none\"}}|", 0, `^lab\|\|\n$`, `^$`},
 		{"containerlab destroy --cleanup -t clab.yml", 0, `^$`, `Removed container`},
 		{"docker network inspect clab", 1, `^\[\]\n$`, `not found`},
 		{"containerlab deploy -t missing.yml", 1, `^$`, `no such file`},

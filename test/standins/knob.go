@@ -74,6 +74,9 @@ type Gate struct {
 // Gate returns the gate of that name in the folder Dir.
 func (s *Standins) Gate(name string) *Gate { return &Gate{s: s, path: filepath.Join(s.dir, name)} }
 
+// GateAt returns the gate whose path is elsewhere: that of a chatter lab, which does not know Dir.
+func (s *Standins) GateAt(path string) *Gate { return &Gate{s: s, path: path} }
+
 // Path is the file whose existence opens the gate.
 func (g *Gate) Path() string { return g.path }
 

@@ -49,6 +49,9 @@ func Install(t testing.TB) *Standins {
 		}
 		return writeProgram(target, text, mode)
 	}))
+	modules, err := compiled.of(Python(t), s.Path())
+	s.check(err)
+	s.check(s.lay(modules))
 	return s
 }
 

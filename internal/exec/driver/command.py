@@ -12,10 +12,12 @@ import traceback
 from typing import Callable
 
 from netlab_driver import hooks, install, labs, statusfile
+from netlab_driver.failure import Failure, error_text
 from netlab_driver.record import Recorder
 
+__all__ = ["error_text", "guarded", "nested", "netlab", "planned", "write_snapshot_yaml"]
+
 SNAPSHOT = "netlab.snapshot.pickle"
-ERROR_LIMIT = 4000  # characters of an error text
 
 
 def guarded(recorder: Recorder, call: Callable) -> int:
@@ -63,18 +65,23 @@ def netlab(recorder: Recorder, plan: dict, name: str, args: list) -> None:
 
 
 def planned(recorder: Recorder, plan: dict, command: dict) -> None:
-    """Run a command of the plan: one of Netlab's, or the driver's own status."""
+    """Run a command of the plan: the driver's own status, or an action, which runs Netlab in processes of their own."""
+    from netlab_driver.actions import Actions
+
     name, args = command["name"], command.get("args") or []
     if name == "status":
         statusfile.use(plan.get("statusFile", ""))
         labs.print_status(args[0] if args else "")
         return
-    if command.get("absentOK") and not os.path.exists(SNAPSHOT):
-        print(f"netlab-worker: nothing to take down: {os.getcwd()}/{SNAPSHOT} not found", flush=True)
-        return
-    netlab(recorder, plan, name, args)
-    if plan.get("snapshotYAML") and name in ("create", "up"):
-        write_snapshot_yaml()
+    actions = {name: getattr(Actions, name) for name in ("create", "up", "restart", "down", "destroy", "collect", "validate")}
+    if name not in actions:
+        sys.exit(f"the driver has no command {name}")
+    try:
+        actions[name](Actions(recorder, plan, command))
+    except Failure as ex:
+        print(f"netlab-worker: {ex}", file=sys.stderr, flush=True)
+        recorder.errors([str(ex)])
+        sys.exit(1)
 
 
 def nested(run_dir: str, name: str, args: list) -> int:
@@ -97,13 +104,3 @@ def write_snapshot_yaml() -> None:
             yaml.dump(data, f, Dumper=dumper, default_flow_style=False, width=120)
     except Exception as ex:  # the lab itself is as it should be: no reason to call the command failed
         print(f"netlab-worker: netlab.snapshot.yml is not written: {install.last_line(ex)}", file=sys.stderr)
-
-
-def error_text(lines: list, name: str, code: int) -> str:
-    """What went wrong, the cause first, from what Netlab logged as errors. A negative code is a signal."""
-    lines = [line.rstrip() for line in lines if line.strip()]
-    causes = [line for line in lines if "Cannot proceed beyond this point due to errors" not in line] or lines
-    if code < 0:
-        causes.insert(0, f"netlab {name} was killed by signal {-code} ({signal.Signals(-code).name})")
-    text = "\n".join(causes) or f"netlab {name} ended with exit code {code}"
-    return text if len(text) <= ERROR_LIMIT else text[:ERROR_LIMIT] + "…"

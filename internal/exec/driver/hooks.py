@@ -48,6 +48,57 @@ def phases(recorder: Recorder) -> None:
     )
 
 
+TRIED = 1
+BEGUN = 2
+
+
+def attempts(progress: Any) -> None:
+    """Note in progress[0] how far a down gets: TRIED once it has found Docker or containerlab unusable, or has used them."""
+    from netsim.cli import down, external_commands
+
+    def note(value: int) -> Callable:
+        def noted(*_: Any, **__: Any) -> None:
+            progress[0] = value
+
+        return noted
+
+    around(down, "provider_probes", begin=note(TRIED), end=note(BEGUN))
+    around(external_commands, "stop_lab", begin=note(TRIED))
+
+
+def at_start(before: Callable, generated: Callable) -> None:
+    """Call before(topology) when an up has its topology and has not touched anything, and generated(topology) when it has written it.
+
+    Both also in a create. That an up finds a lock is no reason to refuse any more: who calls this has looked at the lab.
+    """
+    import netsim.augment.main
+    from netsim.cli import create, up
+    from netsim.utils import log
+
+    transform, load, run = netsim.augment.main.transform, up.load_snapshot, create.run
+
+    def transformed(topology: Any) -> Any:
+        value = transform(topology)
+        if not log.pending_errors():
+            before(topology)
+        return value
+
+    def loaded(*args: Any, **kwargs: Any) -> Any:
+        topology = load(*args, **kwargs)
+        before(topology)
+        return topology
+
+    def written(*args: Any, **kwargs: Any) -> Any:
+        topology = run(*args, **kwargs)
+        generated(topology)
+        return topology
+
+    netsim.augment.main.transform = transformed
+    up.load_snapshot = loaded  # type: ignore[attr-defined]
+    create.run = written  # type: ignore[assignment]
+    up.check_existing_lab = lambda: None
+
+
 def prompts() -> None:
     """A job cannot answer: a question ends the command, except the one about the external provider's cabling."""
     from netsim.providers import external

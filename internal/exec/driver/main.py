@@ -1,6 +1,6 @@
 """Runs Netlab for the worker, from Netlab's own modules: no shell, no netlab script.
 
-    main.py run DIR                       runs the commands of DIR/plan.json, then writes DIR/result.json
+    main.py run DIR [ENV-FD [PLACE-FD]]   runs the commands of DIR/plan.json, then writes DIR/result.json
     main.py netlab DIR COMMAND [ARG ...]  a `netlab COMMAND ...` that one of those commands starts by itself
     main.py query [--instance ID] ...     what `netlab status` shows, as JSON or as text
     main.py probe OLDEST                  which Netlab this interpreter has, as one line of JSON; OLDEST is the minimum
@@ -22,10 +22,10 @@ sys.modules["netlab_driver"] = package
 
 def main(argv: list) -> int:
     verb, args = (argv[0] if argv else ""), argv[1:]
-    if verb == "run" and len(args) == 1:
+    if verb == "run" and 0 < len(args) < 4:
         from netlab_driver import run
 
-        return run.run(args[0])
+        return run.run(args[0], args[1:])
     if verb == "netlab" and len(args) > 1:
         from netlab_driver import command
 

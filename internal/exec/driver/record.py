@@ -1,7 +1,8 @@
 """The files of a run's directory.
 
-plan.json (the worker's), driver.json (the fence: who runs it), progress and errors (lines of JSON, as things happen) and
-result.json (the end, written once).
+plan.json and verdict.json (the worker's), driver.json (the fence: who runs it), progress and errors (lines of JSON, as things
+happen) and result.json (the end, written once). A command that runs as another user writes to progress and errors only: what
+is read of them is as that user left it, and bounded.
 """
 
 from __future__ import annotations
@@ -9,7 +10,16 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from typing import Any
+import sys
+import time
+from typing import Any, Optional
+
+READ_LIMIT = 1 << 20  # bytes that are read of progress or errors, the last ones
+QUESTION_LIMIT = 250 << 10  # bytes of JSON; the worker takes 256 KiB
+ERROR_LIMIT = 4000  # characters of an error text
+PHASE_LIMIT = 200  # characters of a phase
+PROBLEM_LIMIT = 200  # problems of a result
+POLL = 0.02  # seconds between two looks for the verdict
 
 
 def write_synced(path: str, value: Any) -> None:
@@ -54,34 +64,100 @@ def finish(run_dir: str, result: dict) -> None:
     sync_dir(run_dir)
 
 
+def cut(text: Any, limit: int) -> str:
+    text = text if isinstance(text, str) else str(text)
+    return text if len(text) <= limit else text[:limit] + "…"
+
+
 class Recorder:
     """Appends what happens in a run to its files. Several processes of the run do so at once."""
 
-    def __init__(self, run_dir: str) -> None:
+    def __init__(self, run_dir: str, asks: bool = False) -> None:
         self.dir = run_dir
+        self.asks = asks
+        self.driver = os.getpid()
+
+    def prepare(self, user: Optional[dict]) -> None:
+        """Make the files that the commands append to, which belong to the user as whom they run."""
+        for name in ("progress", "errors"):
+            fd = os.open(f"{self.dir}/{name}", os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            if user:
+                os.fchown(fd, user["uid"], user["gid"])
+            os.close(fd)
 
     def _append(self, name: str, value: dict) -> None:
         with open(f"{self.dir}/{name}", "ab", buffering=0) as f:
             f.write(json.dumps(value).encode() + b"\n")  # one write: lines of several processes don't mix
 
-    def _read(self, name: str) -> list:
-        with contextlib.suppress(FileNotFoundError), open(f"{self.dir}/{name}", encoding="utf-8") as f:
-            return [json.loads(line) for line in f if line.endswith("\n")]
-        return []
+    def size(self, name: str) -> int:
+        with contextlib.suppress(OSError):
+            return os.stat(f"{self.dir}/{name}").st_size
+        return 0
+
+    def _read(self, name: str, begin: int = 0) -> list:
+        """The entries of the file from that byte on, of many the last ones. What is no entry is left out."""
+        entries = []
+        with contextlib.suppress(OSError), open(f"{self.dir}/{name}", "rb") as f:
+            end = f.seek(0, os.SEEK_END)
+            f.seek(max(begin, end - READ_LIMIT))
+            for line in f.read(READ_LIMIT).split(b"\n")[:-1]:
+                with contextlib.suppress(ValueError, RecursionError):
+                    entry = json.loads(line)
+                    if isinstance(entry, dict):
+                        entries.append(entry)
+        return entries
 
     def command(self, name: str) -> None:
         self._append("progress", {"command": name})
 
     def phase(self, text: str) -> None:
-        self._append("progress", {"phase": " ".join(text.split())})
+        self._append("progress", {"phase": cut(" ".join(text.split()), PHASE_LIMIT)})
 
     def errors(self, lines: list) -> None:
-        self._append("errors", {"lines": [str(line) for line in lines]})
+        self._append("errors", {"lines": [cut(line, ERROR_LIMIT) for line in lines]})
+
+    def problem(self, file: str, text: str) -> None:
+        """Note one of Netlab's errors as data: the file it is in ("" where it is in none) and the text."""
+        self._append("errors", {"problem": {"file": cut(file, ERROR_LIMIT), "text": cut(text, ERROR_LIMIT)}})
+
+    def invalid(self, text: str) -> None:
+        """Note that the request is to blame for this command's failure, which text explains. The caller ends the command."""
+        self._append("errors", {"invalid": cut(text, ERROR_LIMIT)})
+
+    def ask(self, question: dict) -> dict:
+        """Ask the worker, and wait for as long as it takes: it may be restarting.
+
+        Returns {"refused": text} or {}, which is also the answer of a run that is not to ask.
+        """
+        if not self.asks:
+            return {}
+        if len(json.dumps(question)) > QUESTION_LIMIT:
+            return {"refused": "the lab is too large for this host's worker: it would have too many containers or networks"}
+        self._append("progress", {"question": question})
+        while True:
+            # It comes by a link of a complete file, so what can be read is whole.
+            with contextlib.suppress(FileNotFoundError), open(f"{self.dir}/verdict.json", encoding="utf-8") as f:
+                verdict = json.load(f)
+                return {"refused": verdict["refused"]} if verdict.get("refused") else {}
+            if self.driver not in (os.getpid(), os.getppid()):
+                sys.exit("the run's driver is gone, so nobody answers")
+            time.sleep(POLL)
 
     def last_phase(self) -> str:
         """The last phase of the last command."""
-        progress = self._read("progress")
-        return progress[-1].get("phase", "") if progress else ""
+        progress = [entry for entry in self._read("progress") if "phase" in entry or "command" in entry]
+        return cut(progress[-1].get("phase", ""), PHASE_LIMIT) if progress else ""
 
-    def error_lines(self) -> list:
-        return [line for entry in self._read("errors") for line in entry["lines"]]
+    def outcome(self, begin: int) -> dict:
+        """What errors has from that byte on: its lines, the problems, and the text of an invalid request ("" for none)."""
+        lines: list = []
+        problems: list = []
+        invalid = ""
+        for entry in self._read("errors", begin):
+            if isinstance(entry.get("lines"), list):
+                lines.extend(cut(line, ERROR_LIMIT) for line in entry["lines"])
+            problem = entry.get("problem")
+            if isinstance(problem, dict) and len(problems) < PROBLEM_LIMIT:
+                problems.append({key: cut(problem.get(key, ""), ERROR_LIMIT) for key in ("file", "text")})
+            invalid = invalid or cut(entry.get("invalid", ""), ERROR_LIMIT)
+        return {"lines": lines, "problems": problems, "invalid": invalid}

@@ -11,7 +11,7 @@ import fcntl
 import os
 import shutil
 import time
-from typing import Any, Iterator
+from typing import Any, Callable, Iterator
 
 PATIENCE = 30.0  # seconds to wait for the file's lock; Netlab itself gives up after 3
 
@@ -21,7 +21,12 @@ def use(path: str) -> None:
     from netsim.utils import status
 
     if path:
-        status.get_status_filename = lambda topology: path
+
+        def chosen(topology: Any) -> str:
+            return path
+
+        chosen.chosen = True  # type: ignore[attr-defined]
+        status.get_status_filename = chosen
     lock = status.FileLock
     status.FileLock = lambda name, timeout=PATIENCE: lock(name, timeout=max(timeout, PATIENCE))
     status.open = open_replacing  # type: ignore[attr-defined]
@@ -94,3 +99,70 @@ def read(topology: Any) -> Any:
     if fault:
         log.fatal(f"Cannot read lab status file {path}: {fault}")
     return get_empty_box()  # empty for good: what an interrupted Netlab leaves, and Netlab reads it as no labs
+
+
+def where() -> Any:
+    """What Netlab's functions take to find the file that use has set, else Netlab's own."""
+    from netsim.data import get_empty_box
+    from netsim.utils import read, status
+
+    nothing = get_empty_box()
+    if getattr(status.get_status_filename, "chosen", False):
+        return nothing
+    defaults = read.system_defaults()
+    read.read_cache.clear()  # a command that is forked from this process starts as if nothing had been read
+    return defaults
+
+
+def labs() -> dict:
+    """Every entry of the file by its id, as plain data. What is no map is left out."""
+    return {key: dict(entry) for key, entry in read(where()).items() if isinstance(entry, dict)}
+
+
+def forget(keys: list) -> None:
+    """Remove these entries, under Netlab's own lock."""
+    change(lambda entries: [entries.pop(key, None) for key in keys])
+
+
+def adopt(key: Any, folder: str) -> None:
+    """The lab of this id is in another folder now, because that was moved."""
+
+    def move(entries: Any) -> None:
+        if key in entries:
+            entries[key].dir = folder
+
+    change(move)
+
+
+def change(callback: Callable) -> None:
+    from netsim.utils import status
+
+    status.change_status(where(), callback=lambda entries, _: callback(entries))
+
+
+def repair() -> None:
+    """Put a damaged file aside, which no command of Netlab's gets past. Its labs are found by their directories and containers."""
+    import yaml
+    from filelock import FileLock, Timeout
+    from netsim.utils import status
+
+    path = status.get_status_filename(where())
+    if not damaged(path, yaml.YAMLError):
+        return
+    with contextlib.suppress(OSError, Timeout), FileLock(f"{path}.lock", timeout=PATIENCE):
+        if damaged(path, yaml.YAMLError):  # still, now that nobody is writing it
+            aside = f"{path}.damaged-{int(time.time())}"
+            os.replace(path, aside)
+            print(f"netlab-worker: Netlab's status file {path} is damaged, it is now {aside}", flush=True)
+
+
+def damaged(path: str, fault: type) -> bool:
+    import yaml
+
+    try:
+        with open(path, encoding="utf-8") as f:
+            return not isinstance(yaml.safe_load(f), dict)
+    except OSError:  # that is no damage
+        return False
+    except (ValueError, fault):
+        return True

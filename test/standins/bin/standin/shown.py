@@ -7,6 +7,7 @@ import re
 from .table import full_id, status
 
 FIELD = re.compile(r"\{\{\s*(json\s+)?\.([A-Za-z0-9_.]*)\s*\}\}")
+LABEL = re.compile(r'\{\{\s*\.Label\s*"([^"]*)"\s*\}\}')
 
 
 def render(template, data):
@@ -18,12 +19,14 @@ def render(template, data):
             value = value.get(key, "<no value>") if isinstance(value, dict) else "<no value>"
         return json.dumps(value) if match.group(1) or isinstance(value, (dict, list)) else str(value)
 
-    return FIELD.sub(field, template.replace("\\t", "\t"))
+    template = LABEL.sub(lambda match: data.get(".Labels", {}).get(match.group(1), ""), template.replace("\\t", "\t"))
+    return FIELD.sub(field, template)
 
 
 def listing(call, template, rows, heading, fields):
     """A list of rows: JSON objects, a template, or a table."""
     if template == "json":
+        rows = [{name: value for name, value in row.items() if not name.startswith(".")} for row in rows]
         call.out("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
         return
     if template and not template.startswith("table"):
@@ -83,6 +86,7 @@ def process(container):
         "State": container["state"],
         "Status": status(container),
         "CreatedAt": moment(container["created"]),
+        ".Labels": labels(container),  # for the function Label of a template
         "Labels": ",".join(f"{name}={value}" for name, value in sorted(labels(container).items())),
         "Networks": container["network"],
         "Ports": "",

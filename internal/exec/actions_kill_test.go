@@ -1,0 +1,87 @@
+package exec_test
+
+import (
+	"testing"
+	"time"
+
+	"netlab-runner/internal/exec"
+	samples "netlab-runner/test/labs"
+	"netlab-runner/test/standins"
+)
+
+// An up dies by SIGKILL at each of its steps. Whatever it leaves, each action finds it and brings it to a good end.
+func TestUpKilledAtEachStep(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		step    string // of the stand-ins; empty: Netlab's generation
+		partial int
+		actions []string
+	}{
+		"generation": {actions: []string{"up", "down", "destroy"}},
+		"probes":     {step: "docker version", actions: []string{"up"}},
+		"images":     {step: "docker image ls", actions: []string{"destroy"}},
+		"bridge":     {step: "sudo ip link set", actions: []string{"down", "destroy"}},
+		"deployment": {step: "containerlab deploy", partial: 1, actions: []string{"up", "down", "destroy", "restart"}},
+		"initial":    {step: "sudo ip netns exec", actions: []string{"up"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			files := owned()
+			if c.step == "" {
+				files["topology.yml"] += "plugin: [ chatter ]\n"
+				files["chatter.py"], files["chatter.json"] = chatter(t), `{"gate": "../gate"}`
+			}
+			l := clab(t, files)
+			gate := l.host.Gate("gate")
+			if c.step == "" {
+				gate = l.host.GateAt(l.root + "/gate")
+			} else {
+				l.host.SetKnob(c.step, standins.Knob{Gate: "gate", Partial: c.partial})
+			}
+			p := l.start(t, l.run(t, action("up")))
+			gate.Await(deadline)
+			if err := p.Stop(testContext(t), exec.StopOptions{Grace: exec.Grace{Kill: time.Minute}}); err != nil {
+				t.Fatal(err)
+			}
+			gate.Open()
+			saved := l.save(t)
+			for _, name := range c.actions {
+				l.restore(t, saved)
+				log := l.must(t, name)
+				l.mustBeAsAfter(t, name, files)
+				if t.Failed() {
+					t.Fatalf("after %s:\n%s", name, log)
+				}
+			}
+		})
+	}
+}
+
+// A changed lab's up dies while it takes the old lab down, and before it has written the new one.
+func TestUpKilledBetweenOldAndNew(t *testing.T) {
+	t.Parallel()
+	l := clab(t, owned())
+	l.must(t, "up")
+	writeFile(t, l.workdir+"/topology.yml", bridged+"message: changed\n")
+	l.host.SetKnob("containerlab destroy", standins.Knob{Gate: "gate"})
+	p := l.start(t, l.run(t, action("up")))
+	l.host.Gate("gate").Await(deadline)
+	if err := p.Stop(testContext(t), exec.StopOptions{Grace: exec.Grace{Kill: time.Minute}}); err != nil {
+		t.Fatal(err)
+	}
+	l.host.SetKnob("containerlab destroy")
+	saved := l.save(t)
+	log := l.must(t, "up")
+	mustContain(t, log, "topology.yml has changed")
+	l.mustRun(t)
+	l.restore(t, saved)
+	l.must(t, "destroy")
+	l.mustBeDestroyed(t, owned())
+}
+
+func chatter(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	samples.Copy(t, "chatter", dir)
+	return readFile(t, dir+"/chatter.py")
+}

@@ -1,0 +1,225 @@
+"""What each action does in each state of a lab."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from typing import Any, Callable
+
+from netlab_driver import command, files, hooks, inputs, keep, problems, state, statusfile, validate
+from netlab_driver.failure import Failure
+from netlab_driver.steps import Steps
+from netlab_driver.takedown import TakeDown, say
+
+
+class Actions:
+    """The actions of one command of a run, in the process of that command, which is the job's user in the working directory.
+
+    Netlab itself runs in processes forked from this one, a command each. An action raises Failure, or ends as its command did.
+    """
+
+    def __init__(self, recorder: Any, plan: dict, request: dict) -> None:
+        self.recorder, self.plan, self.request = recorder, plan, request
+        self.steps = Steps()
+        sys.dont_write_bytecode = True  # or the plugins' folders would fill
+        statusfile.use(plan.get("statusFile", ""))
+
+    def create(self) -> None:
+        lab = state.Lab()
+        if lab.locked or lab.containers:
+            what = lab.summary() or files.LOCK
+            raise Failure(
+                f"Cannot create configuration files in a locked directory: {lab.dir} has a lab ({what}). "
+                "Take it down first (down or destroy), or start what is in the topology now (up), which does that by itself"
+            )
+        self.end(self.steps.netlab(self.recorder, self.generating("create", keep.arguments(self.request), lambda topology: None)))
+        self.write_yaml()
+
+    def up(self) -> None:
+        statusfile.repair()
+        lab = state.Lab()
+        if lab.unknown():
+            raise Failure(lab.unknown())
+        args = keep.arguments(self.request)
+        if not lab.is_there():
+            self.start(args, lab)
+            return
+        why = f"it was started in {lab.moved()}" if lab.moved() else self.changes(lab, args)
+        if not why and lab.is_complete():
+            say(f"the lab {lab.instance} in {lab.dir} runs and is unchanged, nothing to do")
+            if lab.missing():
+                say(f"of its files {', '.join(lab.missing())} not found: restart makes them again")
+            return
+        why = why or self.no_going_on(lab)
+        if why:
+            say(f"there is a lab in {lab.dir} ({lab.summary()}), and {why}: it has to be taken down and generated anew")
+            self.start(args, lab)
+        else:
+            say(f"a lab was left in {lab.dir} ({lab.summary()}), and nothing has changed: it is started again from its snapshot")
+            self.start(["--snapshot"], lab)
+
+    def changes(self, lab: state.Lab, args: list) -> str:
+        """Why the lab that is there is not the one that is asked for, "" where it is."""
+        if not lab.snapshot:
+            return lab.fault or f"{files.SNAPSHOT} is not found"
+        if lab.manifest and inputs.is_current(lab.manifest):
+            return inputs.changed(lab.manifest, args)
+        wanted = {arg.partition("=")[2] for arg in args if arg.startswith("--plugin=")}
+        if not wanted <= {str(plugin) for plugin in lab.snapshot.get("plugin") or []}:
+            return "the request has other plugins than the lab was made with"
+        ids = [arg[len(keep.MULTILAB) :] for arg in args if arg.startswith(keep.MULTILAB)]
+        if ids and ids[-1] != lab.instance:
+            return "the request has another multilab id than the lab was made with"
+        return inputs.newer(lab.snapshot, str(self.request.get("topology") or ""))
+
+    def no_going_on(self, lab: state.Lab) -> str:
+        """Why the lab cannot be started from its snapshot, "" where it can."""
+        import netsim
+
+        if lab.missing():
+            return f"{lab.missing()[0]} is not found"
+        if lab.snapshot["_netlab_version"] != str(getattr(netsim, "__version__", "")):
+            return f"Netlab {lab.snapshot['_netlab_version']} made it"
+        if lab.foreign:
+            return f"its name is now that of the lab in {lab.foreign[0].folder}"
+        if any(container.lab and container.lab != lab.name for container in lab.containers):
+            return "containers of an earlier lab are left"
+        return ""
+
+    def start(self, args: list, lab: state.Lab) -> None:
+        """Start the lab: from the snapshot, or else anew, behind whatever is there of an old one."""
+        anew = args != ["--snapshot"]
+
+        def decide(identity: dict) -> bool:
+            verdict = self.recorder.ask({**identity, "movedFrom": lab.moved()})
+            if verdict.get("refused"):
+                self.refuse(verdict["refused"])
+            now = state.Lab()
+            rivals = state.rivals(now, identity["instance"])
+            if rivals:
+                self.refuse(
+                    f"the lab {identity['instance']} is already running in {rivals[0]}: take that one down first (down or destroy there), "
+                    "or give this one a multilabId of its own"
+                )
+            if anew and now.is_there():
+                TakeDown(self.recorder, self.plan, self.steps).run(now)
+            if anew:
+                files.remove([files.SNAPSHOT, files.SNAPSHOT_YAML, files.LOCK, files.MANIFEST])
+            self.forget_ghosts(now, identity["instance"])
+            return True
+
+        code = self.confer("up", args, decide)
+        if code and not os.path.lexists(files.LOCK):
+            self.forget_ghost()
+        self.end(code)
+        self.write_yaml()
+
+    def refuse(self, text: str) -> None:
+        """End the action because the request cannot be carried out."""
+        self.recorder.invalid(text)
+        raise Failure(text)
+
+    def confer(self, name: str, args: list, decide: Callable) -> int:
+        def child(ask: Callable) -> int:
+            from netlab_driver.steps import begun
+
+            return command.guarded(self.recorder, begun(self.generating(name, args, ask)))
+
+        return self.steps.confer(child, decide)
+
+    def generating(self, name: str, args: list, ask: Callable) -> Callable:
+        """A Netlab command that generates, as a call: it notes its inputs and its errors."""
+
+        def call() -> None:
+            environment, made_of = inputs.settings(), inputs.templates()
+            watch = inputs.Watch()
+            problems.watch(self.recorder, str(self.request.get("topology") or args[-1]))
+
+            def generated(topology: Any) -> None:
+                watch.active = False
+                inputs.write(watch, topology, args, environment, made_of)
+
+            hooks.at_start(ask, generated)
+            watch.active = True
+            command.netlab(self.recorder, self.plan, name, args)
+
+        return call
+
+    def forget_ghosts(self, lab: state.Lab, instance: str) -> None:
+        """Remove what would keep an up of that id from starting, though it belongs to no lab."""
+        elsewhere = state.ghosts(lab, instance)
+        if elsewhere:
+            folder = lab.entries[elsewhere[0]].get("dir")
+            say(f"the status entry {instance} of {folder} belongs to no lab any more, it is removed")
+            statusfile.forget(elsewhere)
+
+    def forget_ghost(self) -> None:
+        """An up that failed before it took the lock leaves an entry that nothing needs."""
+        here = [key for key, entry in statusfile.labs().items() if entry.get("dir") == os.getcwd() and not entry.get("status")]
+        if here:
+            statusfile.forget(here)
+
+    def restart(self) -> None:
+        statusfile.repair()
+        lab = state.Lab()
+        if lab.unknown():
+            raise Failure(lab.unknown())
+        args = keep.restarted(lab, self.request)
+        if not lab.is_there():
+            say(f"a lab to restart is not found in {lab.dir}, it is started")
+        self.start(args, lab)
+
+    def down(self) -> None:
+        self.take_down(cleanup="--cleanup" in (self.request.get("args") or []), force=False)
+
+    def destroy(self) -> None:
+        self.take_down(cleanup=True, force=True)
+
+    def take_down(self, cleanup: bool, force: bool) -> None:
+        statusfile.repair()
+        lab = state.Lab()
+        if lab.unknown():
+            raise Failure(lab.unknown())
+        self.forget_ghosts(lab, lab.instance)
+        work = TakeDown(self.recorder, self.plan, self.steps, cleanup, force)
+        if lab.is_there() or not lab.providers <= {"clab", "external"} or (cleanup and lab.snapshot and lab.snapshot.get("tools")):
+            work.run(lab)
+            return
+        if not lab.traces:
+            say(f"nothing to take down: {lab.dir}/{files.SNAPSHOT} not found, nor a container or a status entry of a lab here")
+            if lab.caution():
+                say(lab.caution())
+        elif not cleanup:
+            say(f"nothing to take down: the lab in {lab.dir} does not run, {files.LOCK} and its containers are not found")
+        if cleanup and lab.traces:
+            say(f"the lab in {lab.dir} does not run (not found: a lock, a container, a status entry), its files are removed")
+            work.remove_files(lab)
+
+    def collect(self) -> None:
+        lab = state.Lab()
+        if not os.path.exists(files.SNAPSHOT) or not os.path.exists("hosts.yml"):
+            what = files.SNAPSHOT if not os.path.exists(files.SNAPSHOT) else "hosts.yml"
+            raise Failure(f"there is no lab to collect from in {lab.dir}: {what} not found. Start it first (up)")
+        if lab.providers == {"clab"} and not lab.silence and not any(container.state == "running" for container in lab.containers):
+            raise Failure(f"there is no lab to collect from in {lab.dir}: a running container of it is not found. Start it first (up)")
+        self.end(self.steps.netlab(self.recorder, self.command("collect", self.request.get("args") or [])))
+
+    def command(self, name: str, args: list) -> Callable:
+        return lambda: command.netlab(self.recorder, self.plan, name, args)
+
+    def validate(self) -> None:
+        self.end(validate.run(self.recorder, self.plan, self.request, self.steps))
+
+    def write_yaml(self) -> None:
+        if self.plan.get("snapshotYAML"):
+            command.write_snapshot_yaml()
+
+    def end(self, code: int) -> None:
+        """End as the command did, unless it was a success."""
+        if code < 0:
+            if -code != signal.SIGKILL:
+                signal.signal(-code, signal.SIG_DFL)
+            os.kill(os.getpid(), -code)
+        if code:
+            sys.exit(code)

@@ -1,0 +1,208 @@
+"""What a lab was generated from: .netlab-inputs.json, by which the next up knows whether anything has changed."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import sys
+import sysconfig
+from typing import Any, Optional
+
+from netlab_driver import files, identity, statusfile
+
+VERSION = 1
+FILE_LIMIT = 16 << 20  # bytes; a larger file is compared by its size and time alone
+SCAN_LIMIT = 5000  # files of a working directory that are looked at
+SOURCES = (".yml", ".yaml", ".py", ".j2")
+FOREIGN = ("/usr/", "/proc/", "/sys/", "/dev/", "/run/", "/lib", "/bin/", "/var/lib/")
+
+
+class Watch:
+    """Notes which files this process reads and writes. An audit hook cannot be taken away, only told to be idle."""
+
+    def __init__(self) -> None:
+        self.active = False
+        self.read: dict = {}
+        self.made: set = set()
+        self.here = os.getcwd()
+        home = os.path.expanduser("~/.netlab")
+        own = {sys.prefix, sys.base_prefix, sys.exec_prefix, os.path.dirname(os.path.realpath(__file__))}
+        own.update(sysconfig.get_paths().values())
+        own.update(os.path.realpath(folder) for folder in list(own))
+        self.foreign = (*(f"{folder}/" for folder in own), *FOREIGN)
+        self.skipped = {f"{home}/{name}" for name in ("stats.json", "stats.json.lock", "topology-defaults.pickle")}
+        sys.addaudithook(self.hook)
+
+    def hook(self, event: str, args: tuple) -> None:
+        if not self.active:
+            return
+        if event == "open":
+            path, mode, flags = args
+            if isinstance(path, (str, bytes)):
+                writes = any(c in mode for c in "wax+") if mode else bool((flags or 0) & (os.O_WRONLY | os.O_RDWR))
+                self.note(os.path.abspath(os.fsdecode(path)), writes)
+        elif event == "os.mkdir" and isinstance(args[0], (str, bytes)):
+            self.note(os.path.abspath(os.fsdecode(args[0])), True)
+
+    def note(self, path: str, writes: bool) -> None:
+        if writes:
+            if path.startswith(f"{self.here}/"):
+                self.made.add(path[len(self.here) + 1 :].partition("/")[0])
+            return
+        if path in self.read:
+            return
+        folder, name = os.path.split(path)
+        if os.path.basename(folder) == "__pycache__":  # the module itself was not read, because it has not changed
+            path = f"{os.path.dirname(folder)}/{name.partition('.')[0]}.py"
+        if path.startswith(self.foreign) and not path.startswith(f"{self.here}/"):
+            return
+        if path in self.skipped or (path.startswith("/etc/") and not path.startswith("/etc/netlab/")):
+            return
+        with contextlib.suppress(OSError):
+            stat = os.stat(path)
+            self.read[path] = (stat.st_size, stat.st_mtime_ns)
+
+
+def digest(path: str) -> str:
+    """The SHA-256 of a file's content, "" for what cannot be read."""
+    with contextlib.suppress(OSError), open(path, "rb") as f:
+        content = f.read(FILE_LIMIT + 1)
+        if len(content) <= FILE_LIMIT:
+            return hashlib.sha256(content).hexdigest()
+    return ""
+
+
+def describe(path: str, noted: tuple) -> Optional[dict]:
+    """A file as the manifest has it. One that was written since Netlab read it is no longer what the lab is made of."""
+    with contextlib.suppress(OSError):
+        stat = os.stat(path)
+        if not os.path.isfile(path):
+            return None
+        if (stat.st_size, stat.st_mtime_ns) == noted:
+            return {"size": stat.st_size, "mtime": stat.st_mtime_ns, "sha256": digest(path)}
+    return {"size": noted[0], "mtime": noted[1], "sha256": ""}
+
+
+def defaults() -> list:
+    """The files that Netlab looks for and mostly does not find: making one changes the lab."""
+    home = os.path.expanduser("~")
+    return [f"{os.getcwd()}/topology-defaults.yml", f"{home}/.netlab.yml", f"{home}/topology-defaults.yml", "/etc/netlab/defaults.yml"]
+
+
+def settings() -> str:
+    """The digest of the settings that Netlab takes from the environment."""
+    own = sorted(f"{name}={value}" for name, value in os.environ.items() if name.startswith("NETLAB_") and not name.startswith("NETLAB_ARGS_"))
+    return hashlib.sha256("\n".join(own).encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def stamp(path: str) -> list:
+    with contextlib.suppress(OSError):
+        stat = os.stat(path)
+        return [stat.st_size, stat.st_mtime_ns]
+    return []
+
+
+def write(watch: Watch, topology: Any, args: list, environment: str, made_of: dict) -> None:
+    """Write the manifest of the lab that was generated just now."""
+    import netsim
+
+    made = {name for name in watch.made if os.path.lexists(name)} - {files.MANIFEST}
+    own = tuple(f"{watch.here}/{name}" for name in made)
+    read = {}
+    for path, noted in watch.read.items():
+        if path in own or path.startswith(tuple(f"{name}/" for name in own)):
+            continue
+        entry = describe(path, noted)
+        if entry:
+            read[path] = entry
+    manifest = {
+        "version": VERSION,
+        "netlab": str(getattr(netsim, "__version__", "")),
+        "args": args,
+        "settings": environment,
+        "files": read,
+        "absent": [path for path in defaults() if path not in read],
+        "templates": made_of,
+        "identity": identity.of(topology),
+        "providers": sorted(identity.providers(topology)),
+        "tools": identity.tools(topology),
+        "generated": sorted(made),
+        "snapshot": stamp(files.SNAPSHOT),
+    }
+    with statusfile.open_replacing(files.MANIFEST, "w") as f:
+        json.dump(manifest, f)
+
+
+def load() -> Optional[dict]:
+    """The manifest of this directory, None where there is none that can be used."""
+    with contextlib.suppress(OSError, ValueError, RecursionError), open(files.MANIFEST, encoding="utf-8") as f:
+        manifest = json.load(f)
+        if isinstance(manifest, dict) and manifest.get("version") == VERSION and isinstance(manifest.get("identity"), dict):
+            return manifest
+    return None
+
+
+def is_current(manifest: Optional[dict]) -> bool:
+    """Whether the manifest is that of the snapshot which is there: a netlab started by hand makes another one."""
+    return bool(manifest) and manifest.get("snapshot") == stamp(files.SNAPSHOT)
+
+
+def scan(endings: tuple) -> dict:
+    """The sources in the working directory that are nobody's output, with their times."""
+    found: dict = {}
+    skip = {*files.GENERATED, *files.lab_folders(), "__pycache__", ".git"}
+    for folder, folders, names in os.walk("."):
+        depth = folder.count("/")
+        folders[:] = [] if depth > 8 else [name for name in folders if name not in skip or depth]
+        for name in names:
+            if name.endswith(endings) and (depth or name not in skip):
+                path = os.path.normpath(f"{folder}/{name}")
+                with contextlib.suppress(OSError):
+                    found[path] = os.stat(path).st_mtime_ns
+                if len(found) >= SCAN_LIMIT:
+                    return found
+    return found
+
+
+def templates() -> dict:
+    return {path: digest(path) for path in scan((".j2",))}
+
+
+def changed(manifest: dict, args: list) -> str:
+    """What of the lab's sources has changed since it was generated, "" for nothing."""
+    if manifest.get("args") != args:
+        return "the request has other settings than the lab was made with"
+    if manifest.get("settings") != settings():
+        return "Netlab's settings in the environment have changed"
+    for path, entry in (manifest.get("files") or {}).items():
+        shown = os.path.relpath(path) if path.startswith(f"{os.getcwd()}/") else path
+        if not os.path.exists(path):
+            return f"{shown} is no longer there"
+        size, mtime = stamp(path) or (-1, -1)
+        if (size, mtime) != (entry.get("size"), entry.get("mtime")) and (not entry.get("sha256") or entry["sha256"] != digest(path)):
+            return f"{shown} has changed"
+    for path in manifest.get("absent") or []:
+        if os.path.exists(path):
+            return f"{os.path.relpath(path) if path.startswith(os.getcwd()) else path} is new"
+    now, then = templates(), manifest.get("templates") or {}
+    for path in sorted({*now, *then}):
+        if now.get(path) != then.get(path):
+            return f"the template {path} has changed"
+    return ""
+
+
+def newer(snapshot: dict, topology: str) -> str:
+    """The same of a lab that was generated by hand, by its files' times."""
+    sources = [str(path) for path in snapshot.get("input") or []]
+    if topology and sources and os.path.realpath(topology) != os.path.realpath(sources[0]):
+        return f"the lab was made of {os.path.basename(sources[0])}"
+    made = os.stat(files.SNAPSHOT).st_mtime_ns
+    times = scan(SOURCES)
+    for path in sources:
+        if not path.startswith("package:"):
+            with contextlib.suppress(OSError):
+                times[path] = os.stat(path).st_mtime_ns
+    late = sorted(path for path, mtime in times.items() if mtime > made)
+    return f"{os.path.relpath(late[0])} is newer than the lab" if late else ""

@@ -1,0 +1,128 @@
+package worker
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+)
+
+// knownLab is what the worker remembers of a working directory in which it has started a lab.
+type knownLab struct {
+	Dir string `json:"dir"`
+	// Job is the last job that started the lab.
+	Job string `json:"job"`
+	// UID is the user's whose lab it is.
+	UID int `json:"uid"`
+	// StatusFile is Netlab's status file of it, empty for the one in the user's home.
+	StatusFile string `json:"statusFile,omitempty"`
+}
+
+// knownLabs are the labs that jobs of this host have started and not yet taken down, a file each.
+type knownLabs struct {
+	dir string
+
+	mu   sync.Mutex
+	labs map[string]knownLab // by directory
+}
+
+func openKnownLabs(dir string, log *slog.Logger) (*knownLabs, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("labs: %w", err)
+	}
+	k := &knownLabs{dir: dir, labs: map[string]knownLab{}}
+	files, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, fmt.Errorf("labs: %w", err)
+	}
+	for _, f := range files {
+		if !strings.HasSuffix(f.Name(), ".json") {
+			continue
+		}
+		var lab knownLab
+		data, err := os.ReadFile(filepath.Join(dir, f.Name()))
+		if err == nil {
+			err = json.Unmarshal(data, &lab)
+		}
+		if err != nil || lab.Dir == "" {
+			log.Warn("labs: a file cannot be read and is left alone", "file", f.Name(), "error", err)
+			continue
+		}
+		k.labs[lab.Dir] = lab
+	}
+	return k, nil
+}
+
+func (k *knownLabs) file(dir string) string {
+	sum := sha256.Sum256([]byte(dir))
+	return filepath.Join(k.dir, hex.EncodeToString(sum[:16])+".json")
+}
+
+// remember is on the disk when it returns.
+func (k *knownLabs) remember(lab knownLab) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.labs[lab.Dir] == lab {
+		return nil
+	}
+	data, err := json.Marshal(lab)
+	if err != nil {
+		return fmt.Errorf("labs: %w", err)
+	}
+	if err := writeDurably(k.file(lab.Dir), data); err != nil {
+		return fmt.Errorf("labs: %w", err)
+	}
+	k.labs[lab.Dir] = lab
+	return nil
+}
+
+func (k *knownLabs) forget(dir string) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if _, ok := k.labs[dir]; !ok {
+		return nil
+	}
+	delete(k.labs, dir)
+	if err := os.Remove(k.file(dir)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("labs: %w", err)
+	}
+	return nil
+}
+
+// job is the job that started the lab in dir, empty where none of this host's did.
+func (k *knownLabs) job(dir string) string {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.labs[dir].Job
+}
+
+// users are the numbers of the users who have labs.
+func (k *knownLabs) users() []int {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	var uids []int
+	for _, lab := range k.labs {
+		uids = append(uids, lab.UID)
+	}
+	return uids
+}
+
+// statusFiles are the status files other than those in the users' homes.
+func (k *knownLabs) statusFiles() []string {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	var files []string
+	for _, lab := range k.labs {
+		if lab.StatusFile != "" {
+			files = append(files, lab.StatusFile)
+		}
+	}
+	return files
+}

@@ -1,0 +1,71 @@
+package worker
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"os"
+	"strconv"
+	"strings"
+)
+
+// errCut is an output that is shorter, or other, than what was read of it already. A script that writes `> /dev/stderr` opens
+// the output by its name, and so truncates it.
+var errCut = errors.New("the output was cut")
+
+// source reads an output file from its beginning while it grows.
+type source struct {
+	file *os.File
+	pos  int64
+	// last are the bytes before pos, by which a file that was cut and has grown again is told.
+	last []byte
+}
+
+// compared is how many bytes before the position are compared.
+const compared = 64
+
+// read reads on. io.EOF: there is no more for now. errCut: what was read is not there any more.
+func (s *source) read(block []byte) (int, error) {
+	info, err := s.file.Stat()
+	if err != nil {
+		return 0, err
+	}
+	if info.Size() < s.pos || !s.unchanged() {
+		return 0, errCut
+	}
+	n, err := s.file.ReadAt(block, s.pos)
+	s.pos += int64(n)
+	s.last = append(s.last, block[:n]...)
+	s.last = append(s.last[:0], s.last[max(0, len(s.last)-compared):]...)
+	if n > 0 && errors.Is(err, io.EOF) {
+		err = nil
+	}
+	return n, err
+}
+
+func (s *source) unchanged() bool {
+	now := make([]byte, len(s.last))
+	_, err := s.file.ReadAt(now, s.pos-int64(len(s.last)))
+	return (err == nil || errors.Is(err, io.EOF)) && bytes.Equal(now, s.last)
+}
+
+// restart begins with the file as it is now.
+func (s *source) restart() { s.pos, s.last = 0, nil }
+
+// A file beside the output holds the offset in the log of the output's first byte, where that is not 0.
+const baseSuffix = ".base"
+
+func loadBase(output string) (int64, error) {
+	text, err := os.ReadFile(output + baseSuffix)
+	if errors.Is(err, os.ErrNotExist) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	return strconv.ParseInt(strings.TrimSpace(string(text)), 10, 64)
+}
+
+func saveBase(output string, base int64) error {
+	return writeDurably(output+baseSuffix, []byte(strconv.FormatInt(base, 10)+"\n"))
+}
