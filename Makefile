@@ -11,9 +11,10 @@ NATSCLI_VERSION := v0.5.1
 
 # The version that the programs state, main.version of each.
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
-# Additional flags for `go test`, the time that each fuzz test gets, and flags for what `make run` and `make bench` run.
+# Additional flags for `go test`, the time that each fuzz test and the walk get, and flags for what `make run` and `make bench` run.
 TESTFLAGS ?=
 FUZZTIME ?= 30s
+WALK ?= 1h
 ARGS ?=
 
 # The race detector needs a C compiler, without which Go says CGO_ENABLED=0. The tests then still run.
@@ -74,6 +75,10 @@ fmt: golangci-lint ## Format the Go code
 .PHONY: bench
 bench: venv ## Run the benchmarks of docs/performance.md; ARGS are their flags, such as ARGS="-short -run post"
 	go run ./test/bench $(ARGS)
+
+.PHONY: walk
+walk: build ## Run random jobs and sabotage for WALK (1h), to find a lab that no action gets out of its state
+	NETLAB_TEST_WALK=$(WALK) go test -count=1 -timeout 0 -v -run '^TestWalk$$' ./test/e2e
 
 .PHONY: fuzz
 fuzz: check-tools ## Run every fuzz test for FUZZTIME (30s)

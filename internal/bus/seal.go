@@ -84,7 +84,7 @@ func (k *HostKey) Open(s *Sealed) (map[string]string, error) {
 	}
 	text, err := k.pair.Open(s.Data, s.Key)
 	if err != nil {
-		return nil, fmt.Errorf("the environment was sealed to another key than this host's: %w", err)
+		return nil, fmt.Errorf("it was sealed to another key than this host's: %w", err)
 	}
 	var values map[string]string
 	if err := json.Unmarshal(text, &values); err != nil {
