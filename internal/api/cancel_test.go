@@ -11,7 +11,11 @@ func TestCancel(t *testing.T) {
 	t.Parallel()
 	b := setup(t, nil)
 	b.online(hostNamed("a"))
-	cancel := func(id string) reply { return b.do(http.MethodPost, "/jobs/"+id+"/cancel", "") }
+	bodies := []string{"{}", "", "null", "no JSON", `{"id":"another"}`}
+	cancel := func(id string) reply {
+		bodies = append(bodies[1:], bodies[0]) // whichever it is, it means nothing
+		return b.do(http.MethodPost, "/jobs/"+id+"/cancel", bodies[0], "Content-Type: application/json")
+	}
 
 	queued := b.submit(`{"action":"create","workdir":"/home/lab/queued"}`)
 	got := cancel(queued.ID)

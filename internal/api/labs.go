@@ -21,6 +21,11 @@ type lab struct {
 	Job *string `json:"job"`
 }
 
+// labsReply is what a host answers.
+type labsReply struct {
+	Labs []lab `json:"labs"`
+}
+
 // hostError is a host that did not answer.
 type hostError struct {
 	Host  string `json:"host"`
@@ -40,9 +45,7 @@ func (s *Server) getLabs(c *fiber.Ctx) error {
 	)
 	for _, host := range s.config.View.Hosts() {
 		wg.Go(func() {
-			var reply struct {
-				Labs []lab `json:"labs"`
-			}
+			var reply labsReply
 			err := s.ask(host.Name, "labs", s.config.HostTimeout, json.RawMessage("{}"), &reply)
 			mu.Lock()
 			defer mu.Unlock()

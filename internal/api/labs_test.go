@@ -32,7 +32,7 @@ func TestLabs(t *testing.T) {
 	got := b.get("/labs")
 	b.is(got, http.StatusOK, `{"errors":[{"host":"broken","error":"host broken: no such thing"},`+
 		`{"host":"dead","error":"the host does not answer: no worker listens as dead"},`+
-		`{"host":"odd","error":"host odd: its answer cannot be read: json: cannot unmarshal array into Go value of type struct { Labs []api.lab \"json:\\\"labs\\\"\" }"},`+
+		`{"host":"odd","error":"host odd: its answer cannot be read: json: cannot unmarshal array into Go value of type api.labsReply"},`+
 		`{"host":"slow","error":"the host does not answer: no answer from slow in time"}],`+
 		`"labs":[{"host":"busy","instance":"default","dir":"/home/a","user":"ops","status":"","job":null},`+
 		`{"host":"busy","instance":"7","dir":"/home/b","user":"lab","status":"started","job":"j1"}]}`)

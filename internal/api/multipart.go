@@ -2,7 +2,6 @@ package api
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"io"
 	"mime"
@@ -55,7 +54,7 @@ func readParts(contentType string, body []byte) (job, bundle []byte, err error) 
 	reader := multipart.NewReader(bytes.NewReader(body), params["boundary"])
 	for {
 		part, err := reader.NextRawPart()
-		if errors.Is(err, io.EOF) {
+		if err == io.EOF { //nolint:errorlint // it is wrapped where the last boundary is missing
 			break
 		}
 		if err != nil {

@@ -84,8 +84,8 @@ func TestSubmitWithABundleRefuses(t *testing.T) {
 		body, contentType := form(t, test.parts...)
 		post(body, contentType, http.StatusBadRequest, test.words...)
 	}
-	for n := range len(whole) - 4 {
-		if n%37 == 0 {
+	for n := range len(whole) - len("\r\n") { // at the end without the last line break it is whole
+		if n%37 == 0 || n > len(whole)-10 {
 			post(whole[:n], wholeType, http.StatusBadRequest)
 		}
 	}

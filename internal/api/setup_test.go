@@ -6,7 +6,6 @@ import (
 	"net"
 	"net/http"
 	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 
@@ -163,21 +162,15 @@ func (b *testBundle) online(h hosts.Host) *bus.Lease {
 func (b *testBundle) answer(host, endpoint string, f func(ctx context.Context, question string) (string, error)) {
 	b.t.Helper()
 	ctx, cancel := context.WithCancel(b.ctx)
-	done := make(chan error, 1)
-	go func() {
-		done <- b.bus.Answer(ctx, host, endpoint, func(ctx context.Context, question []byte) ([]byte, error) {
-			reply, err := f(ctx, string(question))
-			return []byte(reply), err
-		})
-	}()
+	finish, err := b.bus.Answer(ctx, host, endpoint, func(ctx context.Context, question []byte) ([]byte, error) {
+		reply, err := f(ctx, string(question))
+		return []byte(reply), err
+	})
+	if err != nil {
+		b.t.Fatal(err)
+	}
 	b.t.Cleanup(func() {
 		cancel()
-		if err := <-done; err != nil && b.bus.Connected() {
-			b.t.Errorf("endpoint %s: %v", endpoint, err)
-		}
-	})
-	b.eventually("endpoint "+endpoint, func() bool {
-		_, err := b.bus.Ask(b.ctx, host, endpoint, "are you there")
-		return err == nil || strings.HasPrefix(err.Error(), "host "+host)
+		finish()
 	})
 }

@@ -76,10 +76,10 @@ const (
 	answerLimit = 10 * time.Second
 )
 
-// Answer serves an endpoint of a host until ctx ends, and returns when no question is being worked on any more.
-func (b *Bus) Answer(ctx context.Context, host, endpoint string, answer func(ctx context.Context, question []byte) ([]byte, error)) error {
+// Answer serves an endpoint of a host until ctx ends. Whoever asks after it has returned, and after what this connection
+// publishes from then on, is heard. finish waits for the end of ctx and of the questions that are being worked on.
+func (b *Bus) Answer(ctx context.Context, host, endpoint string, answer func(ctx context.Context, question []byte) ([]byte, error)) (finish func(), err error) {
 	var working sync.WaitGroup
-	defer working.Wait()
 	free := make(chan struct{}, answers)
 	sub, err := b.nc.Subscribe(endpointPrefix+host+"."+endpoint, func(m *nats.Msg) {
 		select {
@@ -98,10 +98,13 @@ func (b *Bus) Answer(ctx context.Context, host, endpoint string, answer func(ctx
 		})
 	})
 	if err != nil {
-		return translate(err)
+		return nil, fmt.Errorf("endpoint %s: %w", endpoint, translate(err))
 	}
-	<-ctx.Done()
-	return sub.Unsubscribe()
+	return func() {
+		<-ctx.Done()
+		_ = sub.Unsubscribe() // where the connection is closed nobody is heard anyway
+		working.Wait()
+	}, nil
 }
 
 func (b *Bus) reply(question *nats.Msg, data []byte, failure error) error {

@@ -260,6 +260,15 @@ func TestFollowJobsGivesTheLastOfEachAndThenTheNew(t *testing.T) {
 		t.Fatal(err)
 	}
 	expect("new queued ")
+	for _, id := range []string{"old", "new", "old"} {
+		if err := b.RequestCancel(ctx, "a", id); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := b.CancelQueued(ctx, func() *jobs.Job { j := job("new", "a"); j.State = jobs.Canceled; return j }()); err != nil {
+		t.Fatal(err)
+	}
+	expect("cancel old", "cancel new", "new canceled ")
 	cancel()
 	if err := <-done; !errors.Is(err, context.Canceled) {
 		t.Error(err)
@@ -391,21 +400,19 @@ func TestAskAndAnswer(t *testing.T) {
 	}
 	large := strings.Repeat("x", 3*replyChunk+7)
 	serving, stop := context.WithCancel(ctx)
-	done := make(chan error, 1)
-	go func() {
-		done <- b.Answer(serving, "a", "status", func(_ context.Context, q []byte) ([]byte, error) {
-			if string(q) == `"fail"` {
-				return nil, errors.New("no\nNetlab")
-			}
-			return []byte(large), nil
-		})
-	}()
-	var got []byte
-	for got == nil {
-		var err error
-		if got, err = b.Ask(ctx, "a", "status", 1); err != nil && !errors.Is(err, ErrHostAway) {
-			t.Fatal(err)
+	finish, err := b.Answer(serving, "a", "status", func(_ context.Context, q []byte) ([]byte, error) {
+		if string(q) == `"fail"` {
+			return nil, errors.New("no\nNetlab")
 		}
+		return []byte(large), nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	// From now on it is there.
+	got, err := b.Ask(ctx, "a", "status", 1)
+	if err != nil {
+		t.Fatal(err)
 	}
 	if string(got) != large {
 		t.Errorf("reply of %d bytes, want %d", len(got), len(large))
@@ -415,8 +422,9 @@ func TestAskAndAnswer(t *testing.T) {
 		t.Errorf("refusal: %v", err)
 	}
 	stop()
-	if err := <-done; err != nil {
-		t.Error(err)
+	finish()
+	if _, err := b.Ask(ctx, "a", "status", 1); !errors.Is(err, ErrHostAway) {
+		t.Errorf("after the end: %v", err)
 	}
 }
 
@@ -637,37 +645,32 @@ func TestAnswersAreBoundedAndWaitedFor(t *testing.T) {
 	var working, most atomic.Int32
 	reached := make(chan struct{}, 100)
 	serving, stop := context.WithCancel(ctx)
-	done := make(chan error, 1)
-	go func() {
-		done <- b.Answer(serving, "a", "slow", func(ctx context.Context, _ []byte) ([]byte, error) {
-			n := working.Add(1)
-			defer working.Add(-1)
-			for old := most.Load(); n > old && !most.CompareAndSwap(old, n); old = most.Load() {
-			}
-			reached <- struct{}{}
-			<-ctx.Done()
-			return nil, ctx.Err()
-		})
-	}()
+	finish, err := b.Answer(serving, "a", "slow", func(ctx context.Context, _ []byte) ([]byte, error) {
+		n := working.Add(1)
+		defer working.Add(-1)
+		for old := most.Load(); n > old && !most.CompareAndSwap(old, n); old = most.Load() {
+		}
+		reached <- struct{}{}
+		<-ctx.Done()
+		return nil, ctx.Err()
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
 	for range 3 * answers {
 		if err := b.nc.PublishRequest("netlab.hosts.a.slow", "nobody", nil); err != nil {
 			t.Fatal(err)
 		}
 	}
-	for sent := time.Now(); len(reached) < answers; {
-		// The first questions may have come before there was anybody to hear them.
-		if time.Since(sent) > 50*time.Millisecond {
-			sent = time.Now()
-			_ = b.nc.PublishRequest("netlab.hosts.a.slow", "nobody", nil)
-		}
-		if ctx.Err() != nil {
+	for range answers {
+		select {
+		case <-reached:
+		case <-ctx.Done():
 			t.Fatal("no question arrived")
 		}
 	}
 	stop()
-	if err := <-done; err != nil {
-		t.Error(err)
-	}
+	finish()
 	if most.Load() != answers || working.Load() != 0 {
 		t.Errorf("%d at once, %d after the end", most.Load(), working.Load())
 	}

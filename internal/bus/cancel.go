@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/nats-io/nats.go"
 
@@ -39,10 +40,19 @@ func (b *Bus) CancelRequested(ctx context.Context, host, id string) (bool, error
 	return err == nil, err
 }
 
+// cancelsAgain is how often a host asks for cancel requests that it may not have heard: a way between two servers of the bus
+// may be away while the host's own connection stands.
+const cancelsAgain = 5 * time.Second
+
 // FollowCancels calls heard with the id of each job of the host that is to be canceled, as its request is stored, until ctx
-// ends. What is stored while the connection is away is not heard: again is called at the start and after each reconnect, for
-// the caller to ask for the jobs that it has. Both are called from one goroutine each, heard must not block for long.
+// ends. A request may be missed, such as one that is stored while the connection is away: again is called at the start, after
+// each reconnect and every 5 s, for the caller to ask for the jobs that it has. Each of the two is called from one goroutine,
+// and heard must not block for long.
 func (b *Bus) FollowCancels(ctx context.Context, host string, heard func(id string), again func()) error {
+	return b.followCancels(ctx, host, cancelsAgain, heard, again)
+}
+
+func (b *Bus) followCancels(ctx context.Context, host string, every time.Duration, heard func(id string), again func()) error {
 	sub, err := b.nc.Subscribe(publicSubject(host, "*", kindCancel), func(m *nats.Msg) {
 		if _, id, _, ok := subjectTokens(m.Subject); ok && jobs.ValidID(id) {
 			heard(id)
@@ -54,11 +64,15 @@ func (b *Bus) FollowCancels(ctx context.Context, host string, heard func(id stri
 	defer func() { _ = sub.Unsubscribe() }()
 	states := b.nc.StatusChanged(nats.CONNECTED, nats.CLOSED)
 	defer b.nc.RemoveStatusListener(states)
+	tick := time.NewTicker(every)
+	defer tick.Stop()
 	again()
 	for {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
+		case <-tick.C:
+			again()
 		case state, ok := <-states:
 			if !ok || state == nats.CLOSED {
 				return fmt.Errorf("follow cancels: %w: the connection is closed", ErrUnavailable)

@@ -96,7 +96,7 @@ func TestFollowCancelsOverAReconnect(t *testing.T) {
 	defer stop()
 	heard, again, done := make(chan string, 10), make(chan struct{}, 10), make(chan error, 1)
 	go func() {
-		done <- worker.FollowCancels(following, "a", func(id string) { heard <- id }, func() { again <- struct{}{} })
+		done <- worker.followCancels(following, "a", time.Hour, func(id string) { heard <- id }, func() { again <- struct{}{} })
 	}()
 	asked := func(what string) {
 		t.Helper()
@@ -159,5 +159,22 @@ func TestFollowCancelsOverAReconnect(t *testing.T) {
 	stop()
 	if err := <-done; !errors.Is(err, context.Canceled) {
 		t.Errorf("ended with %v", err)
+	}
+}
+
+// A request may be missed though the host's own connection stands: it asks again by itself.
+func TestFollowCancelsAsksAgainByItself(t *testing.T) {
+	t.Parallel()
+	ctx, b := ready(t)
+	following, stop := context.WithCancel(ctx)
+	defer stop()
+	asked := 0
+	err := b.followCancels(following, "a", time.Millisecond, func(string) {}, func() {
+		if asked++; asked == 3 {
+			stop()
+		}
+	})
+	if ctx.Err() != nil || asked < 3 || !errors.Is(err, context.Canceled) {
+		t.Errorf("asked %d times: %v", asked, err)
 	}
 }

@@ -109,34 +109,45 @@ const objectsYoung = time.Hour
 // SweepObjects purges the objects that nobody needs any more: those of jobs for which needed says no. known is false for a job
 // that is not known, whose object stays for an hour.
 func (b *Bus) SweepObjects(ctx context.Context, needed func(id string) (needed, known bool)) error {
+	return b.sweepObjects(ctx, objectsYoung, needed)
+}
+
+func (b *Bus) sweepObjects(ctx context.Context, young time.Duration, needed func(id string) (needed, known bool)) error {
 	stream, err := b.js.Stream(ctx, objectsStream)
 	if err != nil {
 		return translate(err)
 	}
-	// The first piece of each object stands for it.
-	info, err := stream.Info(ctx, jetstream.WithSubjectFilter(objectsPublic+"*.*.0"))
+	// Not the first pieces alone: a piece that arrived after its object was purged has none.
+	info, err := stream.Info(ctx, jetstream.WithSubjectFilter(objectsPublic+"*.*.*"))
 	if err != nil {
 		return translate(err)
 	}
+	type object struct{ host, id string }
+	seen := map[object]bool{}
 	var errs []error
 	for subject := range info.State.Subjects {
 		tokens := strings.Split(subject, ".")
 		if len(tokens) != 5 {
 			continue
 		}
-		host, id := tokens[2], tokens[3]
-		keep, known := needed(id)
+		o := object{tokens[2], tokens[3]}
+		if seen[o] {
+			continue
+		}
+		seen[o] = true
+		keep, known := needed(o.id)
 		if !known {
-			keep = b.young(ctx, stream, subject)
+			keep = isYounger(ctx, stream, subject, young)
 		}
 		if !keep {
-			errs = append(errs, b.PurgeObject(ctx, host, id))
+			errs = append(errs, b.PurgeObject(ctx, o.host, o.id))
 		}
 	}
 	return errors.Join(errs...)
 }
 
-func (b *Bus) young(ctx context.Context, stream jetstream.Stream, subject string) bool {
+// isYounger says whether the message was stored less than so long ago, or is not known to be older.
+func isYounger(ctx context.Context, stream jetstream.Stream, subject string, than time.Duration) bool {
 	m, err := stream.GetLastMsgForSubject(ctx, subject)
-	return err != nil || time.Since(m.Time) < objectsYoung
+	return err != nil || time.Since(m.Time) < than
 }

@@ -11,7 +11,9 @@ const (
 	placesStream  = "KV_" + placesBucket
 	intake        = "netlab.in."
 	public        = "netlab.jobs."
-	// Pieces of objects are for their host alone: they are not republished.
+	// Pieces of objects are for their host alone: they are not republished. The publish itself reaches every subscriber of
+	// the intake subject, as that of everything else does: who may subscribe to the intake subjects is for the account's
+	// permissions.
 	objectsIntake  = "netlab.put."
 	objectsPublic  = "netlab.objects."
 	endpointPrefix = "netlab.hosts."

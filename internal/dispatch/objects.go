@@ -30,7 +30,7 @@ func (d *Dispatcher) enclose(ctx context.Context, birth *bus.Birth, p *jobs.Payl
 	}
 	birth.Object = bus.RefOf(kind, content)
 	if err := d.bus.PutObject(ctx, birth.Host, birth.ID, content); err != nil {
-		d.discard(ctx, birth, err)
+		_ = d.bus.PurgeObject(ctx, birth.Host, birth.ID) // else the sweep does it
 		return fmt.Errorf("the %s cannot be stored: %w", kind, err)
 	}
 	return nil

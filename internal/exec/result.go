@@ -25,7 +25,7 @@ type Result struct {
 	HostFault bool `json:"hostFault"`
 	// Invalid says that the request is to blame, not Netlab: it was refused by Answer, or it cannot be carried out.
 	Invalid bool `json:"invalid"`
-	// Stopped says that a signal had come, whatever the exit code: what the run leaves behind is for Stop to end.
+	// Stopped says that a signal had come, whatever the exit code, or has killed the command: what the run leaves behind is for Stop to end.
 	Stopped bool `json:"stopped"`
 	// Errors are Netlab's errors as data: of a validate, and of a create or an up that Netlab could not generate. 200 at most.
 	Errors []jobs.Problem `json:"errors"`

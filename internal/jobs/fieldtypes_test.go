@@ -82,6 +82,82 @@ func TestEveryFieldInEveryTypeWithEveryAction(t *testing.T) {
 	}
 }
 
+// A value of a type that a field does not take is a fault of that field, and of no other.
+func TestEveryFieldInEveryOtherType(t *testing.T) {
+	t.Parallel()
+	types := map[string]string{"a string": `"x"`, "a number": `5`, "a boolean": `true`, "a list": `[{}]`, "an object": `{"a":{}}`}
+	takes := map[string]string{
+		"multilabId": "a string, a number", "instance": "a string, a number", "timeoutSeconds": "a string, a number",
+		"plugin": "a string, a list", "environment": "a list, an object", "labels": "a list, an object",
+		"cleanup": "a string, a number, a boolean", "collectCleanup": "a string, a number, a boolean",
+	}
+	for _, field := range []string{
+		"action", "user", "workspace", "project", "deployment", "workspaceRoot", "workdir", "plugin", "multilabId", "instance",
+		"stateRoot", "topologyPath", "topologyUrl", "topology", "collectOutput", "collectTar", "collectCleanup", "cleanup",
+		"environment", "timeoutSeconds", "host", "labels",
+	} {
+		for of, value := range types {
+			taken := takes[field]
+			if taken == "" {
+				taken = "a string"
+			}
+			payload := body(fmt.Sprintf(`%q:%s`, field, value))
+			if field == "workdir" {
+				payload = `{"workdir":` + value + `}`
+			}
+			if strings.Contains(taken, of) && of != "a list" && of != "an object" {
+				continue // of TestEveryFieldInEveryTypeWithEveryAction
+			}
+			if got := faults(t, payload); len(got) != 1 || got[0].Field != field || !strings.Contains(got[0].Text, "must be") {
+				t.Errorf("%s: %+v, want one fault of %s", payload, got, field)
+			}
+		}
+	}
+}
+
+// A large body is refused with a short text, whatever there are thousands of.
+func TestThousandsOfEverything(t *testing.T) {
+	t.Parallel()
+	many := func(format string) string {
+		var text strings.Builder
+		for i := range 20_000 {
+			fmt.Fprintf(&text, format, i)
+		}
+		return strings.TrimPrefix(text.String(), ",")
+	}
+	for payload, want := range map[string]string{
+		body(`"plugin":[` + many(`,"p%d"`) + `]`):                             "plugin: names 20000 plugins: use at most 32",
+		body(`"labels":{` + many(`,"l%d":"x"`) + `}`):                         "labels: are 20000: use at most 32",
+		body(`"environment":[` + many(`,"E%d=x"`) + `]`):                      "environment: has 20000 variables: use at most 100",
+		body(`"user":"a b",` + many(`,"unknown%d":null`)):                     "user: ",
+		body(quoted("user") + `:"u"` + strings.Repeat(`,"user":"u"`, 20_000)): "body: has the field \"user\" twice",
+	} {
+		if _, err := jobs.ParsePayload([]byte(payload)); err == nil || !strings.Contains(err.Error(), want) || len(err.Error()) > 10_000 {
+			t.Errorf("%.60s: %.300v, want %s", payload, err, want)
+		}
+	}
+}
+
+// What would fill the memory when it is read as YAML is refused before, and what is large only in its text is not.
+func TestLargeTopologies(t *testing.T) {
+	t.Parallel()
+	fill := func(s string) string { return strings.Repeat(s, (2<<20)/len(s)) }
+	for _, text := range []string{"a: {" + fill("?,") + "}", "a: [" + fill("a,") + "]", "a:\n" + fill("- a\n"), fill("a:\n"), "a: " + fill("- ")} {
+		if err := jobs.CheckTopology(text); err == nil || !strings.Contains(err.Error(), "use at most 500000") {
+			t.Errorf("%.20q…: %v", text, err)
+		}
+	}
+	fill = func(s string) string { return strings.Repeat(s, (512<<10)/len(s)) }
+	for _, text := range []string{
+		"a: |\n" + fill(" interface Ethernet1/1\n"), "a: 1\n" + fill("# a comment, as people write it\n"), "a: '" + fill("2001:db8::1-") + "'",
+		"a: [ " + fill("some text here, ") + "]",
+	} {
+		if err := jobs.CheckTopology(text); err != nil {
+			t.Errorf("%.20q…: %v", text, err)
+		}
+	}
+}
+
 // Clients send a lab's number as its instance too.
 func TestInstanceAsMultilabID(t *testing.T) {
 	t.Parallel()

@@ -153,16 +153,19 @@ func (f *fields) workspace() string {
 
 func (f *fields) plugins() []string {
 	var plugins []string
-	for _, name := range f.list("plugin") {
+	names := f.list("plugin")
+	if len(names) > maxPlugins {
+		// Not one by one: a body may hold a million.
+		f.fault("plugin", "names %d plugins: use at most %d", len(names), maxPlugins)
+		return nil
+	}
+	for _, name := range names {
 		switch {
 		case !pluginName.MatchString(name) || len(name) > 128:
 			f.fault("plugin", "%s is not the name of a plugin: use letters, digits, '_' and '.'", shown(name))
 		case !slices.Contains(plugins, name):
 			plugins = append(plugins, name)
 		}
-	}
-	if len(plugins) > maxPlugins {
-		f.fault("plugin", "names %d plugins: use at most %d", len(plugins), maxPlugins)
 	}
 	return plugins
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"sync"
 
 	"gopkg.in/yaml.v3"
 )
@@ -33,8 +34,40 @@ func (f *fields) topology() string {
 	return text
 }
 
+// A YAML text is read as a tree that takes up to 250 times the room of the text. So one that must be far above the limit of
+// nodes is not read at all, and of large ones one is read at a time.
+const (
+	maxYAMLMarks = 500_000
+	largeYAML    = 256 << 10
+)
+
+var readingLarge sync.Mutex //nolint:gochecknoglobals // guards the memory of the process
+
+// yamlMarks counts what one to four nodes of a tree need one of. A comment or a string may have them too, without any node.
+func yamlMarks(text string) int {
+	marks := 0
+	for i := range len(text) {
+		switch text[i] {
+		case '\n', ',', '[', '{':
+			marks++
+		case '-', '?':
+			if i+1 < len(text) && (text[i+1] == ' ' || text[i+1] == '\t') {
+				marks++
+			}
+		}
+	}
+	return marks
+}
+
 // CheckTopology says what keeps the text from being one YAML mapping.
 func CheckTopology(text string) error {
+	if len(text) > largeYAML {
+		if marks := yamlMarks(text); marks > maxYAMLMarks {
+			return fmt.Errorf("has %d lines, commas, brackets and dashes: use at most %d", marks, maxYAMLMarks)
+		}
+		readingLarge.Lock()
+		defer readingLarge.Unlock()
+	}
 	d := yaml.NewDecoder(strings.NewReader(text))
 	var doc yaml.Node
 	if err := d.Decode(&doc); errors.Is(err, io.EOF) {

@@ -41,10 +41,14 @@ func (a *API) Summary() []Value {
 	return a.taken
 }
 
-// MakeDirs makes the data directories where they are missing, for this user alone. Its error names the setting of one
-// that cannot be written, and the remedy.
+// MakeDirs makes the data directories where they are missing, for this user alone; through those of a worker, and what
+// they lie in, others can pass. Its error names the setting of one that cannot be written, and the remedy.
 func (a *API) MakeDirs() error {
-	if err := makeDir("--data-dir, NETLAB_API_DATA_DIR", a.DataDir); err != nil {
+	mode := closed
+	if a.WithWorker {
+		mode = passage
+	}
+	if err := makeDir("--data-dir, NETLAB_API_DATA_DIR", a.DataDir, mode); err != nil {
 		return err
 	}
 	if !a.WithWorker {

@@ -74,9 +74,17 @@ func TestMakeDirs(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if info.Mode().Perm() != 0o700 {
-			t.Errorf("%s has mode %v, want 0700", d, info.Mode())
+		// The users of jobs come through them to the worker's driver.
+		if info.Mode().Perm() != 0o711 {
+			t.Errorf("%s has mode %v, want 0711", d, info.Mode())
 		}
+	}
+	alone := filepath.Join(dir, "alone")
+	if err := mustParseAPI(t, given{args: []string{"--data-dir", alone}}).MakeDirs(); err != nil {
+		t.Fatal(err)
+	}
+	if info, err := os.Stat(alone); err != nil || info.Mode().Perm() != 0o700 {
+		t.Errorf("without a worker: %v %v, want mode 0700", info, err)
 	}
 	left, err := os.ReadDir(filepath.Join(dir, "worker"))
 	if err != nil || len(left) != 0 {

@@ -162,6 +162,7 @@ func TestWorkerFaults(t *testing.T) {
 		"path as PATH":           {[]string{"NETLAB_WORKER_PATH=/a:/b"}, []string{"NETLAB_WORKER_PATH: ','"}},
 		"path relative":          {[]string{"NETLAB_WORKER_PATH=a"}, []string{"NETLAB_WORKER_PATH: absolute"}},
 		"networks":               {[]string{"NETLAB_WORKER_URL_NETWORKS=10.1.0.0/16, fd00::/8"}, nil},
+		"an IPv4 one as IPv6":    {[]string{"NETLAB_WORKER_URL_NETWORKS=::ffff:10.1.0.0/112"}, []string{"NETLAB_WORKER_URL_NETWORKS: 10.1.0.0/16"}},
 		"an address, no network": {[]string{"NETLAB_WORKER_URL_NETWORKS=10.1.0.1,fd00::/8,x/y"}, []string{`NETLAB_WORKER_URL_NETWORKS: "10.1.0.1"`, `NETLAB_WORKER_URL_NETWORKS: "x/y"`}},
 		"the API's settings":     {[]string{"NETLAB_API_PORT=x", "NETLAB_BUS_LISTEN=nonsense", "NETLAB_BUS_SYNC=x"}, nil},
 		"unknown, the API's":     {[]string{"NETLAB_API_PORTS=1"}, []string{"NETLAB_API_PORTS: NETLAB_API_PORT"}},

@@ -3,6 +3,7 @@ package settings
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -39,9 +40,15 @@ func trimmed(list []string) []string {
 	return out
 }
 
-// makeDir makes a data directory and proves that it can be written.
-func makeDir(setting, dir string) error {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+// The modes of data directories that are made. Netlab, run as the user of a job, has to come through a worker's.
+const (
+	closed  fs.FileMode = 0o700
+	passage fs.FileMode = 0o711
+)
+
+// makeDir makes a data directory where it is missing, and proves that it can be written.
+func makeDir(setting, dir string, mode fs.FileMode) error {
+	if err := os.MkdirAll(dir, mode); err != nil {
 		return fmt.Errorf("%s: cannot make the directory: %w: name one that this user can write", setting, err)
 	}
 	probe, err := os.CreateTemp(dir, ".probe-*")

@@ -54,7 +54,7 @@ type Worker struct {
 }
 
 func (w *Worker) makeDir() error {
-	return makeDir("--worker-data-dir, NETLAB_WORKER_DATA_DIR", w.DataDir)
+	return makeDir("--worker-data-dir, NETLAB_WORKER_DATA_DIR", w.DataDir, passage)
 }
 
 func (w *Worker) complete(m machine) {
@@ -83,7 +83,7 @@ func (w *Worker) validate() []Fault {
 	}
 	faults = append(faults, w.validateDirs()...)
 	for _, network := range w.URLNetworks {
-		if _, err := netip.ParsePrefix(network); err != nil {
+		if p, err := netip.ParsePrefix(network); err != nil || p.Addr().Is4In6() {
 			faults = append(faults, faultf("NETLAB_WORKER_URL_NETWORKS", "%q is no network: write it like 10.1.0.0/16 or fd00:1::/32", network))
 		}
 	}

@@ -17,8 +17,8 @@ func (p *WorkerProgram) Summary() []Value {
 	return p.taken
 }
 
-// MakeDirs makes the data directory where it is missing, for this user alone. Its error names the setting of one that
-// cannot be written, and the remedy.
+// MakeDirs makes the data directory where it is missing, for this user alone but for passing through. Its error names the
+// setting of one that cannot be written, and the remedy.
 func (p *WorkerProgram) MakeDirs() error {
 	return p.Worker.makeDir()
 }

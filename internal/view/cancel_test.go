@@ -20,7 +20,8 @@ func TestCancelRequestsAreShown(t *testing.T) {
 		}
 		return job.CancelRequested
 	}
-	b.move(b.born("j1", "a", "/x"), jobs.Start, 0)
+	job := b.born("j1", "a", "/x")
+	seq := b.move(job, jobs.Start, 0)
 	b.born("j2", "a", "/y")
 	if requested(v, "j1") {
 		t.Error("shown before it is requested")
@@ -29,13 +30,35 @@ func TestCancelRequestsAreShown(t *testing.T) {
 		t.Fatal(err)
 	}
 	b.eventually("the request is shown", func() bool { return requested(v, "j1") })
-	stop()
-	again, stop := b.run(time.Minute)
-	defer stop()
-	if !requested(again, "j1") || requested(again, "j2") {
-		t.Errorf("after a restart: %v %v", requested(again, "j1"), requested(again, "j2"))
+	restart := func() {
+		t.Helper()
+		stop()
+		v, stop = b.run(time.Minute)
+		if !requested(v, "j1") || requested(v, "j2") {
+			t.Errorf("after a restart: %v %v", requested(v, "j1"), requested(v, "j2"))
+		}
 	}
-	if got := b.state(again, "j1"); got != jobs.Running {
+	restart()
+	if got := b.state(v, "j1"); got != jobs.Running {
 		t.Errorf("state %s", got)
 	}
+	// Its worker tells of the job without it: it had not heard.
+	job.Phase = "later"
+	seq, err := b.bus.PublishStatus(t.Context(), job, seq)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.eventually("the later state is shown", func() bool {
+		got, err := v.Job(t.Context(), "j1")
+		return err == nil && got.Phase == "later"
+	})
+	if !requested(v, "j1") {
+		t.Error("forgotten with a later state")
+	}
+	b.move(job, jobs.Succeed, seq)
+	b.eventually("the end is shown", func() bool { return b.state(v, "j1") == jobs.Success })
+	if !requested(v, "j1") {
+		t.Error("forgotten with the end")
+	}
+	restart()
 }

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 
 	"golang.org/x/sys/unix"
 
@@ -25,6 +26,26 @@ func (w *Worker) endpoints() map[string]func(context.Context, []byte) ([]byte, e
 		"status":    w.status,
 		"templates": w.templates,
 		"labs":      w.labList,
+	}
+}
+
+// answerWhen serves the endpoints until ctx ends. A question waits until the host's name is held: as long as another worker
+// has it, the question is for that one.
+func (w *Worker) answerWhen(ctx context.Context, held <-chan struct{}, wg *sync.WaitGroup) {
+	for endpoint, answer := range w.endpoints() {
+		finish, err := w.bus.Answer(ctx, w.config.Host, endpoint, func(ctx context.Context, question []byte) ([]byte, error) {
+			select {
+			case <-held:
+				return answer(ctx, question)
+			case <-ctx.Done():
+				return nil, errors.New("the worker has not got the host's name yet")
+			}
+		})
+		if err != nil {
+			w.log.Error("the host does not answer what it is asked", "error", err)
+			continue
+		}
+		wg.Go(finish)
 	}
 }
 

@@ -165,9 +165,14 @@ func TestCancelWhileTheWorkingDirectoryHangs(t *testing.T) {
 	t.Cleanup(b.worker.netlab.looking.Unlock)
 	b.run()
 	b.submit("j1", nil)
+	late := b.birth("late", jobs.Up)
+	late.Request.TimeoutSeconds = 1
+	b.send(late)
 	b.await("j1", func(m *bus.JobMessage) bool { return m.State == jobs.Running })
 	b.cancel("j1")
 	wantEnd(t, b.await("j1", ended), jobs.Canceled, jobs.ReasonCanceled)
+	wantEnd(t, b.await("late", ended), jobs.Failed, jobs.ReasonTimeout, "timeout of 1s", late.Workdir)
+	b.wantEmptyJournal()
 }
 
 // left is a run that a worker before this one has left: a process, and the files of its directory.
@@ -344,4 +349,25 @@ func TestCancelThatWasNotHeard(t *testing.T) {
 	if again.Err() == nil || other.Err() != nil {
 		t.Errorf("%v, %v", again.Err(), other.Err())
 	}
+}
+
+// A job that waits for others to decide, with its driver's question, ends at once.
+func TestCancelOfAJobThatAsks(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.run()
+	b.worker.labs.deciding <- struct{}{}
+	b.submit("j1", nil)
+	run := b.next()
+	run.asks <- question(t, "default", "clab-x-r1")
+	for end := time.Now().Add(limit); len(run.asks) > 0 && time.Now().Before(end); {
+		time.Sleep(time.Millisecond)
+	}
+	b.cancel("j1")
+	wantEnd(t, b.await("j1", ended), jobs.Canceled, jobs.ReasonCanceled)
+	if len(run.answers) > 0 {
+		t.Errorf("the answer is %q", <-run.answers)
+	}
+	<-b.worker.labs.deciding
+	b.wantEmptyJournal()
 }

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"netlab-runner/internal/bus"
 	"netlab-runner/internal/exec"
@@ -274,6 +275,24 @@ func TestALabThatIsTakenDown(t *testing.T) {
 		b.await(id, func(m *bus.JobMessage) bool { return m.State == jobs.Success })
 		if job := b.worker.known.job(filepath.Join(b.root, id)); (job == "") != (id == "gone") {
 			t.Errorf("%s: its job is %q", id, job)
+		}
+	}
+}
+
+// It is taken before any job decides, also while the bus is away.
+func TestAClaimBeforeAllOthers(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	birth := b.birth("j1", jobs.Up)
+	must(t, os.MkdirAll(birth.Workdir, 0o755))
+	b.leave(birth, &scene{Who: *b.worker.runAs, Dir: birth.Workdir, Instance: "7"}, obedient, nil).awaitReady(t)
+	b.server.Stop()
+	b.run()
+	for end := time.Now().Add(limit); ; time.Sleep(5 * time.Millisecond) {
+		if claims := b.worker.labs.others("j2"); len(claims) == 1 && claims[0].Instance == "7" {
+			return
+		} else if time.Now().After(end) {
+			t.Fatalf("the claims are %v", claims)
 		}
 	}
 }

@@ -226,10 +226,7 @@ const lookAtTheLab = "; look at the lab with a status job"
 // watch follows the driver, which began at that time, to its end: it answers its questions, publishes phases, keeps the
 // timeout, and stops the run when its job is canceled.
 func (r *run) watch(ctx, runCtx context.Context, process Process, began time.Time) (outcome, error) {
-	timeout := r.w.config.Timeout
-	if s := r.reporter.job.Request.TimeoutSeconds; s > 0 {
-		timeout = time.Duration(s) * time.Second
-	}
+	timeout := r.timeout()
 	timed, cancel := context.WithDeadline(runCtx, began.Add(timeout))
 	defer cancel()
 	defer process.Release()
@@ -277,6 +274,13 @@ func (r *run) watch(ctx, runCtx context.Context, process Process, began time.Tim
 			leftText(left)+"; "+r.labNow(ctx))), nil
 	}
 	return outcome{}, err
+}
+
+func (r *run) timeout() time.Duration {
+	if s := r.reporter.job.Request.TimeoutSeconds; s > 0 {
+		return time.Duration(s) * time.Second
+	}
+	return r.w.config.Timeout
 }
 
 // whyStopped is the end of a run that was stopped, said in its log: by a client's request or by its timeout. nil: by neither.

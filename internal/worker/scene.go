@@ -66,10 +66,25 @@ func (r *run) tidy() {
 			return
 		}
 	}
+	r.giveBack(who, r.scene.Dir)
+}
+
+// giveBackFirst gives the job's user what root has left in the working directory before, by a command by hand, say: Netlab
+// could not write over it.
+func (r *run) giveBackFirst(who *account.Account, workdir string) {
+	root, rel, err := r.w.within("workdir", workdir, false)
+	if err != nil {
+		return // what makes the directory ready says so
+	}
+	defer func() { _ = root.Close() }()
+	r.giveBack(who, filepath.Join(root.Name(), rel))
+}
+
+func (r *run) giveBack(who *account.Account, dir string) {
 	if os.Geteuid() != 0 || who.UID == 0 {
 		return
 	}
-	given, err := giveBack(who, r.scene.Dir)
+	given, err := giveBack(who, dir)
 	if err != nil {
 		r.log.Warn("giving files back", "user", who.Name, "error", err)
 	}

@@ -2,6 +2,7 @@ package worker
 
 import (
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -63,7 +64,9 @@ func TestSpoolOfAnOutputThatIsCut(t *testing.T) {
 	}
 	// A worker that comes back goes on where this one was.
 	cancel()
-	_ = <-done // canceled
+	if err := <-done; !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
 	ctx, cancel = context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	whole := published(t, b)

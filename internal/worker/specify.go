@@ -3,6 +3,7 @@ package worker
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"slices"
 	"time"
@@ -28,8 +29,8 @@ func (s *spec) close() {
 // specifyGrace is how long a job that was canceled waits for what it is about to do in its working directory.
 const specifyGrace = 2 * time.Second
 
-// specifyWhile is specify as long as ctx has not ended. A working directory may hang for ever, on a file server that is away or
-// by its user's doing, and its job is to end all the same when it is canceled.
+// specifyWhile is specify as long as ctx and the job's timeout have not ended. A working directory may hang for ever, on a file
+// server that is away or by its user's doing, and its job is to end all the same.
 func (r *run) specifyWhile(ctx context.Context) (*spec, *outcome) {
 	if err := ctx.Err(); err != nil {
 		return nil, refusal(err)
@@ -39,23 +40,29 @@ func (r *run) specifyWhile(ctx context.Context) (*spec, *outcome) {
 		end  *outcome
 	}
 	answers := make(chan answer, 1)
+	timed, cancel := context.WithTimeout(ctx, r.timeout())
 	job := r.reporter.job // the reporter's own may change while this one hangs
 	go func() {
-		s, end := r.specify(ctx, &job)
+		s, end := r.specify(timed, &job)
 		answers <- answer{s, end}
 	}()
+	defer cancel()
+	var a answer
 	select {
-	case a := <-answers:
-		return a.spec, a.end
-	case <-ctx.Done():
+	case a = <-answers:
+	case <-timed.Done():
+		select {
+		case a = <-answers:
+		case <-time.After(specifyGrace):
+			go func() { (<-answers).spec.close() }()
+			a.end = refusal(timed.Err())
+		}
 	}
-	select {
-	case a := <-answers:
-		return a.spec, a.end
-	case <-time.After(specifyGrace):
-		go func() { (<-answers).spec.close() }()
-		return nil, refusal(ctx.Err())
+	if a.end != nil && timed.Err() != nil && ctx.Err() == nil {
+		end := failed(jobs.ReasonTimeout, fmt.Sprintf("what the job needs was not there within its timeout of %s, and Netlab did not begin: see whether %s and the bus answer", r.timeout(), job.Workdir))
+		a.end = &end
 	}
+	return a.spec, a.end
 }
 
 // specify makes the working directory ready and says what to run there. end is that of a job that needs no run, or cannot
@@ -64,6 +71,9 @@ func (r *run) specify(ctx context.Context, job *jobs.Job) (*spec, *outcome) {
 	who, lost, err := r.whose(ctx, job)
 	if err != nil {
 		return nil, refusal(err)
+	}
+	if job.Action.Changes() {
+		r.giveBackFirst(who, job.Workdir)
 	}
 	m, err := r.w.material(ctx, r.entry.Birth)
 	if err == nil {

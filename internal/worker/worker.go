@@ -159,23 +159,23 @@ func (w *Worker) Run(ctx context.Context, b *bus.Bus) error {
 	for _, e := range entries {
 		w.enqueue(ctx, e)
 	}
+	// Before the lease: whoever sees the host online is answered.
+	held := make(chan struct{})
+	w.answerWhen(ctx, held, &wg)
 	lease, err := w.acquire(ctx)
+	if err != nil && ctx.Err() != nil {
+		return nil // it was to end
+	}
 	if err != nil {
 		return err
 	}
+	close(held)
 	wg.Go(func() {
 		if err := w.keep(ctx, lease); err != nil && ctx.Err() == nil {
 			cancel(err)
 		}
 	})
 	wg.Go(func() { w.followCancels(ctx) })
-	for endpoint, answer := range w.endpoints() {
-		wg.Go(func() {
-			if err := w.bus.Answer(ctx, w.config.Host, endpoint, answer); err != nil && ctx.Err() == nil {
-				w.log.Error("endpoint", "endpoint", endpoint, "error", err)
-			}
-		})
-	}
 	for ctx.Err() == nil {
 		err := w.bus.TakeRequests(ctx, w.config.Host, w.take)
 		if ctx.Err() != nil {

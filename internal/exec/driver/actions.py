@@ -201,6 +201,8 @@ class Actions:
         if not os.path.exists(files.SNAPSHOT) or not os.path.exists("hosts.yml"):
             what = files.SNAPSHOT if not os.path.exists(files.SNAPSHOT) else "hosts.yml"
             raise Failure(f"there is no lab to collect from in {lab.dir}: {what} not found. Start it first (up)")
+        if lab.fault:
+            raise Failure(f"{lab.fault}, so what to collect is not known: restart makes the lab's files again")
         if lab.providers == {"clab"} and not lab.silence and not any(container.state == "running" for container in lab.containers):
             raise Failure(f"there is no lab to collect from in {lab.dir}: a running container of it is not found. Start it first (up)")
         self.end(self.steps.netlab(self.recorder, self.command("collect", self.request.get("args") or [])))

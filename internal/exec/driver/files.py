@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import glob
 import os
 import shutil
+import stat
 from typing import Any
 
 from netlab_driver import identity
@@ -36,14 +38,19 @@ def lab_folders() -> list:
     return sorted(found)
 
 
+def drafts() -> list:
+    """What a driver that was killed left of files that it was about to write."""
+    return sorted(name for file in (MANIFEST, SNAPSHOT_YAML) for name in glob.glob(f"{file}.*.tmp"))
+
+
 def traces() -> list:
     """What says that there is or was a lab here."""
-    return [name for name in TRACES if os.path.lexists(name)] + lab_folders()
+    return [name for name in TRACES if os.path.lexists(name)] + lab_folders() + drafts()
 
 
 def generated(snapshot: Any, manifest: Any, name: str) -> list:
     """Everything in the working directory that was generated, as far as can be told."""
-    names = {*GENERATED, *lab_folders(), "__pycache__"}
+    names = {*GENERATED, *lab_folders(), *drafts(), "__pycache__"}
     if name:
         names.add(f"clab-{name}")
     if isinstance(manifest, dict):
@@ -66,6 +73,18 @@ def pycache(file: str) -> str:
 
 def listed(value: Any) -> list:
     return [str(item) for item in value] if isinstance(value, list) else [value] if isinstance(value, str) else []
+
+
+def opened(path: str, mode: str = "rb") -> Any:
+    """Open a regular file to read it. Never waits for a pipe that somebody has put in its place. Raises OSError."""
+    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            raise OSError(errno.EINVAL, "not a regular file", path)
+        return open(fd, mode, encoding=None if "b" in mode else "utf-8")
+    except BaseException:
+        os.close(fd)
+        raise
 
 
 def inside(file: str) -> bool:

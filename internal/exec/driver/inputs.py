@@ -67,7 +67,7 @@ class Watch:
 
 def digest(path: str) -> str:
     """The SHA-256 of a file's content, "" for what cannot be read."""
-    with contextlib.suppress(OSError), open(path, "rb") as f:
+    with contextlib.suppress(OSError), files.opened(path) as f:
         content = f.read(FILE_LIMIT + 1)
         if len(content) <= FILE_LIMIT:
             return hashlib.sha256(content).hexdigest()
@@ -137,7 +137,7 @@ def write(watch: Watch, topology: Any, args: list, environment: str, made_of: di
 
 def load() -> Optional[dict]:
     """The manifest of this directory, None where there is none that can be used."""
-    with contextlib.suppress(OSError, ValueError, RecursionError), open(files.MANIFEST, encoding="utf-8") as f:
+    with contextlib.suppress(OSError, ValueError, RecursionError), files.opened(files.MANIFEST, "r") as f:
         manifest = json.load(f)
         if isinstance(manifest, dict) and manifest.get("version") == VERSION and isinstance(manifest.get("identity"), dict):
             return manifest

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from netlab_driver import identity, state
+from netlab_driver import files, identity, state
 from netlab_driver.failure import Failure
 
 MULTILAB = "defaults.multilab.id="
@@ -49,7 +49,7 @@ def read(path: str) -> dict:
     """The topology as it is written, {} where it cannot be read."""
     import yaml
 
-    with contextlib.suppress(OSError, ValueError, yaml.YAMLError), open(path, encoding="utf-8") as f:
+    with contextlib.suppress(OSError, ValueError, yaml.YAMLError), files.opened(path, "r") as f:
         data = yaml.safe_load(f)
         return data if isinstance(data, dict) else {}
     return {}

@@ -98,6 +98,8 @@ class Driver:
             self.result["errors"] = outcome["problems"]
             if code:
                 self.fail(exit_code, outcome, name, code, report)
+                # Nobody has ended the children of a command that was killed, by the kernel for want of memory, say.
+                self.result["stopped"] = code < 0
                 return
 
     def fail(self, exit_code: int, outcome: dict, name: str, code: int, report: dict) -> None:
@@ -208,6 +210,14 @@ class Driver:
         return 0
 
 
+def shed(wanted: set) -> None:
+    """Close what the worker itself was started with, by a careless supervisor, and what is none of a lab's business."""
+    for name in os.listdir("/proc/self/fd"):
+        if int(name) > 2 and int(name) not in wanted:
+            with contextlib.suppress(OSError):  # that of the listing itself is closed already
+                os.close(int(name))
+
+
 def adopt() -> None:
     """Become the parent of whatever loses its own below this process. Where that is impossible, a stop finds less."""
     with contextlib.suppress(ImportError, OSError, AttributeError):
@@ -233,6 +243,7 @@ def read_environment(fd: int) -> dict:
 def run(run_dir: str, fds: list) -> int:
     """Run the plan. fds are descriptors, or -1 for none: where the environment is read from, and the working directory."""
     env, place = [*(int(fd) for fd in fds), -1, -1][:2]
+    shed({env, place})
     for fd in (env, place):
         if fd >= 0:
             os.set_inheritable(fd, False)

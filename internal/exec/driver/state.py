@@ -15,7 +15,7 @@ from netlab_driver.failure import enumerate_left
 def load_snapshot() -> tuple:
     """The pickled topology, or None and why it cannot be used ("" where there is none)."""
     try:
-        with open(files.SNAPSHOT, "rb") as f:
+        with files.opened(files.SNAPSHOT) as f:
             topology = pickle.load(f)
     except FileNotFoundError:
         return None, ""
@@ -35,7 +35,7 @@ def read_clab() -> dict:
     """Name and network of clab.yml, for where there is nothing better to know the lab by. {} where it cannot be read."""
     import yaml
 
-    with contextlib.suppress(OSError, ValueError, yaml.YAMLError), open(files.CLAB, encoding="utf-8") as f:
+    with contextlib.suppress(OSError, ValueError, yaml.YAMLError), files.opened(files.CLAB, "r") as f:
         data = yaml.load(f, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
         network = identity.settings(data, "mgmt").get("network")
         nodes = identity.settings(data, "topology", "nodes")

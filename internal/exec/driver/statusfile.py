@@ -159,6 +159,8 @@ def repair() -> None:
 def damaged(path: str, fault: type) -> bool:
     import yaml
 
+    if os.path.exists(path) and not os.path.isfile(path):  # a pipe would be waited for
+        return True
     try:
         with open(path, encoding="utf-8") as f:
             return not isinstance(yaml.safe_load(f), dict)

@@ -131,8 +131,9 @@ class TakeDown:
         """Nothing runs any more: no lock and no entry must say otherwise."""
         if after.here:
             statusfile.forget(after.here)
-        if os.path.lexists(files.LOCK):
-            os.unlink(files.LOCK)
+        left = files.remove([files.LOCK])
+        if left:
+            raise Failure(f"the lab is down, but its lock could not be removed: {left[0]}. Give it to the job's user, and submit the job again")
 
     def remove_files(self, lab: state.Lab) -> None:
         left = files.remove(files.generated(lab.snapshot, lab.manifest, lab.name))
