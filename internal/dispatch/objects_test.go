@@ -168,3 +168,31 @@ func TestTopologyURLIsSealedToTheHost(t *testing.T) {
 		t.Errorf("an internal address that the host does not allow: %v", err)
 	}
 }
+
+// What there is no room for leaves nothing behind that takes room.
+func TestABundleThereIsNoRoomFor(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.keyed("a")
+	limits := bus.Limits{Replicas: 1, JobsBytes: 16 << 20, LogsBytes: 64 << 20, ObjectsBytes: 1 << 20, Lease: time.Minute}
+	if err := b.bus.EnsureStreams(t.Context(), limits); err != nil {
+		t.Fatal(err)
+	}
+	submit := func(size int) error {
+		p, err := jobs.ParseWithBundle([]byte(`{"workdir":"/labs/y"}`), bytes.Repeat([]byte("x"), size))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = b.Submit(t.Context(), p)
+		return err
+	}
+	if err := submit(2 << 20); !errors.Is(err, bus.ErrFull) {
+		t.Errorf("%v, want ErrFull", err)
+	}
+	if n := b.view.Active("a"); n > 0 {
+		t.Errorf("%d jobs", n)
+	}
+	if err := submit(700 << 10); err != nil {
+		t.Errorf("one that there is room for: %v", err)
+	}
+}

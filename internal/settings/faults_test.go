@@ -152,6 +152,7 @@ func TestWorkerFaults(t *testing.T) {
 		"host with a dot":        {[]string{"NETLAB_WORKER_HOST=a.b"}, []string{"NETLAB_WORKER_HOST: host name"}},
 		"no roots":               {[]string{"NETLAB_WORKER_ROOTS= ,"}, []string{"NETLAB_WORKER_ROOTS: at least one"}},
 		"relative roots":         {[]string{"NETLAB_WORKER_ROOTS=/a,b,c"}, []string{`NETLAB_WORKER_ROOTS: "b"`, `NETLAB_WORKER_ROOTS: "c"`}},
+		"relative homes":         {[]string{"NETLAB_WORKER_HOMES=/home,h"}, []string{"NETLAB_WORKER_HOMES: absolute"}},
 		"relative templates":     {[]string{"NETLAB_WORKER_TEMPLATES=t"}, []string{"NETLAB_WORKER_TEMPLATES: absolute"}},
 		"no slots":               {[]string{"NETLAB_WORKER_SLOTS=0"}, []string{"NETLAB_WORKER_SLOTS: out of range"}},
 		"no time":                {[]string{"NETLAB_WORKER_TIMEOUT=0"}, []string{"NETLAB_WORKER_TIMEOUT: too short"}},

@@ -43,6 +43,10 @@ type Worker struct {
 	// URLNetworks are the internal networks that a topologyUrl may point into, as prefixes. Defaults to none.
 	URLNetworks []string `help:"Internal networks that a topologyUrl may point into, such as 10.1.0.0/16." name:"worker-url-networks" placeholder:"NETWORK,..." variable:"NETLAB_WORKER_URL_NETWORKS"`
 
+	// Homes are directories, absolute and clean: only homes below them are looked into for labs, and the one of the worker's
+	// user. Defaults to none: every home of the machine's users.
+	Homes []string `defaulttext:"every home of the machine's users" help:"Directories below which the homes are that are looked into for labs of their users, beside the worker's own." name:"worker-homes" placeholder:"DIR,..." variable:"NETLAB_WORKER_HOMES"`
+
 	// Slots is how many jobs run at once, at least 1. Defaults to the number of cores.
 	Slots int `default:"${cores}" defaulttext:"the number of cores" help:"How many jobs run at once." important:"" name:"worker-slots" placeholder:"NUMBER" variable:"NETLAB_WORKER_SLOTS"`
 
@@ -67,6 +71,7 @@ func (w *Worker) complete(m machine) {
 	}
 	w.Roots = cleaned(trimmed(w.Roots))
 	w.Path = cleaned(trimmed(w.Path))
+	w.Homes = cleaned(trimmed(w.Homes))
 	w.URLNetworks = trimmed(w.URLNetworks)
 	if w.Templates != "" {
 		w.Templates = filepath.Clean(w.Templates)
@@ -104,6 +109,11 @@ func (w *Worker) validateDirs() []Fault {
 	for _, dir := range w.Roots {
 		if !filepath.IsAbs(dir) {
 			faults = append(faults, faultf("NETLAB_WORKER_ROOTS", "%q is not absolute: begin it with '/'", dir))
+		}
+	}
+	for _, dir := range w.Homes {
+		if !filepath.IsAbs(dir) {
+			faults = append(faults, faultf("NETLAB_WORKER_HOMES", "%q is not absolute: begin it with '/'", dir))
 		}
 	}
 	if w.Templates != "" && !filepath.IsAbs(w.Templates) {

@@ -184,11 +184,13 @@ func (w *Worker) templates(_ context.Context, question []byte) ([]byte, error) {
 	defer func() { _ = root.Close() }()
 	// Through the root: a symlink that leads out of it is an error, not a way out.
 	dir := filepath.ToSlash(filepath.Clean("./" + q.Dir))
-	entries, err := fs.ReadDir(root.FS(), dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		entries, err = nil, nil
+	var entries []fs.DirEntry
+	folder, err := openDir(root, dir)
+	if err == nil {
+		defer func() { _ = folder.Close() }()
+		entries, err = folder.ReadDir(-1)
 	}
-	if err != nil {
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("templates: dir %q: %w", q.Dir, err)
 	}
 	list := []template{}

@@ -192,12 +192,18 @@ func (r *run) answerOne(ctx context.Context, process Process, question []byte) {
 
 // labNow says for people what is there of the job's lab, and what to do next.
 func (r *run) labNow(ctx context.Context) string {
+	// A job that was stopped is to end, also where Docker hangs.
+	ctx, cancel := context.WithTimeout(ctx, labNowPatience)
+	defer cancel()
 	listing, err := r.w.labs.list(ctx)
 	if err != nil {
 		return fmt.Sprintf("what is left of the lab cannot be told (%v): look with a status job", err)
 	}
 	return listing.Describe(r.scene.Dir)
 }
+
+// labNowPatience bounds the look at what a job leaves behind.
+const labNowPatience = 4 * time.Second
 
 // forgetLab forgets the lab of a job that has taken it down for good.
 func (r *run) forgetLab(ctx context.Context) {

@@ -137,7 +137,22 @@ func fill(dir *os.Root, p *place, job *jobs.Job, who *account.Account, m *materi
 		if err := checkOutput(dir, outputOf(&job.Request)); err != nil {
 			return err
 		}
-		return checkTar(dir, job.Request.CollectTar)
+		if err := checkTar(dir, job.Request.CollectTar); err != nil {
+			return err
+		}
+		return makeParents(dir, map[string]string{"collectOutput": outputOf(&job.Request), "collectTar": job.Request.CollectTar})
+	}
+	return nil
+}
+
+// makeParents makes the directories that what is collected goes into: Netlab makes the last one alone, and tar none.
+func makeParents(dir *os.Root, paths map[string]string) error {
+	for field, path := range paths {
+		if parent := filepath.Dir(path); parent != "." {
+			if err := dir.MkdirAll(parent, 0o755); err != nil {
+				return invalid(field, "%s cannot be made: %v", parent, err)
+			}
+		}
 	}
 	return nil
 }

@@ -35,6 +35,8 @@ type Config struct {
 	Python string
 	// Path holds folders that come first on a job's PATH.
 	Path []string
+	// Homes are directories: only homes below them, and that of the worker's user, are looked into for labs. Empty: every home.
+	Homes []string
 	// RunAs is the user that every job runs as; empty: each job as its own where the worker is root, else as the worker's.
 	RunAs string
 	// URLNetworks are the internal networks that a topologyUrl may point into.

@@ -66,6 +66,8 @@ func (f *fleet) environment(home string) []string {
 		"NETLAB_WORKER_ROOTS=" + f.root,
 		"NETLAB_WORKER_SLOTS=2",
 		"NETLAB_RUN_AS_USER=" + caller(f.t),
+		// Users of this machine, and those that other tests make, have labs of their own.
+		"NETLAB_WORKER_HOMES=" + f.dir,
 	}, f.extra)
 }
 

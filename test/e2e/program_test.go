@@ -33,11 +33,18 @@ type program struct {
 // launch starts a binary with exactly this environment; it ends with the test at the latest.
 func launch(t *testing.T, name string, env []string, args ...string) *program {
 	t.Helper()
+	return launchAs(t, nil, name, env, args...)
+}
+
+// launchAs is launch for another user; nil: the test's own.
+func launchAs(t *testing.T, who *syscall.Credential, name string, env []string, args ...string) *program {
+	t.Helper()
 	p := &program{
 		t: t, name: name, done: make(chan struct{}), more: make(chan struct{}),
 		cmd: exec.Command(filepath.Join(binaries, name), args...),
 	}
 	p.cmd.Env = env
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Credential: who}
 	stderr, err := p.cmd.StderrPipe()
 	if err != nil {
 		t.Fatal(err)

