@@ -28,6 +28,8 @@ type run struct {
 	secrets  secrets
 	// scene is set before the driver starts, or read again where a worker before this one has started it.
 	scene scene
+	// owner is the user that the job runs as by the directory's owner, since it names none.
+	owner string
 	// instance is Netlab's id of the lab, once the driver has said it.
 	instance atomic.Pointer[string]
 	// canceled says, at the end, that a client has asked for it.
@@ -113,6 +115,9 @@ func (r *run) journey(ctx context.Context) error {
 
 // tell sets what every state of the job says besides.
 func (r *run) tell(j *jobs.Job) {
+	if j.User == "" {
+		j.User = r.owner
+	}
 	j.LogBytes = r.spool.published.Load()
 	if instance := r.instance.Load(); instance != nil && j.Instance == "" {
 		j.Instance = *instance
@@ -226,6 +231,9 @@ const lookAtTheLab = "; look at the lab with a status job"
 // watch follows the driver, which began at that time, to its end: it answers its questions, publishes phases, keeps the
 // timeout, and stops the run when its job is canceled.
 func (r *run) watch(ctx, runCtx context.Context, process Process, began time.Time) (outcome, error) {
+	if r.w.runAs == nil {
+		r.owner = r.scene.Who.Name
+	}
 	timeout := r.timeout()
 	timed, cancel := context.WithDeadline(runCtx, began.Add(timeout))
 	defer cancel()

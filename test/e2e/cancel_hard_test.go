@@ -29,7 +29,9 @@ func TestCancelWhileTheLabIsDecidedOn(t *testing.T) {
 	if took := time.Since(began); took > stopLimit {
 		t.Errorf("took %s", took)
 	}
-	if ended.State != jobs.Canceled || ended.Reason != jobs.ReasonCanceled || !strings.Contains(text(ended.Error), "no lab in "+dir) {
+	// Docker hangs, for as long as it is waited for: the job does not wait to say what it leaves.
+	said := strings.Contains(text(ended.Error), "cannot be told") || strings.Contains(text(ended.Error), "no lab in "+dir)
+	if ended.State != jobs.Canceled || ended.Reason != jobs.ReasonCanceled || !said {
 		t.Errorf("%s, reason %q, error %s\n%s", ended.State, ended.Reason, text(ended.Error), log)
 	}
 	if left := bearers(t, job.ID); len(left) > 0 {

@@ -48,9 +48,13 @@ type secrets []string
 // in lists the secrets that the data has in it, in clear or in a coat that hides nothing.
 func (s secrets) in(data []byte) (found []string) {
 	for _, secret := range s {
-		escaped, _ := json.Marshal(secret)
+		var escaped bytes.Buffer
+		encoder := json.NewEncoder(&escaped)
+		encoder.SetEscapeHTML(false) // as the API, the bus and the journal write it, or not
+		_ = encoder.Encode(secret)
+		html, _ := json.Marshal(secret)
 		for form, text := range map[string]string{
-			"clear": secret, "JSON": strings.Trim(string(escaped), `"`), "base64": base64.StdEncoding.EncodeToString([]byte(secret))[:len(secret)], "hex": hex.EncodeToString([]byte(secret)),
+			"clear": secret, "JSON": strings.Trim(strings.TrimSpace(escaped.String()), `"`), "JSON for HTML": strings.Trim(string(html), `"`), "base64": base64.StdEncoding.EncodeToString([]byte(secret))[:len(secret)], "hex": hex.EncodeToString([]byte(secret)),
 		} {
 			if bytes.Contains(data, []byte(text)) {
 				found = append(found, fmt.Sprintf("%.9s… (%s)", secret, form))

@@ -223,8 +223,9 @@ func testAsTheUser(t *testing.T, c *crowd) {
 		t.Fatal(err)
 	}
 	for _, action := range []string{"up", "restart", "down"} {
-		if _, log = a.run(t, jobs.Success, object{"action": action, "workdir": dir}); !strings.Contains(log, " as "+bob.Name+",") {
-			t.Errorf("%s:\n%s", action, log)
+		job, log = a.run(t, jobs.Success, object{"action": action, "workdir": dir})
+		if job.User != bob.Name || !strings.Contains(log, " as "+bob.Name+",") {
+			t.Errorf("%s: user %q\n%s", action, job.User, log)
 		}
 	}
 	ranAs(t, bob, dir)
