@@ -1,20 +1,17 @@
 package exec_test
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	osexec "os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"syscall"
 	"testing"
-	"time"
 
 	"netlab-runner/internal/exec"
+	"netlab-runner/test/people"
 )
 
 // person is a user of this machine that was made for a test.
@@ -31,57 +28,14 @@ func (p *person) credential() *syscall.Credential {
 // give makes the user the owner of what is below dir.
 func (p *person) give(t *testing.T, dir string) {
 	t.Helper()
-	err := filepath.WalkDir(dir, func(name string, _ os.DirEntry, err error) error {
-		return errors.Join(err, os.Lchown(name, p.uid, p.gid))
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	(&people.Person{UID: p.uid, GID: p.gid}).Own(t, dir)
 }
-
-var people atomic.Int64
 
 // makeUser makes a user with a home of its own, or skips the test where that is impossible.
 func makeUser(t *testing.T) *person {
 	t.Helper()
-	if os.Geteuid() != 0 {
-		t.Skip("users are made for this test, which only root can do: run it as root")
-	}
-	if _, err := osexec.LookPath("useradd"); err != nil {
-		t.Skip("users are made for this test, and there is no useradd: install the package passwd or shadow")
-	}
-	home := filepath.Join(publicDir(t), "home")
-	name := fmt.Sprintf("nlx%d-%d", os.Getpid()%100000, people.Add(1))
-	account(t, "useradd", "--no-create-home", "--home-dir", home, "--shell", "/bin/sh", "--user-group", name)
-	t.Cleanup(func() { account(t, "userdel", "--force", name) })
-	p := &person{name: name, home: home}
-	for option, number := range map[string]*int{"-u": &p.uid, "-g": &p.gid} {
-		out, err := osexec.Command("id", option, name).Output()
-		if err == nil {
-			*number, err = strconv.Atoi(strings.TrimSpace(string(out)))
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := errors.Join(os.Mkdir(home, 0o755), os.Chown(home, p.uid, p.gid)); err != nil {
-		t.Fatal(err)
-	}
-	return p
-}
-
-// account runs useradd or userdel, again while another one has the files of users locked.
-func account(t *testing.T, program string, args ...string) {
-	t.Helper()
-	for end := time.Now().Add(deadline); ; time.Sleep(50 * time.Millisecond) {
-		out, err := osexec.Command(program, args...).CombinedOutput()
-		if err == nil {
-			return
-		}
-		if !strings.Contains(string(out), "lock") || time.Now().After(end) {
-			t.Fatalf("%s: %v: %s", program, err, out)
-		}
-	}
+	p := people.New(t, publicDir(t))
+	return &person{name: p.Name, uid: p.UID, gid: p.GID, home: p.Home}
 }
 
 // publicDir makes a directory that every user can come to, unlike the test's own.

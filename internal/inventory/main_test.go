@@ -6,7 +6,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -14,6 +13,7 @@ import (
 
 	"netlab-runner/internal/account"
 	"netlab-runner/test/labs"
+	"netlab-runner/test/people"
 	"netlab-runner/test/standins"
 )
 
@@ -22,42 +22,14 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // limit is how long a test waits for what takes seconds on an idle machine.
 const limit = 2 * time.Minute
 
-var users atomic.Int32
-
 // newUser makes a user of this machine, with a home, for the time of the test.
 func newUser(t *testing.T) *account.Account {
 	t.Helper()
-	if os.Geteuid() != 0 {
-		t.Skip("this test makes users and files of theirs, for which it has to be root")
-	}
-	name := fmt.Sprintf("nri%d-%d", os.Getpid(), users.Add(1))
-	change(t, "useradd", "-m", "-d", filepath.Join("/home", name), "-s", "/bin/sh", name)
-	t.Cleanup(func() { change(t, "userdel", "-r", name) })
-	a, err := account.Lookup(name)
+	a, err := account.Lookup(people.New(t, "/home").Name)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return a
-}
-
-// change runs a program that changes the machine's users, again while another one has them locked.
-func change(t *testing.T, argv ...string) {
-	t.Helper()
-	var output []byte
-	for deadline := time.Now().Add(limit); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
-		var err error
-		if output, err = exec.Command(argv[0], argv[1:]...).CombinedOutput(); err == nil {
-			return
-		}
-		if text := string(output); !strings.Contains(text, "lock") && !strings.Contains(text, "currently used by process") {
-			// userdel fails where there is no mail box, and has done its work.
-			if argv[0] == "userdel" && !strings.Contains(text, "cannot") {
-				return
-			}
-			break
-		}
-	}
-	t.Fatalf("%s: %s", strings.Join(argv, " "), output)
 }
 
 // bench is a machine with users' homes, and stand-ins for containerlab and docker.

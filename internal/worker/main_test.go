@@ -3,14 +3,13 @@ package worker
 import (
 	"fmt"
 	"os"
-	osexec "os/exec"
 	"path/filepath"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
 	"netlab-runner/internal/account"
+	"netlab-runner/test/people"
 )
 
 // limit is how long a test waits for what has to come.
@@ -48,43 +47,14 @@ func publicDir(t *testing.T) string {
 	return dir
 }
 
-var users atomic.Int32
-
 // newUser makes a user of this machine, with a home, for the time of the test.
 func newUser(t *testing.T) *account.Account {
 	t.Helper()
-	if os.Geteuid() != 0 {
-		t.Skip("this test makes users and files of theirs, for which it has to be root")
-	}
-	name := fmt.Sprintf("nrw%d-%d", os.Getpid(), users.Add(1))
-	changeUsers(t, "useradd", "-m", "-d", filepath.Join("/home", name), "-s", "/bin/sh", name)
-	t.Cleanup(func() { changeUsers(t, "userdel", "-r", name) })
-	a, err := account.Lookup(name)
+	a, err := account.Lookup(people.New(t, "/home").Name)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return a
-}
-
-// changeUsers runs a program that changes the machine's users, again while another one has them locked.
-func changeUsers(t *testing.T, argv ...string) {
-	t.Helper()
-	var output []byte
-	for deadline := time.Now().Add(limit); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
-		var err error
-		if output, err = osexec.Command(argv[0], argv[1:]...).CombinedOutput(); err == nil {
-			return
-		}
-		text := string(output)
-		if !strings.Contains(text, "lock") && !strings.Contains(text, "currently used by process") {
-			// userdel says exit code 12 where there is no mail box, and has done its work.
-			if argv[0] == "userdel" && !strings.Contains(text, "cannot") {
-				return
-			}
-			break
-		}
-	}
-	t.Fatalf("%s: %s", strings.Join(argv, " "), output)
 }
 
 // own makes the user the owner of a directory, made where it is not there.
