@@ -131,6 +131,10 @@ func TestTopologyURL(t *testing.T) {
 	if job.Request.TopologyURL != server.URL+"/lab.yml" {
 		t.Errorf("the job shows %s", job.Request.TopologyURL)
 	}
+	a.run(t, jobs.Success, object{"action": "validate", "workdir": filepath.Join(f.root, "checked"), "topologyUrl": server.URL + "/lab.yml?token=correct-horse-battery"})
+	if exists(t, f.root, "checked") {
+		t.Error("validate made the directory")
+	}
 	err := filepath.WalkDir(f.path("data"), func(path string, d os.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			return nil //nolint:nilerr // a file that is gone meanwhile
@@ -345,6 +349,10 @@ func TestValidate(t *testing.T) {
 		t.Errorf("log:\n%s", log)
 	}
 	wrong(a.finish(t, a.submit(t, object{"action": "validate", "workdir": f.lab("broken", "broken")}).ID))
+	if err := os.Rename(filepath.Join(f.root, "broken", "topology.yml"), filepath.Join(f.root, "broken", "other.yml")); err != nil {
+		t.Fatal(err)
+	}
+	wrong(a.finish(t, a.submit(t, object{"action": "validate", "workdir": filepath.Join(f.root, "broken"), "topologyPath": "other.yml"}).ID))
 	_, job, _ := a.postBundle(t, object{"action": "validate", "workdir": dir}, tarOf(t, file{"topology.yml", broken}))
 	wrong(a.finish(t, job.ID))
 	_, job, _ = a.postBundle(t, object{"action": "validate", "workdir": filepath.Join(f.root, "new")}, zipOf(t, file{"topology.yml", oneNode}))
