@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -200,7 +201,12 @@ func (w *walk) byHand(l *walkLab) bool {
 func (w *walk) empty() error {
 	w.t.Helper()
 	s := w.f.standins
-	if c, n, b, e := s.Containers(), s.Networks(), s.Bridges(), w.entries(); len(c)+len(n)+len(b)+len(e) > 0 {
+	entries := w.entries()
+	// A file that was cut in the middle of a path names a directory that was never a lab's, and that no job is about.
+	maps.DeleteFunc(entries, func(key, dir string) bool {
+		return key != "damaged" && !slices.ContainsFunc(w.labs, func(l *walkLab) bool { return slices.Contains(l.places, dir) })
+	})
+	if c, n, b, e := s.Containers(), s.Networks(), s.Bridges(), entries; len(c)+len(n)+len(b)+len(e) > 0 {
 		return fmt.Errorf("left: containers %+v, networks %q, bridges %q, status entries %v", c, n, b, e)
 	}
 	return nil

@@ -31,9 +31,11 @@ func TestWalk(t *testing.T) {
 		replay(t, file)
 		return
 	}
-	duration, seed := shortWalk, uint64(time.Now().UnixNano())
+	// The short walk is the same each time: what a new one finds is not for whoever has changed something else.
+	duration, seed := shortWalk, uint64(1)
 	var err error
 	if s := os.Getenv("NETLAB_TEST_WALK"); s != "" {
+		seed = uint64(time.Now().UnixNano())
 		if duration, err = time.ParseDuration(s); err != nil {
 			t.Fatalf("NETLAB_TEST_WALK: %v", err)
 		}
