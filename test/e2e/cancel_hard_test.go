@@ -34,7 +34,7 @@ func TestCancelWhileTheLabIsDecidedOn(t *testing.T) {
 	if ended.State != jobs.Canceled || ended.Reason != jobs.ReasonCanceled || !said {
 		t.Errorf("%s, reason %q, error %s\n%s", ended.State, ended.Reason, text(ended.Error), log)
 	}
-	if left := bearers(t, job.ID); len(left) > 0 {
+	if left := processesOf(job.ID); len(left) > 0 {
 		t.Errorf("left running: %q", left)
 	}
 	entries, err := os.ReadDir(dir)

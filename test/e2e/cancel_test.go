@@ -32,22 +32,6 @@ func (a *api) cancel(t *testing.T, id string) (job jobs.Job) {
 	return job
 }
 
-// bearers are the processes that belong to a job.
-func bearers(t *testing.T, id string) (list []string) {
-	t.Helper()
-	environments, err := filepath.Glob("/proc/[0-9]*/environ")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, file := range environments {
-		if content, err := os.ReadFile(file); err == nil && strings.Contains("\x00"+string(content), "\x00RUNNER_JOB="+id+"\x00") {
-			command, _ := os.ReadFile(filepath.Join(filepath.Dir(file), "cmdline"))
-			list = append(list, strings.ReplaceAll(string(command), "\x00", " "))
-		}
-	}
-	return list
-}
-
 func TestCancelOfAQueuedJob(t *testing.T) {
 	t.Parallel()
 	forBothShapes(t, func(t *testing.T, f *fleet) {
@@ -102,8 +86,8 @@ def init(topology):
 		f.standins.SetKnob("containerlab deploy", standins.Knob{Gate: "deploy", Partial: 1, Ignore: []string{"INT", "TERM"}})
 		job := a.submit(t, object{"action": "up", "workdir": dir, "plugin": "daemon"})
 		f.standins.Gate("deploy").Await(patience)
-		if len(bearers(t, job.ID)) < 3 {
-			t.Fatalf("processes of the job: %q", bearers(t, job.ID))
+		if len(processesOf(job.ID)) < 3 {
+			t.Fatalf("processes of the job: %q", processesOf(job.ID))
 		}
 		began := time.Now()
 		if got := a.cancel(t, job.ID); got.State != jobs.Running || !got.CancelRequested {
@@ -121,7 +105,7 @@ def init(topology):
 				t.Errorf("no %q in the error %q or the log:\n%s", want, text(ended.Error), log)
 			}
 		}
-		if left := bearers(t, job.ID); len(left) > 0 {
+		if left := processesOf(job.ID); len(left) > 0 {
 			t.Errorf("left running: %q", left)
 		}
 		f.standins.SetKnob("containerlab deploy")
@@ -164,7 +148,7 @@ func TestCancelWhileTheWorkerIsAway(t *testing.T) {
 	if ended.State != jobs.Canceled || ended.Reason != jobs.ReasonCanceled {
 		t.Errorf("%s, reason %q, error %s", ended.State, ended.Reason, text(ended.Error))
 	}
-	if left := bearers(t, job.ID); len(left) > 0 {
+	if left := processesOf(job.ID); len(left) > 0 {
 		t.Errorf("left running: %q", left)
 	}
 }
@@ -186,7 +170,7 @@ func TestTimeoutOfALab(t *testing.T) {
 			t.Errorf("no %q in the error %q\n%s", want, text(ended.Error), log)
 		}
 	}
-	if left := bearers(t, job.ID); len(left) > 0 {
+	if left := processesOf(job.ID); len(left) > 0 {
 		t.Errorf("left running: %q", left)
 	}
 	f.standins.SetKnob("containerlab deploy")

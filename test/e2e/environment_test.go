@@ -128,7 +128,7 @@ func TestEnvironmentIsSecret(t *testing.T) {
 			t.Errorf("only %d files looked at", n)
 		}
 		lines := processesWith(t, "")
-		if run := bearers(t, job.ID); len(run) == 0 || len(lines) < 3 {
+		if run := processesOf(job.ID); len(run) == 0 || len(lines) < 3 {
 			t.Errorf("processes of the run: %q", run)
 		}
 		for _, line := range lines {
