@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"netlab-runner/internal/exec"
+	"netlab-runner/test/people"
 )
 
 // deaf is what every process of these tests begins with: it ends by SIGKILL alone.
@@ -248,7 +249,7 @@ func TestStopOfAnotherUsersProcesses(t *testing.T) {
 	who := makeUser(t)
 	b, r := newBrood(t)
 	// A root's run in the user's place, in directories that the user can come to.
-	root := publicDir(t)
+	root := people.Dir(t)
 	r.Dir = filepath.Join(root, "run")
 	p := b.start(t, r)
 	waitForPhase(t, p, "Chatting away")

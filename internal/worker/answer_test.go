@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"netlab-runner/internal/account"
+	"netlab-runner/test/people"
 )
 
 // asked is the answer to a question, as JSON into the value.
@@ -132,8 +133,8 @@ func TestOnlyRoots(t *testing.T) {
 
 func TestTemplates(t *testing.T) {
 	t.Parallel()
-	outside := publicDir(t)
-	dir := publicDir(t)
+	outside := people.Dir(t)
+	dir := people.Dir(t)
 	b := setup(t, func(c *Config) { c.Templates = dir })
 	must(t, os.MkdirAll(filepath.Join(dir, "bgp", "deep"), 0o755), os.WriteFile(filepath.Join(outside, "secret.yml"), nil, 0o644),
 		os.WriteFile(filepath.Join(dir, "bgp", "b.yml"), nil, 0o644), os.WriteFile(filepath.Join(dir, "bgp", "a.yaml"), nil, 0o644),

@@ -3,7 +3,6 @@ package worker
 import (
 	"fmt"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -28,23 +27,6 @@ func TestMain(m *testing.M) {
 	code := m.Run()
 	_ = os.RemoveAll(home)
 	os.Exit(code)
-}
-
-// publicDir is a directory that every user can come to, unlike the test's own.
-func publicDir(t *testing.T) string {
-	t.Helper()
-	dir, err := os.MkdirTemp("", "worker-test-")
-	if err == nil {
-		t.Cleanup(func() { _ = os.RemoveAll(dir) })
-		err = os.Chmod(dir, 0o755)
-	}
-	if err == nil {
-		dir, err = filepath.EvalSymlinks(dir)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	return dir
 }
 
 // newUser makes a user of this machine, with a home, for the time of the test.

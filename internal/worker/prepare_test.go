@@ -12,6 +12,7 @@ import (
 	"netlab-runner/internal/account"
 	"netlab-runner/internal/exec"
 	"netlab-runner/internal/jobs"
+	"netlab-runner/test/people"
 )
 
 // nothing is the result of a run that went well.
@@ -108,7 +109,7 @@ func TestPrepareAsTheUser(t *testing.T) {
 	t.Parallel()
 	a, other := newUser(t), newUser(t)
 	b := setup(t, eachItsOwn)
-	outside := own(t, a, publicDir(t))
+	outside := own(t, a, people.Dir(t))
 	mine := own(t, a, filepath.Join(b.root, "mine"))
 	theirs := own(t, other, filepath.Join(b.root, "theirs"))
 	closed := own(t, other, filepath.Join(b.root, "closed"))

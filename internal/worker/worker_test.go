@@ -19,6 +19,7 @@ import (
 	"netlab-runner/internal/bus/bustest"
 	"netlab-runner/internal/exec"
 	"netlab-runner/internal/jobs"
+	"netlab-runner/test/people"
 )
 
 // played is a run of the driver that the test plays.
@@ -77,7 +78,7 @@ type testBundle struct {
 
 func setup(t *testing.T, changes ...func(*Config)) *testBundle {
 	t.Helper()
-	b := &testBundle{t: t, root: publicDir(t), tools: publicDir(t), runs: make(chan *played, 10)}
+	b := &testBundle{t: t, root: people.Dir(t), tools: people.Dir(t), runs: make(chan *played, 10)}
 	b.bus, b.server = bustest.NewServer(t)
 	python := filepath.Join(b.tools, "python3")
 	if err := os.WriteFile(python, []byte(playedPython), 0o755); err != nil {
@@ -89,7 +90,7 @@ func setup(t *testing.T, changes ...func(*Config)) *testBundle {
 		t.Fatal(err)
 	}
 	b.config = Config{
-		Host: "a", DataDir: publicDir(t), Roots: []string{b.root}, Python: python, Path: []string{b.tools}, Slots: 4, Timeout: time.Hour,
+		Host: "a", DataDir: people.Dir(t), Roots: []string{b.root}, Python: python, Path: []string{b.tools}, Slots: 4, Timeout: time.Hour,
 		RunAs: me.Username, Log: slog.New(slog.DiscardHandler),
 		Start: func(r exec.Run) (Process, error) {
 			b.starts.Add(1)

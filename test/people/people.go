@@ -60,6 +60,27 @@ func New(t testing.TB, dir string) *Person {
 	return p
 }
 
+// Dir makes a directory that every user can come to, unlike the test's own. It goes with the test.
+func Dir(t testing.TB) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "people-")
+	if err == nil {
+		t.Cleanup(func() {
+			if err := os.RemoveAll(dir); err != nil {
+				t.Error(err)
+			}
+		})
+		err = os.Chmod(dir, 0o755)
+	}
+	if err == nil {
+		dir, err = filepath.EvalSymlinks(dir)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
 // change runs a program that changes the machine's users, again while another one has their files locked.
 func change(t testing.TB, program string, args ...string) {
 	t.Helper()
