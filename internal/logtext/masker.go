@@ -38,8 +38,8 @@ type span struct{ from, to int64 }
 func newMasker(secrets []string) *masker {
 	m := &masker{nodes: make([]node, 1)}
 	for _, s := range secrets {
-		if len(s) >= MinSecret {
-			m.add(s)
+		for _, form := range forms(s) {
+			m.add(form)
 		}
 	}
 	if len(m.nodes) == 1 {

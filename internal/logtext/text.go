@@ -13,8 +13,8 @@ type Text struct {
 	out    []byte
 }
 
-// NewText returns a Text that replaces every secret of MinSecret bytes or more by "***" and every byte that is not part of
-// valid UTF-8 by U+FFFD. Shorter secrets are left alone.
+// NewText returns a Text that replaces every secret of MinSecret bytes or more, each of its lines, and both as programs quote
+// them, by "***" and every byte that is not part of valid UTF-8 by U+FFFD. Shorter secrets and lines are left alone.
 func NewText(secrets []string) *Text {
 	return &Text{mask: newMasker(secrets)}
 }
