@@ -34,9 +34,11 @@ func Plan(req jobs.Request, lab Lab) ([]Command, error) {
 		if req.Cleanup {
 			command.Args = []string{"--cleanup"}
 		}
+		command.Instance = req.Instance
 	case jobs.Destroy:
+		command.Instance = req.Instance
 	case jobs.Collect:
-		command.Args = collectArgs(req)
+		command.Args, command.Instance = collectArgs(req), req.Instance
 	case jobs.Status:
 		if req.Instance != "" {
 			command.Args = []string{req.Instance}

@@ -32,7 +32,7 @@ func TestPlan(t *testing.T) {
 		"no topology":           {jobs.Request{Action: jobs.Create}, exec.Lab{}, exec.Command{}},
 		"down":                  {jobs.Request{Action: jobs.Down}, exec.Lab{}, exec.Command{Name: "down"}},
 		"down with cleanup":     {jobs.Request{Action: jobs.Down, Cleanup: true}, exec.Lab{}, exec.Command{Name: "down", Args: []string{"--cleanup"}}},
-		"destroy":               {jobs.Request{Action: jobs.Destroy}, exec.Lab{}, exec.Command{Name: "destroy"}},
+		"destroy":               {jobs.Request{Action: jobs.Destroy, Instance: "7"}, exec.Lab{}, exec.Command{Name: "destroy", Instance: "7"}},
 		"restart": {
 			jobs.Request{Action: jobs.Restart, MultilabID: "7"},
 			lab,

@@ -29,6 +29,8 @@ type Result struct {
 	Stopped bool `json:"stopped"`
 	// Errors are Netlab's errors as data: of a validate, and of a create or an up that Netlab could not generate. 200 at most.
 	Errors []jobs.Problem `json:"errors"`
+	// Warnings are what was done otherwise than the request says. 20 at most.
+	Warnings []string `json:"warnings"`
 	// Commands are those that began, in their order.
 	Commands []CommandResult `json:"commands"`
 }

@@ -15,6 +15,8 @@ type Command struct {
 	// Topology is the topology file of a create, an up, a restart or a validate, relative to the working directory. Empty, a
 	// restart starts again what the snapshot has.
 	Topology string `json:"topology,omitempty"`
+	// Instance is the id that the request says of the lab of a down, a destroy or a collect. One that is not the lab's is a warning.
+	Instance string `json:"instance,omitempty"`
 	// Given says that the request names plugins or a multilab id. Where it does not, a restart keeps those of the lab that is there.
 	Given bool `json:"given,omitempty"`
 }

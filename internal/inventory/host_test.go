@@ -29,6 +29,9 @@ func TestLabsOfSeveralUsers(t *testing.T) {
 		if err := os.Mkdir(filepath.Join(dirs, dir), 0o755); err != nil {
 			t.Fatal(err)
 		}
+		if dir != "four" { // of which nothing but the entry is left
+			write(t, filepath.Join(dirs, dir, "netlab.lock"), "")
+		}
 	}
 	entry := func(key, dir string) string {
 		return fmt.Sprintf("%s:\n  dir: %s/%s\n  status: started\n  providers: [clab, external]\n  odd: {1: 2}\n", key, dirs, dir)
@@ -55,7 +58,7 @@ func TestLabsOfSeveralUsers(t *testing.T) {
 	}
 	want := map[string]string{
 		"default": "ann /one started", "7": "ann /two started", "default@bob": "bob /three started", "ghost": "bob /gone ghost",
-		"default@" + self.Name: self.Name + " /four started",
+		"default@" + self.Name: self.Name + " /four startedghost",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("the labs differ:\n%s", diff)

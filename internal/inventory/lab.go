@@ -16,7 +16,7 @@ type Lab struct {
 	Status string
 	// Providers are Netlab's providers of the lab.
 	Providers []string
-	// Ghost says that nothing but an entry in Netlab's status file is left: no status, no snapshot, no container.
+	// Ghost says that nothing but an entry in Netlab's status file is left: no lock, no snapshot, no container.
 	Ghost bool
 	// Gone says that the lab's directory is not there.
 	Gone bool
@@ -29,8 +29,9 @@ type Lab struct {
 	uid int
 	// changed is when Netlab last wrote the entry's status.
 	changed time.Time
-	// snapshot says that Netlab's snapshot is in the directory.
-	snapshot bool
+	// snapshot says that Netlab's snapshot is in the directory, locked that its lock is. Both are true of a directory that cannot
+	// be looked into.
+	snapshot, locked bool
 	// label is containerlab's name of the lab, from the directory's clab.yml or the containers.
 	label string
 }
@@ -49,6 +50,11 @@ const (
 // starting is how long a lab without containers is taken for one that is about to have them.
 const starting = time.Hour
 
+// beginning says whether somebody may be about to start the lab, or to take it down.
+func (l *Lab) beginning() bool {
+	return l.Status != "" && l.Status != statusStarted && time.Since(l.changed).Abs() < starting
+}
+
 // takes says whether the lab has, or is about to have, what its identity names.
 func (l *Lab) takes(dockerKnown bool) bool {
 	switch {
@@ -57,6 +63,6 @@ func (l *Lab) takes(dockerKnown bool) bool {
 	case l.Total > 0, !dockerKnown:
 		return true
 	default:
-		return l.Status != "" && l.Status != statusStarted && time.Since(l.changed).Abs() < starting
+		return l.beginning()
 	}
 }

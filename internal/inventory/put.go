@@ -139,7 +139,7 @@ func (l *Lab) isGhost(dockerKnown bool) bool {
 	if l.Status == "" {
 		return !l.snapshot
 	}
-	return l.Gone && dockerKnown && l.onlyContainers()
+	return dockerKnown && l.onlyContainers() && (l.Gone || !l.snapshot && !l.locked && !l.beginning())
 }
 
 // keyOf is a name for the lab that none of the taken is.

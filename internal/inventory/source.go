@@ -188,10 +188,9 @@ func (l *Lab) enter(dir, file string) (*topology, error) {
 		return nil, nil //nolint:nilnil // no directory, no file
 	}
 	for _, name := range []string{"netlab.snapshot.pickle", "netlab.snapshot.yml"} {
-		if _, err := os.Lstat(filepath.Join(l.Dir, name)); err == nil {
-			l.snapshot = true
-		}
+		l.snapshot = l.snapshot || mayBeThere(filepath.Join(l.Dir, name))
 	}
+	l.locked = mayBeThere(filepath.Join(l.Dir, "netlab.lock"))
 	data, _, err := readFile(filepath.Join(l.Dir, file), largestTopology)
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
 		return nil, nil //nolint:nilnil // no file that says anything
@@ -204,6 +203,11 @@ func (l *Lab) enter(dir, file string) (*topology, error) {
 		return nil, fmt.Errorf("%s: %w", file, err)
 	}
 	return t, nil
+}
+
+func mayBeThere(path string) bool {
+	_, err := os.Lstat(path)
+	return !errors.Is(err, fs.ErrNotExist)
 }
 
 // timeOf reads a time as Netlab writes it, the zero time where it is none.

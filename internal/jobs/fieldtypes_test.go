@@ -191,6 +191,15 @@ func TestInstanceAsMultilabID(t *testing.T) {
 	}
 }
 
+func TestInstanceThatContradictsTheMultilabID(t *testing.T) {
+	t.Parallel()
+	for members, want := range map[string]int{`"instance":"37","multilabId":38`: 1, `"instance":"37","multilabId":37`: 0, `"instance":"lab","multilabId":38`: 0} {
+		if p := parse(t, body(`"action":"up",`+members)); len(p.Warnings) != want {
+			t.Errorf("%s: warnings %q", members, p.Warnings)
+		}
+	}
+}
+
 func TestBundle(t *testing.T) {
 	t.Parallel()
 	for _, action := range jobs.Actions {

@@ -1,6 +1,7 @@
 package jobs
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"regexp"
@@ -79,8 +80,12 @@ func ParseWithBundle(body, bundle []byte) (*Payload, error) {
 	q.Instance = f.instance()
 	q.StateRoot = f.absolute("stateRoot")
 	q.TopologyPath = f.topologyPath(workdir)
-	if q.MultilabID == "" && q.Action.starts() {
-		q.MultilabID = labNumber(q.Instance)
+	if q.Action.starts() {
+		n := labNumber(q.Instance)
+		if q.MultilabID != "" && n != "" && n != q.MultilabID {
+			f.warn("instance is %s and multilabId is %s: the lab gets the latter", n, q.MultilabID)
+		}
+		q.MultilabID = cmp.Or(q.MultilabID, n)
 	}
 	p.TopologyURL = f.topologyURL()
 	q.TopologyURL = shownURL(p.TopologyURL)

@@ -13,6 +13,9 @@ import (
 const (
 	errorRoom  = 20 << 10
 	errorsRoom = 32 << 10
+
+	mostWarnings = 4
+	warningRoom  = 1 << 10
 )
 
 // fitting are the problems as the job shows them: masked, and as many as there is room for.

@@ -4,10 +4,12 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"os"
 	"strconv"
 	"sync"
 	"time"
 
+	"netlab-runner/internal/account"
 	"netlab-runner/internal/exec"
 	"netlab-runner/internal/inventory"
 	"netlab-runner/internal/jobs"
@@ -211,12 +213,46 @@ func (r *run) forgetLab(ctx context.Context) {
 		return
 	}
 	listing, err := r.w.labs.list(ctx)
-	if err != nil || listing.NoDocker != "" || len(listing.At(r.scene.Dir)) > 0 {
+	if err != nil || listing.NoDocker != "" {
 		return
+	}
+	for _, lab := range listing.At(r.scene.Dir) {
+		if !lab.Ghost {
+			return
+		}
+		if err := r.forgetEntry(ctx, &lab); err != nil {
+			r.log.Warn("labs", "error", err)
+			return
+		}
 	}
 	if err := r.w.known.forget(r.scene.Dir); err != nil {
 		r.log.Warn("labs", "error", err)
 	}
+}
+
+// forgetEntry removes an entry of the lab from another status file than the job's: that of who had the lab before, or the one of
+// another stateRoot.
+func (r *run) forgetEntry(ctx context.Context, lab *inventory.Lab) error {
+	uid, err := account.OwnerOf(lab.StatusFile)
+	if err != nil {
+		return err
+	}
+	who, err := account.ByID(uid)
+	if err != nil {
+		return err
+	}
+	if os.Geteuid() != 0 && uid != os.Geteuid() {
+		return nil
+	}
+	netlab, err := r.w.netlab.get(ctx)
+	if err != nil {
+		return err
+	}
+	env := netlab.Environment(exec.Surroundings{User: who.Name, Home: who.Home, Workdir: "/", Path: r.w.path()})
+	if err := netlab.Forget(ctx, lab.Dir, lab.StatusFile, who.Credential(), env); err != nil {
+		return err
+	}
+	return say(r.entry.output(), "the lab is not listed any more in %s either, the status file of %s", lab.StatusFile, who.Name)
 }
 
 // labList answers {} with {"labs"}: every lab of the host, with the job that started it.

@@ -51,6 +51,8 @@ type outcome struct {
 	exitCode *int
 	// errors are what Netlab says is wrong with the topology.
 	errors []jobs.Problem
+	// warnings are what was done otherwise than the request says.
+	warnings []string
 }
 
 func failed(reason jobs.Reason, text string) outcome {
@@ -106,6 +108,9 @@ func (r *run) journey(ctx context.Context) error {
 		r.tell(j)
 		j.Reason, j.ExitCode = end.reason, end.exitCode
 		j.Errors = r.fitting(end.errors)
+		for _, warning := range end.warnings {
+			j.Warnings = append(j.Warnings, fit(r.secrets.mask(warning), warningRoom))
+		}
 		if end.event != jobs.Succeed {
 			text := fit(r.secrets.mask(end.text), errorRoom)
 			j.Error = &text
@@ -264,7 +269,9 @@ func (r *run) watch(ctx, runCtx context.Context, process Process, began time.Tim
 	r.after(ctx)
 	switch {
 	case err == nil && result.ExitCode == 0:
-		return succeeded(&result.ExitCode), nil
+		end := succeeded(&result.ExitCode)
+		end.warnings = result.Warnings[:min(len(result.Warnings), mostWarnings)]
+		return end, nil
 	case stopped != nil:
 		stopped.text += leftText(left) + "; " + r.labNow(ctx)
 		return r.refuse(*stopped), nil
@@ -323,6 +330,7 @@ func lastWords(ctx context.Context, process Process) (exec.Result, error) {
 func (r *run) judge(result exec.Result) outcome {
 	end := failed(jobs.ReasonNetlabFailed, result.Error)
 	end.errors = result.Errors
+	end.warnings = result.Warnings[:min(len(result.Warnings), mostWarnings)]
 	switch {
 	case result.HostFault:
 		end.reason = jobs.ReasonHostFailed

@@ -169,6 +169,7 @@ func TestUsers(t *testing.T) {
 		"side by side":       testSideBySide,
 		"one for all":        testOneUserForAll,
 		"worker is not root": testWorkerIsNotRoot,
+		"another's entry":    testEntryOfAnotherUser,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -241,6 +242,33 @@ func testAsTheUser(t *testing.T, c *crowd) {
 	// The first directory below a root of root's is made for the user.
 	a.run(t, jobs.Success, object{"action": "create", "user": ann.Name, "workdir": filepath.Join(c.root, "team", "lab"), "topology": text})
 	owns(t, ann.UID, filepath.Join(c.root, "team"))
+}
+
+// Whoever destroys a lab cannot write the status file that lists it: it is that of the lab's user before, or of another stateRoot.
+func testEntryOfAnotherUser(t *testing.T, c *crowd) {
+	ann, bob := c.person(t), c.person(t)
+	c.startSingle()
+	a := c.any()
+	state := filepath.Join(c.root, ann.Name, "state")
+	for name, payload := range map[string]object{"given": {}, "stated": {"stateRoot": state}} {
+		dir := c.own(t, ann, name, "external")
+		payload["action"], payload["workdir"] = "up", dir
+		a.run(t, jobs.Success, payload)
+		owner := ann
+		if name == "given" {
+			owner = bob
+			bob.Own(t, dir)
+		}
+		job, log := a.run(t, jobs.Success, object{"action": "destroy", "workdir": dir})
+		if job.User != owner.Name || !strings.Contains(log, "is not listed any more in") {
+			t.Errorf("%s: user %s\n%s", name, job.User, log)
+		}
+		if labs := a.labs(t); len(labs) > 0 {
+			t.Errorf("%s: %v", name, labs)
+		}
+		a.run(t, jobs.Success, object{"action": "up", "workdir": c.own(t, ann, name+"-next", "external")})
+		a.run(t, jobs.Success, object{"action": "destroy", "workdir": filepath.Join(c.root, ann.Name, name+"-next")})
+	}
 }
 
 func external(t *testing.T) string {

@@ -170,7 +170,7 @@ func (w *walk) entries() map[string]string {
 }
 
 // ambiguous are files that a user may have, too: where nothing else says that Netlab was there, they stay.
-var ambiguous = []string{"hosts.yml", "ansible.cfg", "group_vars", "host_vars", "clab_files", "config"}
+var ambiguous = []string{"hosts.yml", "ansible.cfg", "group_vars", "host_vars", "clab_files", "config", "clab.yml", "clab-augment.yml", "external.txt", "node_files"}
 
 // clean says what of a lab's directory is there and is not the user's own.
 func (w *walk) clean(l *walkLab) error {

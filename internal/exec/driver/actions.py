@@ -27,6 +27,7 @@ class Actions:
 
     def create(self) -> None:
         lab = state.Lab()
+        self.refuse_beside(lab)
         if lab.locked or lab.containers:
             what = lab.summary() or files.LOCK
             raise Failure(
@@ -41,6 +42,7 @@ class Actions:
         lab = state.Lab()
         if lab.unknown():
             raise Failure(lab.unknown())
+        self.refuse_beside(lab)
         args = keep.arguments(self.request)
         if not lab.is_there():
             self.start(args, lab)
@@ -119,6 +121,15 @@ class Actions:
         self.end(code)
         self.write_yaml()
 
+    def refuse_beside(self, lab: state.Lab) -> None:
+        """Refuse to start a lab where one of somebody else's was started, whose directory is another one now."""
+        if lab.strangers:
+            one = lab.strangers[0]
+            self.refuse(
+                f"containers of user {one.owner} run that were started in {one.folder}, a directory that is not there any more: {one.name}. "
+                f"Let {one.owner} take that lab down where it is now, or start this one in another directory"
+            )
+
     def refuse(self, text: str) -> None:
         """End the action because the request cannot be carried out."""
         self.recorder.invalid(text)
@@ -142,6 +153,7 @@ class Actions:
 
             def generated(topology: Any) -> None:
                 watch.active = False
+                problems.generated(self.recorder)
                 inputs.write(watch, topology, args, environment, made_of)
 
             hooks.at_start(ask, generated)
@@ -169,6 +181,7 @@ class Actions:
         lab = state.Lab()
         if lab.unknown():
             raise Failure(lab.unknown())
+        self.refuse_beside(lab)
         args = keep.restarted(lab, self.request)
         if not lab.is_there():
             say(f"a lab to restart is not found in {lab.dir}, it is started")
@@ -186,6 +199,12 @@ class Actions:
         if lab.unknown():
             raise Failure(lab.unknown())
         self.forget_ghosts(lab, lab.instance)
+        self.check_instance(lab)
+        if lab.strangers:
+            say(
+                f"containers of user {lab.strangers[0].owner} were started in a directory of this path that is not there any more, they are left alone: "
+                + ", ".join(container.name for container in lab.strangers)
+            )
         work = TakeDown(self.recorder, self.plan, self.steps, cleanup, force)
         if lab.is_there() or not lab.providers <= {"clab", "external"} or (cleanup and lab.snapshot and lab.snapshot.get("tools")):
             work.run(lab)
@@ -194,11 +213,21 @@ class Actions:
             say(f"nothing to take down: {lab.dir}/{files.SNAPSHOT} not found, nor a container or a status entry of a lab here")
             if lab.caution():
                 say(lab.caution())
+            if cleanup and files.doubtful():
+                say(f"{', '.join(files.doubtful())} may be Netlab's, but nothing says that it was here: left alone")
         elif not cleanup:
             say(f"nothing to take down: the lab in {lab.dir} does not run, {files.LOCK} and its containers are not found")
         if cleanup and lab.traces:
-            say(f"the lab in {lab.dir} does not run (not found: a lock, a container, a status entry), its files are removed")
             work.remove_files(lab)
+            say(f"the lab in {lab.dir} does not run (not found: a lock, a container, a status entry), its files were removed")
+
+    def check_instance(self, lab: state.Lab) -> None:
+        """A working directory says which lab it is; an id that the request has beside it may say otherwise."""
+        said = str(self.request.get("instance") or "")
+        if said and lab.instance and said != lab.instance and (lab.is_there() or lab.traces):
+            text = f"instance: the lab in {lab.dir} has the id {lab.instance}, not {said}: the job goes by the directory"
+            say(text)
+            self.recorder.warning(text)
 
     def collect(self) -> None:
         lab = state.Lab()
@@ -209,6 +238,7 @@ class Actions:
             raise Failure(f"{lab.fault}, so what to collect is not known: restart makes the lab's files again")
         if lab.providers == {"clab"} and not lab.silence and not any(container.state == "running" for container in lab.containers):
             raise Failure(f"there is no lab to collect from in {lab.dir}: a running container of it is not found. Start it first (up)")
+        self.check_instance(lab)
         self.end(self.steps.netlab(self.recorder, self.command("collect", self.request.get("args") or [])))
 
     def command(self, name: str, args: list) -> Callable:

@@ -10,9 +10,11 @@ import shutil
 import subprocess
 from typing import NamedTuple
 
+from netlab_driver import files
+
 PATIENCE = 60  # seconds for an answer of Docker's
 FORMAT = "\t".join(
-    ("{{.Names}}", '{{.Label "containerlab"}}', '{{.Label "clab-topo-file"}}', "{{.State}}", "{{.Networks}}")
+    ("{{.Names}}", '{{.Label "containerlab"}}', '{{.Label "clab-topo-file"}}', '{{.Label "clab-owner"}}', "{{.State}}", "{{.Networks}}")
 )
 
 
@@ -27,13 +29,19 @@ class NoAnswer(Exception):
 class Container(NamedTuple):
     name: str
     lab: str  # containerlab's name of its lab, "" for none
-    topology: str  # the clab.yml that it was made from, "" for none
+    topology: str  # the file that it was made from, "" for none
+    owner: str  # whose lab containerlab says it is, "" where it does not
     state: str  # "running", "created", "exited", ...
     networks: tuple
 
     @property
     def folder(self) -> str:
         return os.path.dirname(self.topology)
+
+    @property
+    def of_netlab(self) -> bool:
+        """Whether it was made from a file of Netlab's, not from one that somebody has beside a lab of Netlab's."""
+        return bool(self.lab) and os.path.basename(self.topology) in files.TOPOLOGIES
 
 
 def call(*words: str) -> subprocess.CompletedProcess:
@@ -64,9 +72,9 @@ def containers() -> list:
     found = []
     for line in docker("ps", "-a", "--no-trunc", "--format", FORMAT).splitlines():
         fields = line.split("\t")
-        if len(fields) == 5:
-            name, lab, topology, state, networks = fields
-            found.append(Container(name.split(",")[0], lab, topology, state, tuple(filter(None, networks.split(",")))))
+        if len(fields) == 6:
+            name, lab, topology, owner, state, networks = fields
+            found.append(Container(name.split(",")[0], lab, topology, owner, state, tuple(filter(None, networks.split(",")))))
     return found
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import glob
+import json
 import os
 import shutil
 import stat
@@ -15,27 +16,38 @@ from netlab_driver import identity
 SNAPSHOT = "netlab.snapshot.pickle"
 SNAPSHOT_YAML = "netlab.snapshot.yml"
 LOCK = "netlab.lock"
+DATA_LIMIT = 16 << 20  # bytes of a file of containerlab's
 MANIFEST = ".netlab-inputs.json"
 CLAB = "clab.yml"
-# What Netlab's own cleanup removes without asking whose it is.
-GENERATED = (
-    SNAPSHOT, SNAPSHOT_YAML, LOCK, MANIFEST, CLAB, "clab-augment.yml", "clab_files", "external.txt", "hosts.yml",
-    "ansible.cfg", "group_vars", "host_vars", "node_files", "config",
-)
-# Of these one is enough to say that Netlab was here; the others of GENERATED may be somebody's own.
-TRACES = (SNAPSHOT, SNAPSHOT_YAML, LOCK, MANIFEST, CLAB, "external.txt", "node_files")
+TOPOLOGIES = (CLAB, "clab-augment.yml")  # what Netlab starts containerlab with
+# What only Netlab and the driver make: one is enough to say that there is or was a lab.
+PROOF = (SNAPSHOT, SNAPSHOT_YAML, LOCK, MANIFEST)
+# What else Netlab's own cleanup removes without asking whose it is. Without a proof it may be somebody's own.
+LIKELY = (*TOPOLOGIES, "clab_files", "external.txt", "hosts.yml", "ansible.cfg", "group_vars", "host_vars", "node_files", "config")
+GENERATED = (*PROOF, *LIKELY)
 
 
 def lab_folders() -> list:
-    """The folders clab-<name> of containerlab's."""
+    """The folders clab-<name> that containerlab made for labs of Netlab's."""
     found = []
     for name in glob.glob("clab-*"):
-        if os.path.isdir(name) and not os.path.islink(name):
-            if any(os.path.exists(f"{name}/{file}") for file in ("ansible-inventory.yml", "topology-data.json", "authorized_keys")):
-                found.append(name)
-            elif not os.listdir(name):
+        if not os.path.isdir(name) or os.path.islink(name) or made_of(name) not in ("", *TOPOLOGIES):
+            continue
+        with contextlib.suppress(OSError):  # somebody else's, which cannot be looked into
+            there = set(os.listdir(name))
+            if not there or there & {"ansible-inventory.yml", "topology-data.json", "authorized_keys"}:
                 found.append(name)
     return sorted(found)
+
+
+def made_of(folder: str) -> str:
+    """The name of the file that a folder of containerlab's was made of, "" where it does not say."""
+    with contextlib.suppress(OSError, ValueError, RecursionError), opened(f"{folder}/topology-data.json", "r") as f:
+        for node in identity.settings(json.loads(f.read(DATA_LIMIT)), "nodes").values():
+            file = identity.value(node, "labels", "clab-topo-file")
+            if file:
+                return os.path.basename(str(file))
+    return ""
 
 
 def drafts() -> list:
@@ -45,12 +57,19 @@ def drafts() -> list:
 
 def traces() -> list:
     """What says that there is or was a lab here."""
-    return [name for name in TRACES if os.path.lexists(name)] + lab_folders() + drafts()
+    return [name for name in PROOF if os.path.lexists(name)] + lab_folders() + drafts()
 
 
-def generated(snapshot: Any, manifest: Any, name: str) -> list:
-    """Everything in the working directory that was generated, as far as can be told."""
-    names = {*GENERATED, *lab_folders(), *drafts(), "__pycache__"}
+def doubtful() -> list:
+    """What Netlab may have made, where nothing else says that it was here."""
+    return [name for name in LIKELY if os.path.lexists(name)]
+
+
+def generated(snapshot: Any, manifest: Any, name: str, proven: bool) -> list:
+    """Everything in the working directory that was generated, as far as can be told. proven: it is known that a lab was here."""
+    names = {*lab_folders(), *drafts()}
+    if proven:
+        names.update(GENERATED, ("__pycache__",))
     if name:
         names.add(f"clab-{name}")
     if isinstance(manifest, dict):

@@ -149,3 +149,12 @@ def query(argv: list) -> int:
             value = describe(labs[key]) if args.instance else labs.to_dict()
     print(text if args.text else json.dumps(value, indent=2, default=str))
     return NOT_FOUND if missing else 0
+
+
+def forget(folder: str, status_file: str) -> int:
+    """Remove the entries of a lab that is no longer there from a status file."""
+    statusfile.use(status_file)
+    keys = [key for key, entry in statusfile.labs().items() if os.path.realpath(str(entry.get("dir") or "/")) == folder]
+    if keys:
+        statusfile.forget(keys)
+    return 0

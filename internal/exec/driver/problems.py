@@ -26,11 +26,18 @@ class ErrorLog(list):
 
 
 def watch(recorder: Any, topology: str) -> None:
-    """Record every error that Netlab logs in this process from now on."""
+    """Record every error that Netlab logs in this process from now on: until generated, as one of the topology's."""
     from netsim.utils import log
 
     here = os.getcwd()
     log._ERROR_LOG = ErrorLog(lambda text: recorder.problem(file_of(text, topology, here), text))
+
+
+def generated(recorder: Any) -> None:
+    """The topology and its files were right: what goes wrong from here on is the host's."""
+    from netsim.utils import log
+
+    log._ERROR_LOG = ErrorLog(lambda text: recorder.problem("", text))
 
 
 def file_of(text: str, topology: str, here: str) -> str:

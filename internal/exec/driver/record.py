@@ -19,6 +19,8 @@ QUESTION_LIMIT = 250 << 10  # bytes of JSON; the worker takes 256 KiB
 ERROR_LIMIT = 4000  # characters of an error text
 PHASE_LIMIT = 200  # characters of a phase
 PROBLEM_LIMIT = 200  # problems of a result
+WARNING_LIMIT = 20  # warnings of a result
+WARNING_LENGTH = 500  # characters of a warning
 POLL = 0.02  # seconds between two looks for the verdict
 
 
@@ -120,6 +122,10 @@ class Recorder:
         """Note one of Netlab's errors as data: the file it is in ("" where it is in none) and the text."""
         self._append("errors", {"problem": {"file": cut(file, ERROR_LIMIT), "text": cut(text, ERROR_LIMIT)}})
 
+    def warning(self, text: str) -> None:
+        """Note what is done otherwise than the request says."""
+        self._append("errors", {"warning": cut(text, ERROR_LIMIT)})
+
     def invalid(self, text: str) -> None:
         """Note that the request is to blame for this command's failure, which text explains. The caller ends the command."""
         self._append("errors", {"invalid": cut(text, ERROR_LIMIT)})
@@ -149,9 +155,10 @@ class Recorder:
         return cut(progress[-1].get("phase", ""), PHASE_LIMIT) if progress else ""
 
     def outcome(self, begin: int) -> dict:
-        """What errors has from that byte on: its lines, the problems, and the text of an invalid request ("" for none)."""
+        """What errors has from that byte on: its lines, the problems, warnings, and the text of an invalid request ("" for none)."""
         lines: list = []
         problems: list = []
+        warnings: list = []
         invalid = ""
         for entry in self._read("errors", begin):
             if isinstance(entry.get("lines"), list):
@@ -159,5 +166,7 @@ class Recorder:
             problem = entry.get("problem")
             if isinstance(problem, dict) and len(problems) < PROBLEM_LIMIT:
                 problems.append({key: cut(problem.get(key, ""), ERROR_LIMIT) for key in ("file", "text")})
+            if entry.get("warning") and len(warnings) < WARNING_LIMIT:
+                warnings.append(cut(entry["warning"], WARNING_LENGTH))
             invalid = invalid or cut(entry.get("invalid", ""), ERROR_LIMIT)
-        return {"lines": lines, "problems": problems, "invalid": invalid}
+        return {"lines": lines, "problems": problems, "warnings": warnings, "invalid": invalid}

@@ -54,6 +54,7 @@ class Driver:
             "invalid": False,
             "stopped": False,
             "errors": [],
+            "warnings": [],
             "commands": [],
         }
 
@@ -95,7 +96,7 @@ class Driver:
             entry.update(exitCode=exit_code, finishedAt=now())
             self.result["commands"].append(entry)
             outcome = self.recorder.outcome(known)
-            self.result["errors"] = outcome["problems"]
+            self.result["errors"], self.result["warnings"] = outcome["problems"], outcome["warnings"]
             if code:
                 self.fail(exit_code, outcome, name, code, report)
                 # Nobody has ended the children of a command that was killed, by the kernel for want of memory, say.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import pickle
+import pwd
 from typing import Any
 
 from netlab_driver import containers, files, identity, inputs, install, statusfile
@@ -63,6 +64,21 @@ def is_gone(path: str) -> bool:
     return False
 
 
+def is_mine(path: str) -> bool:
+    """Whether the file or folder belongs to this process's user."""
+    with contextlib.suppress(OSError):
+        return os.stat(path).st_uid == os.geteuid()
+    return False
+
+
+def user_names() -> set:
+    """What containerlab notes as the owner of a lab that this process's user starts. It goes by the environment."""
+    names = {os.environ.get("SUDO_USER", ""), os.environ.get("USER", "")}
+    with contextlib.suppress(KeyError):
+        names.add(pwd.getpwuid(os.geteuid()).pw_name)
+    return names | {""}
+
+
 def is_busy(folder: str) -> bool:
     """Whether a netlab is at work in that folder."""
     for pid in filter(str.isdigit, os.listdir("/proc")):
@@ -83,23 +99,29 @@ class Lab:
         self.manifest = inputs.load()
         self.locked = os.path.lexists(files.LOCK)
         self.traces = files.traces()
-        self.identity: dict = identity.of(self.snapshot) if self.snapshot else (self.manifest or {}).get("identity") or read_clab()
+        self.identity: dict = identity.of(self.snapshot) if self.snapshot else (self.manifest or {}).get("identity") or {}
+        self.made = str(((self.manifest or {}).get("identity") or {}).get("dir") or "")  # where the lab was generated
         self.entries = statusfile.labs()
         self.silence = ""  # why Docker has not answered
         self.docker = True  # whether there is a docker to ask
         self.containers: list = []
         self.foreign: list = []  # containers of another lab that has this one's name
+        self.strangers: list = []  # containers of somebody else's lab, which was started in a directory of this path
         self.all: list = []
         try:
             self.all = containers.containers()
         except NoAnswer as ex:
             self.silence, self.docker = str(ex), ex.installed
-        self._sort()
+        here = [c for c in self.all if c.of_netlab and os.path.realpath(c.folder) == self.dir]
+        if not self.identity and (self.traces or here):
+            self.identity = read_clab()
+        self._sort(here)
         if not self.identity and self.containers:
             self.identity = {"name": self.containers[0].lab, "dir": self.dir, "provider": "clab"}
             self.foreign = [c for c in self.all if c.lab == self.name and c not in self.containers]
         self.here = [key for key, entry in self.entries.items() if self._is_here(key, entry)]
         self.networks: list = []
+        self.shared: dict = {}  # networks of this lab that somebody else's container uses, and one such container
         self.bridges: list = []
         if self.name and not self.silence and not self.foreign:
             self._find_networks()
@@ -112,44 +134,59 @@ class Lab:
     def instance(self) -> str:
         return str(self.identity.get("instance") or "")
 
-    def _sort(self) -> None:
+    def _sort(self, here: list) -> None:
         """Which containers are this lab's: those made here, those of a lab that was moved here, and its tools."""
         tools = set(identity.tools(self.snapshot) if self.snapshot else (self.manifest or {}).get("tools") or [])
         for container in self.all:
-            if not container.lab:
-                continue
-            if os.path.realpath(container.folder) == self.dir or self._moved_from(container.folder, container.lab):
+            if container in here and not self._is_own(container):
+                self.strangers.append(container)
+            elif container in here or (container.of_netlab and container.lab == self.name and self._moved_from(container.folder)):
                 self.containers.append(container)
-            elif container.lab == self.name:
+            elif container.lab and container.lab == self.name:
                 self.foreign.append(container)
-        if not self.foreign:
+        if not self.foreign and not self.strangers:
             self.containers += [container for container in self.all if not container.lab and container.name in tools]
 
-    def _moved_from(self, folder: str, lab: str) -> bool:
-        """Whether a lab that was started in that folder is the one that is here now: nothing of it is left there."""
-        if not lab or lab != self.name or not self.traces:
+    def _is_own(self, container: Any) -> bool:
+        """Whether a container that was made in a directory of this path is of the lab that is here.
+
+        That of somebody else is, if this is still the directory that it was started in: it was given to the job's user.
+        """
+        return container.owner in user_names() or (self.locked and self.made in ("", self.dir))
+
+    def _moved_from(self, folder: str) -> bool:
+        """Whether the lab that is here was started in that folder. A lab of that name alone may be anybody's."""
+        if not self.traces:
             return False
-        if is_gone(folder):
-            return True
-        made = str(((self.manifest or {}).get("identity") or {}).get("dir") or "")
-        return self.locked and made == folder and is_gone(f"{folder}/{files.CLAB}") and is_gone(f"{folder}/{files.LOCK}")
+        if not self.made:  # somebody has started it by hand, or has removed the manifest
+            return is_gone(folder) and any(str(k) == self.instance and entry.get("dir") == folder for k, entry in self.entries.items())
+        if self.made != folder:
+            return False
+        left = is_gone(f"{folder}/{files.LOCK}") and (is_gone(f"{folder}/{files.CLAB}") or not is_mine(folder))
+        return is_gone(folder) or (self.locked and left)
 
     def _is_here(self, key: Any, entry: dict) -> bool:
         """Whether the status entry is this lab's: of this directory, or of where the lab was before it was moved here."""
         folder = str(entry.get("dir") or "")
         if not folder or os.path.realpath(folder) == self.dir:
             return bool(folder)
-        if str(key) != self.instance or self.foreign or not is_gone(folder):
+        if str(key) != self.instance or self.foreign:
             return False
-        made = ((self.manifest or {}).get("identity") or {}).get("dir")
-        return folder == made or any(container.lab and container.folder == folder for container in self.containers)
+        if folder == self.made:
+            return self._moved_from(folder)
+        return is_gone(folder) and any(container.lab and container.folder == folder for container in self.containers)
 
     def _find_networks(self) -> None:
         """The networks and bridges that are there because of this lab, and that nobody else uses."""
+        if self.strangers:
+            return
         known = {str(network.get("name")) for network in self.identity.get("networks") or []}
         known.update(network for container in self.containers if container.lab for network in container.networks)
         mine = {container.name for container in self.containers}
         used = {network for container in self.all if container.name not in mine for network in container.networks}
+        self.shared = {}
+        for network in known & used:
+            self.shared[network] = next(c.name for c in self.all if c.name not in mine and network in c.networks)
         if known - used:
             with contextlib.suppress(NoAnswer):
                 there = containers.networks()
@@ -254,7 +291,7 @@ def rivals(lab: Lab, instance: str) -> list:
 
 
 def ghosts(lab: Lab, instance: str) -> list:
-    """The entries of that id which belong to no lab: nothing runs, nobody works there. They would refuse an up."""
+    """The entries of that id which belong to no lab: nothing is there, nobody works there. They would refuse an up."""
     found = []
     for key, entry in lab.entries.items():
         folder = str(entry.get("dir") or "")
@@ -264,8 +301,14 @@ def ghosts(lab: Lab, instance: str) -> list:
             continue
         if is_gone(folder) or not folder:
             found.append(key)
-        elif not entry.get("status") and is_gone(f"{folder}/{files.LOCK}") and not is_busy(folder):
+        elif is_gone(f"{folder}/{files.LOCK}") and not is_busy(folder) and (not entry.get("status") or is_over(lab, entry, folder)):
             found.append(key)
     return found
+
+
+def is_over(lab: Lab, entry: dict, folder: str) -> bool:
+    """Whether the lab of an entry was taken down without it, by somebody who could not write this status file."""
+    containers_only = set(files.listed(entry.get("providers"))) <= {"clab", "external"}
+    return containers_only and not lab.silence and is_gone(f"{folder}/{files.SNAPSHOT}")
 
 

@@ -13,7 +13,10 @@ import shutil
 import time
 from typing import Any, Callable, Iterator
 
-PATIENCE = 30.0  # seconds to wait for the file's lock; Netlab itself gives up after 3
+from netlab_driver.failure import Failure
+
+PATIENCE = 30.0  # seconds to wait for the file's lock before it is written; Netlab itself gives up after 3
+READER_PATIENCE = 3.0  # seconds to wait for it before a read, which then goes on: what is half written is read again
 
 
 def use(path: str) -> None:
@@ -62,7 +65,7 @@ def shared_lock(path: str) -> Iterator[None]:
         yield
         return
     try:
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + READER_PATIENCE
         while time.monotonic() < deadline:
             try:
                 fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -135,9 +138,19 @@ def adopt(key: Any, folder: str) -> None:
 
 
 def change(callback: Callable) -> None:
-    from netsim.utils import status
+    """Change the entries under Netlab's own lock. Raises Failure where that cannot be had."""
+    from netsim.utils import log, status
 
-    status.change_status(where(), callback=lambda entries, _: callback(entries))
+    fatal, log.fatal = log.fatal, refuse
+    try:
+        status.change_status(where(), callback=lambda entries, _: callback(entries))
+    finally:
+        log.fatal = fatal
+
+
+def refuse(text: str, *_: Any, **__: Any) -> None:
+    """In place of Netlab's log.fatal, which ends the process."""
+    raise Failure(" ".join(text.replace("<class 'filelock._error.Timeout'>", "another process holds it").split()))
 
 
 def repair() -> None:

@@ -44,6 +44,8 @@ class TakeDown:
         if code and not self.force and not lab.providers <= {"clab"}:
             raise Failure(f"netlab down ended with exit code {code}: see the log for why, and submit the job again")
         self.forget(after)
+        for network, user in sorted({**lab.shared, **after.shared}.items()):
+            say(f"the network {network} stays, the container {user} uses it")
         if self.cleanup:
             self.remove_files(lab)
 
@@ -130,13 +132,17 @@ class TakeDown:
     def forget(self, after: state.Lab) -> None:
         """Nothing runs any more: no lock and no entry must say otherwise."""
         if after.here:
-            statusfile.forget(after.here)
+            try:
+                statusfile.forget(after.here)
+            except Failure as ex:
+                raise Failure(f"the lab is down, but it is still listed: {ex}. Submit the job again once that is over") from ex
         left = files.remove([files.LOCK])
         if left:
             raise Failure(f"the lab is down, but its lock could not be removed: {left[0]}. Give it to the job's user, and submit the job again")
 
     def remove_files(self, lab: state.Lab) -> None:
-        left = files.remove(files.generated(lab.snapshot, lab.manifest, lab.name))
+        proven = lab.is_there() or any(name in files.PROOF for name in lab.traces)
+        left = files.remove(files.generated(lab.snapshot, lab.manifest, lab.name, proven))
         if left:
             raise Failure(
                 f"the lab is down, but not all of its files could be removed: {', '.join(left)}. "

@@ -136,6 +136,9 @@ def prepare(call, host, topology, options):
     inventory = "".join(f"        {topology.container(node)}:\n" for node in topology.nodes)
     with open(os.path.join(topology.lab_folder(), "ansible-inventory.yml"), "w", encoding="utf-8") as file:
         file.write(f"all:\n  children:\n    linux:\n      hosts:\n{inventory}")
+    made_of = {node: {"labels": {"clab-topo-file": topology.path}} for node in topology.nodes}
+    with open(os.path.join(topology.lab_folder(), "topology-data.json"), "w", encoding="utf-8") as file:
+        json.dump({"name": topology.name, "type": "clab", "nodes": made_of}, file)
     host["labs"][topology.name] = {"topology": topology.path, "folder": topology.lab_folder()}
 
 
@@ -173,6 +176,7 @@ def new_container(host, topology, node):
         "state": "created",
         "created": time.time(),
         "topology": topology.path,
+        "owner": os.environ.get("SUDO_USER") or os.environ.get("USER", ""),
         "network": topology.network,
         "address": address,
         "binds": topology.binds(node),

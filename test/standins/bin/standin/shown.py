@@ -68,6 +68,7 @@ def labels(container):
         "clab-node-name": container["node"],
         "clab-node-longname": container["name"],
         "clab-node-kind": container["kind"],
+        "clab-owner": container["owner"],
         "clab-topo-file": container["topology"],
     }
 
