@@ -60,6 +60,7 @@ func (s *Server) failureOf(c *fiber.Ctx, err error) *failure {
 		faults   *jobs.Invalid
 		placed   *dispatch.PlacedError
 		ended    *dispatch.EndedError
+		reused   *dispatch.KeyReusedError
 	)
 	with := func(status int) *failure { return &failure{status: status, text: err.Error()} }
 	switch {
@@ -72,6 +73,8 @@ func (s *Server) failureOf(c *fiber.Ctx, err error) *failure {
 		return &failure{status: http.StatusBadRequest, text: faults.Error()}
 	case errors.As(err, &placed), errors.As(err, &ended):
 		return with(http.StatusConflict)
+	case errors.As(err, &reused):
+		return with(http.StatusUnprocessableEntity)
 	case errors.Is(err, bus.ErrTooLarge):
 		return with(http.StatusRequestEntityTooLarge)
 	case errors.Is(context.Cause(s.running), errStopping) && errors.Is(err, context.Canceled),

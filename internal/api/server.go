@@ -111,6 +111,8 @@ type Server struct {
 	config Config
 	log    *slog.Logger
 	app    *fiber.App
+	// anonymous is who sends a request where the API is open to all.
+	anonymous *credential
 
 	// running ends, with errStopping, when the server shuts down. It is the parent of every request's context.
 	running context.Context
@@ -120,7 +122,7 @@ type Server struct {
 // New returns a server that serves nothing yet.
 func New(c Config) *Server {
 	c.complete()
-	s := &Server{config: c, log: c.Log}
+	s := &Server{config: c, log: c.Log, anonymous: nobody()}
 	s.running, s.stop = context.WithCancelCause(context.Background())
 	s.app = fiber.New(fiber.Config{
 		DisableStartupMessage: true,

@@ -24,6 +24,8 @@ type Birth struct {
 	SealedURL *Sealed `json:"sealedUrl,omitempty"`
 	// Sealed holds the secret environment, readable by the host alone.
 	Sealed *Sealed `json:"sealed,omitempty"`
+	// Fingerprint tells the payload from others, where the id is made of a key that may come again. It gives nothing away.
+	Fingerprint string `json:"fingerprint,omitempty"`
 }
 
 const (
@@ -86,6 +88,22 @@ func (b *Bus) FindJob(ctx context.Context, id string) (*JobMessage, error) {
 		return job, nil
 	}
 	return nil, ErrNotFound
+}
+
+// FindBirth reads the birth of a job on whatever host. ErrNotFound: there is none; in a cluster, or it was stored a moment ago.
+func (b *Bus) FindBirth(ctx context.Context, id string) (*Birth, error) {
+	m, err := b.lastMessage(ctx, jobsStream, publicSubject("*", id, kindRequest))
+	if err != nil {
+		return nil, err
+	}
+	birth := &Birth{}
+	if err := json.Unmarshal(m.Data, birth); err != nil {
+		return nil, fmt.Errorf("birth of job %s: %w", id, err)
+	}
+	if birth.ID != id {
+		return nil, fmt.Errorf("birth of job %s: it is of job %q", id, birth.ID)
+	}
+	return birth, nil
 }
 
 // JobMessage is one message of a job's life as the jobs stream holds it.
