@@ -115,10 +115,12 @@ type JobMessage struct {
 	Birth bool
 	// Source is the Config.Source of who published it.
 	Source string
+	// Size is the length of its JSON in bytes.
+	Size int
 }
 
 func decodeJob(h nats.Header, data []byte, seq uint64, kind string) (*JobMessage, error) {
-	m := &JobMessage{Seq: seq, Birth: kind == kindRequest, Source: h.Get(headerSource)}
+	m := &JobMessage{Seq: seq, Birth: kind == kindRequest, Source: h.Get(headerSource), Size: len(data)}
 	if err := json.Unmarshal(data, &m.Job); err != nil {
 		return nil, fmt.Errorf("message %d of the jobs stream: %w", seq, err)
 	}
