@@ -103,7 +103,8 @@ func (s *Server) protocolFailure(c *fiber.Ctx, e *fiber.Error) *failure {
 		allowed := string(c.Response().Header.Peek(fiber.HeaderAllow))
 		return &failure{status: e.Code, text: fmt.Sprintf("method %s is not allowed here: use %s", c.Method(), allowed)}
 	}
-	// The rest was refused before the whole request was read.
+	// The rest was refused before the whole request was read, and around did not see it.
+	s.metrics.HTTP.Refused(e.Code)
 	if conn := connOf(c); conn != nil {
 		conn.linger()
 	}

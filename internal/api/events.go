@@ -53,7 +53,7 @@ func (s *Server) streamEvents(c *fiber.Ctx, f *view.Follower) error {
 		c.Set(fiber.HeaderContentType, logEvents.contentType())
 		return nil
 	}
-	return stream(c, logEvents, -1, &jobEvents{follower: f, conn: connOf(c), running: s.running, heartbeat: s.config.Heartbeat})
+	return stream(c, logEvents, -1, s.counted(c, &jobEvents{follower: f, conn: connOf(c), running: s.running, heartbeat: s.config.Heartbeat}))
 }
 
 // lastEvent is the sequence up to which the client knows everything; nil: it says nothing, or what no bus of ours can have

@@ -37,4 +37,5 @@ func (s *Server) hostRoutes(r fiber.Router) {
 	r.Get("/status/:instance", s.getInstance)
 	r.Get("/templates", s.getTemplates)
 	r.Get("/labs", s.getLabs)
+	r.Get("/metrics", s.getMetrics)
 }

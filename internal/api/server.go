@@ -18,6 +18,7 @@ import (
 
 	"netlab-runner/internal/bus"
 	"netlab-runner/internal/dispatch"
+	"netlab-runner/internal/metrics"
 	"netlab-runner/internal/view"
 )
 
@@ -108,9 +109,12 @@ func (c *Config) complete() {
 
 // Server serves the API on one listener.
 type Server struct {
-	config Config
-	log    *slog.Logger
-	app    *fiber.App
+	config  Config
+	log     *slog.Logger
+	app     *fiber.App
+	metrics *metrics.Metrics
+	// patterns are the routes, as they were named.
+	patterns map[string]bool
 	// anonymous is who sends a request where the API is open to all.
 	anonymous *credential
 
@@ -139,10 +143,12 @@ func New(c Config) *Server {
 		JSONEncoder:                  encode,
 		ErrorHandler:                 s.fail,
 	})
+	s.metrics = metrics.New(metrics.Config{View: c.View, Bus: c.Bus, Version: c.Version})
 	s.routes()
+	s.notePatterns()
 	server := s.app.Server()
 	server.HeaderReceived = s.bodyLimit
-	server.Handler = knownMethods(s.app.Handler())
+	server.Handler = s.knownMethods(s.app.Handler())
 	// A request that cannot be parsed may hold credentials.
 	server.SecureErrorLogMessage = true
 	server.Logger = serverLog{s.log}

@@ -45,6 +45,8 @@ type View struct {
 	filling sync.Mutex
 	cursor  cursor
 	events  events
+	// received counts the bytes of logs.
+	received int64
 }
 
 // entry is a job as the view shows it.
@@ -52,6 +54,8 @@ type entry struct {
 	job jobs.Job
 	// birth orders the jobs; seq is the newest message that was taken in; told is that of the newest event.
 	birth, seq, told uint64
+	// counted is how much of the log was counted as received.
+	counted int64
 	// ended is a terminal state that is not shown yet, because the log is not whole; endedAt is when it came.
 	ended   *jobs.Job
 	endedAt time.Time
@@ -122,7 +126,11 @@ func (v *View) caughtUp(part string) {
 	if _, first := v.behind[part]; first && part == partJobs {
 		v.events.start, v.events.told = v.events.heard, v.events.heard
 	}
+	counting := v.counting()
 	delete(v.behind, part)
+	if !counting && v.counting() {
+		v.countFromNow()
+	}
 	if len(v.behind) == 0 {
 		v.wholeOnce.Do(func() { close(v.whole) })
 	}
