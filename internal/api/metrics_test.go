@@ -211,7 +211,7 @@ func playedJob(b *testBundle, id string) *played {
 func TestMetricsWithoutTheBus(t *testing.T) {
 	t.Parallel()
 	b := setup(t, nil)
-	b.bus.Close()
+	b.server.Stop()
 	b.eventually("the loss", func() bool { return b.metrics()["netlab_bus_connected"] == "0" })
 	b.metricsAre(map[string]string{"netlab_ready": "0"})
 }

@@ -21,7 +21,8 @@ import (
 // The job's id is made of the key, so that the birth's own check, over all hosts, makes it one job, wherever the requests come
 // in and whatever host each of them would choose. Who reads the bus sees the id and a fingerprint of the payload. Both are
 // HMACs under a key that comes of the client's credential, so neither lets anybody try out what a secret value, the key or
-// the credential may be.
+// the credential may be. Where the API is open to all there is no credential, and only a key that nobody can guess, such as a
+// UUID, protects the secrets of its payload.
 type Key struct {
 	id string
 	// payload is the key of the fingerprints.

@@ -71,7 +71,7 @@ func New(c Config) *Metrics {
 // the others are written.
 func (m *Metrics) Write(w io.Writer, accept string) (contentType string, err error) {
 	families, err := m.registry.Gather()
-	format := expfmt.NegotiateIncludingOpenMetrics(http.Header{"Accept": {accept}})
+	format := expfmt.NegotiateAccept(http.Header{"Accept": {accept}}, expfmt.DefaultOpenMetricsAcceptedFormats()...)
 	encoder := expfmt.NewEncoder(w, format)
 	for _, family := range families {
 		err = errors.Join(err, encoder.Encode(family))

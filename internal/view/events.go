@@ -94,7 +94,10 @@ func (v *View) cancelHappened(e *entry, seq uint64) {
 func (v *View) tell() {
 	ev := &v.events
 	n := 0
-	for n < len(ev.held) && !(ev.held[n].Job.State.Terminal() && ev.held[n].entry.ended != nil) {
+	for n < len(ev.held) {
+		if h := &ev.held[n]; h.Job.State.Terminal() && h.entry.ended != nil {
+			break
+		}
 		v.tellOne(&ev.held[n])
 		ev.held[n] = heldEvent{}
 		n++

@@ -201,9 +201,9 @@ func TestReadersMissNothing(t *testing.T) {
 			const jobCount, steps = 12, 6 // queued, running, three phases, success
 			var readers, writers sync.WaitGroup
 			for n := range 6 {
+				f := views[0].Follow(Filter{}, "", nil)
 				readers.Go(func() {
 					random := rand.New(rand.NewPCG(1, uint64(n)))
-					f := views[0].Follow(Filter{}, "", nil)
 					seen := map[string][]string{}
 					last, seqs, ended := uint64(0), map[string]uint64{}, 0
 					for ended < jobCount {
@@ -313,4 +313,29 @@ func TestEventsAreToldOnceThoughTheStreamIsReadAgain(t *testing.T) {
 	b.move(job, jobs.Succeed, seq)
 	b.reads(f, "j1 success")
 	b.nothing(f)
+	if kept := len(v.events.recent); kept != 3 {
+		t.Errorf("%d events are kept", kept)
+	}
+}
+
+// What was in the files at a start was not received since.
+func TestReceivedBytesAreCountedFromTheStart(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	v, stop := b.run(time.Minute)
+	job := b.born("j1", "a", "/x")
+	b.move(job, jobs.Start, 0)
+	chunk := b.log(job, "before\n", 0)
+	b.eventually("the log", func() bool { return v.Counts().ReceivedBytes == 7 })
+	stop() // it remembers how far it has read
+	v, _ = b.run(time.Minute)
+	if got := v.Counts(); got.ReceivedBytes != 0 || got.LogBytes != 7 {
+		t.Errorf("after a start: %d received, %d in all", got.ReceivedBytes, got.LogBytes)
+	}
+	b.log(job, "after\n", chunk)
+	b.eventually("the rest", func() bool { return v.Counts().LogBytes == 13 })
+	b.eventually("its count", func() bool { return v.Counts().ReceivedBytes > 0 })
+	if got := v.Counts().ReceivedBytes; got != 6 {
+		t.Errorf("%d received", got)
+	}
 }

@@ -120,8 +120,9 @@ func (f *Follower) begin(fresh bool) {
 	v := f.view
 	list := []presentState{}
 	add := func(e *entry) {
+		over := fresh && f.id == "" && e.job.State.Terminal()
 		// A state that is not told yet comes as an event.
-		if e.told > f.after && e.seq <= e.told && f.wants(&e.job) && !(fresh && f.id == "" && e.job.State.Terminal()) {
+		if !over && e.told > f.after && e.seq <= e.told && f.wants(&e.job) {
 			list = append(list, presentState{e, e.told})
 		}
 	}
