@@ -15,6 +15,8 @@ import (
 type access struct {
 	// basic is of "user:password", bearer of the token; nil where there is none.
 	basic, bearer *[sha256.Size]byte
+	// user and token are who it is that has them.
+	user, token *credential
 }
 
 // newAccess returns nil where the API is open to all.
@@ -23,10 +25,12 @@ func newAccess(c *Config) *access {
 	if c.User != "" && c.Password != "" {
 		sum := sha256.Sum256([]byte(c.User + ":" + c.Password))
 		a.basic = &sum
+		a.user = newCredential("user", c.User, c.Password)
 	}
 	if c.Token != "" {
 		sum := sha256.Sum256([]byte(c.Token))
 		a.bearer = &sum
+		a.token = newCredential("token", "", c.Token)
 	}
 	if a.basic == nil && a.bearer == nil {
 		return nil
@@ -35,7 +39,8 @@ func newAccess(c *Config) *access {
 }
 
 func (a *access) check(c *fiber.Ctx) error {
-	if a.allows(c.Get(fiber.HeaderAuthorization)) {
+	if who := a.who(c.Get(fiber.HeaderAuthorization)); who != nil {
+		c.Locals(localCredential, who)
 		return c.Next()
 	}
 	challenges := &c.Response().Header
@@ -48,19 +53,22 @@ func (a *access) check(c *fiber.Ctx) error {
 	return failed(http.StatusUnauthorized, "unauthorized")
 }
 
-// allows says whether the value of an Authorization header is one of the credentials.
-func (a *access) allows(header string) bool {
+// who has the credentials in the value of an Authorization header; nil: nobody.
+func (a *access) who(header string) *credential {
 	scheme, credentials, _ := strings.Cut(strings.TrimSpace(header), " ")
 	credentials = strings.TrimSpace(credentials)
 	switch strings.ToLower(scheme) {
 	case "bearer":
-		return same(a.bearer, credentials)
+		if same(a.bearer, credentials) {
+			return a.token
+		}
 	case "basic":
 		text, err := base64.StdEncoding.DecodeString(credentials)
-		return err == nil && same(a.basic, inUTF8(text))
-	default:
-		return false
+		if err == nil && same(a.basic, inUTF8(text)) {
+			return a.user
+		}
 	}
+	return nil
 }
 
 func same(want *[sha256.Size]byte, got string) bool {

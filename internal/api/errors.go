@@ -60,6 +60,7 @@ func (s *Server) failureOf(c *fiber.Ctx, err error) *failure {
 		faults   *jobs.Invalid
 		placed   *dispatch.PlacedError
 		ended    *dispatch.EndedError
+		reused   *dispatch.KeyReusedError
 	)
 	with := func(status int) *failure { return &failure{status: status, text: err.Error()} }
 	switch {
@@ -72,6 +73,8 @@ func (s *Server) failureOf(c *fiber.Ctx, err error) *failure {
 		return &failure{status: http.StatusBadRequest, text: faults.Error()}
 	case errors.As(err, &placed), errors.As(err, &ended):
 		return with(http.StatusConflict)
+	case errors.As(err, &reused):
+		return with(http.StatusUnprocessableEntity)
 	case errors.Is(err, bus.ErrTooLarge):
 		return with(http.StatusRequestEntityTooLarge)
 	case errors.Is(context.Cause(s.running), errStopping) && errors.Is(err, context.Canceled),
@@ -100,7 +103,8 @@ func (s *Server) protocolFailure(c *fiber.Ctx, e *fiber.Error) *failure {
 		allowed := string(c.Response().Header.Peek(fiber.HeaderAllow))
 		return &failure{status: e.Code, text: fmt.Sprintf("method %s is not allowed here: use %s", c.Method(), allowed)}
 	}
-	// The rest was refused before the whole request was read.
+	// The rest was refused before the whole request was read, and around did not see it.
+	s.metrics.HTTP.Refused(e.Code)
 	if conn := connOf(c); conn != nil {
 		conn.linger()
 	}

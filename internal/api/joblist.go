@@ -52,40 +52,78 @@ type list struct {
 
 // listQuery reads the parameters of the list. Its error names all that are wrong.
 func listQuery(c *fiber.Ctx) (list, error) {
-	var faults []jobs.Fault
-	fault := func(field, format string, args ...any) {
-		faults = append(faults, jobs.Fault{Field: field, Text: fmt.Sprintf(format, args...)})
-	}
-	q := list{
-		filter: view.Filter{
-			State:      jobs.State(c.Query("state")),
-			Action:     jobs.Action(c.Query("action")),
-			User:       c.Query("user"),
-			Workspace:  c.Query("workspace", c.Query("project")),
-			Deployment: c.Query("deployment"),
-			Host:       c.Query("host"),
-		},
-		limit:  maxPage,
-		cursor: c.Query("cursor"),
-	}
-	if state := q.filter.State; state != "" && !slices.Contains(jobs.States, state) {
-		fault("state", "%q is none: use %s", shown(string(state)), words(jobs.States))
-	}
-	if action := q.filter.Action; action != "" && !slices.Contains(jobs.Actions, action) {
-		fault("action", "%q is none: use %s", shown(string(action)), words(jobs.Actions))
-	}
-	if text := c.Query("limit"); text != "" {
+	p := parameters{Ctx: c}
+	q := list{filter: p.filter(), limit: maxPage, cursor: p.once("cursor")}
+	if text := p.once("limit"); text != "" {
 		var err error
 		if q.limit, err = strconv.Atoi(text); err != nil || q.limit < 1 || q.limit > maxPage {
-			fault("limit", "%q is out of range: use 1 to %d", shown(text), maxPage)
+			p.fault("limit", "%q is out of range: use 1 to %d", shown(text), maxPage)
 		}
 		q.paged = true
 	}
 	q.paged = q.paged || q.cursor != ""
-	if len(faults) > 0 {
-		return q, &jobs.Invalid{Faults: faults}
+	return q, p.err()
+}
+
+// filterQuery reads the parameters that choose jobs.
+func filterQuery(c *fiber.Ctx) (view.Filter, error) {
+	p := parameters{Ctx: c}
+	return p.filter(), p.err()
+}
+
+// parameters are those of a query, with what is wrong with them. A name that means nothing is passed over, as clients expect
+// of servers that may be older than they are. An empty value is none.
+type parameters struct {
+	*fiber.Ctx
+	faults []jobs.Fault
+}
+
+func (p *parameters) fault(field, format string, args ...any) {
+	p.faults = append(p.faults, jobs.Fault{Field: field, Text: fmt.Sprintf(format, args...)})
+}
+
+func (p *parameters) err() error {
+	if len(p.faults) == 0 {
+		return nil
 	}
-	return q, nil
+	return &jobs.Invalid{Faults: p.faults}
+}
+
+// once returns the value of a parameter. Of two that differ nobody knows which one is meant.
+func (p *parameters) once(name string) string {
+	value := p.Query(name)
+	for _, other := range p.Context().QueryArgs().PeekMulti(name) {
+		if string(other) != value {
+			p.fault(name, "is given twice: send it once")
+			break
+		}
+	}
+	return value
+}
+
+func (p *parameters) filter() view.Filter {
+	f := view.Filter{
+		State:      jobs.State(p.once("state")),
+		Action:     jobs.Action(p.once("action")),
+		User:       p.once("user"),
+		Workspace:  p.once("workspace"),
+		Deployment: p.once("deployment"),
+		Host:       p.once("host"),
+	}
+	if f.State != "" && !slices.Contains(jobs.States, f.State) {
+		p.fault("state", "%q is none: use %s", shown(string(f.State)), words(jobs.States))
+	}
+	if f.Action != "" && !slices.Contains(jobs.Actions, f.Action) {
+		p.fault("action", "%q is none: use %s", shown(string(f.Action)), words(jobs.Actions))
+	}
+	// Another name of workspace, as in the body of a job.
+	switch project := p.once("project"); {
+	case f.Workspace == "":
+		f.Workspace = project
+	case project != "" && project != f.Workspace:
+		p.fault("project", "is another name of workspace and differs from it: send one of them")
+	}
+	return f
 }
 
 // words joins the values that a parameter may have.

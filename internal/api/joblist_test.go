@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -96,6 +97,14 @@ func TestListNamesEveryFault(t *testing.T) {
 	for _, limit := range []string{"1001", "-1", "x", "1.5", "99999999999999999999"} {
 		b.isError(b.get("/jobs?limit="+limit), http.StatusBadRequest, "limit: ", "use 1 to 1000")
 	}
+	for _, query := range []string{"user=a&user=b", "limit=1&limit=2", "cursor=a&cursor=b", "state=queued&state=", "project=a&project=b", "workspace=a&project=b"} {
+		name, _, _ := strings.Cut(query, "=")
+		if name == "workspace" {
+			name = "project"
+		}
+		b.isError(b.get("/jobs?"+query), http.StatusBadRequest, name+": ")
+	}
+	b.is(b.get("/jobs?user=a&user=a&workspace=b&project=b&limit=&page=7&%ff"), http.StatusOK, `{"jobs":[],"next":null}`)
 	for _, cursor := range []string{"x", "%00", "LTE", "MQ=="} {
 		b.isError(b.get("/jobs?cursor="+cursor), http.StatusBadRequest, "cursor: ")
 	}

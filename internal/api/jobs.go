@@ -11,6 +11,7 @@ import (
 	"github.com/gofiber/fiber/v2"
 
 	"netlab-runner/internal/bus"
+	"netlab-runner/internal/dispatch"
 	"netlab-runner/internal/jobs"
 	"netlab-runner/internal/view"
 )
@@ -23,6 +24,10 @@ const objectTimeout = 30 * time.Second
 
 // postJob makes a job of the body.
 func (s *Server) postJob(c *fiber.Ctx) error {
+	key, err := s.idempotencyKey(c)
+	if err != nil {
+		return err
+	}
 	payload, err := s.payload(c)
 	if err != nil {
 		return err
@@ -36,12 +41,24 @@ func (s *Server) postJob(c *fiber.Ctx) error {
 	}
 	ctx, cancel := context.WithTimeout(s.running, timeout)
 	defer cancel()
-	job, err := s.config.Dispatcher.Submit(ctx, payload)
+	job, replayed, err := s.submit(ctx, payload, key)
 	if err != nil {
 		return err
 	}
+	if replayed {
+		c.Set(headerReplayed, "true")
+	}
 	c.Location(s.config.Prefix + "/jobs/" + job.ID)
 	return c.Status(http.StatusAccepted).JSON(job)
+}
+
+// submit makes the job once, where the client has named its request with a key.
+func (s *Server) submit(ctx context.Context, payload *jobs.Payload, key *dispatch.Key) (job jobs.Job, replayed bool, err error) {
+	if key != nil {
+		return s.config.Dispatcher.SubmitOnce(ctx, payload, key)
+	}
+	job, err = s.config.Dispatcher.Submit(ctx, payload)
+	return job, false, err
 }
 
 // payload reads a job from the body: the JSON itself, or a multipart body with a bundle beside it. Beyond that a content type

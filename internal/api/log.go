@@ -52,13 +52,13 @@ func (s *Server) getLog(c *fiber.Ctx) error {
 	}
 	f := follower{log: log, conn: connOf(c), running: s.running, heartbeat: s.config.Heartbeat, offset: q.offset}
 	if q.form == logEvents {
-		return stream(c, q.form, -1, &eventStream{follower: f, state: func() (jobs.State, error) {
+		return stream(c, q.form, -1, s.counted(c, &eventStream{follower: f, state: func() (jobs.State, error) {
 			job, err := s.job(id)
 			return job.State, err
-		}})
+		}}))
 	}
 	if q.follow {
-		return stream(c, q.form, -1, &textStream{f})
+		return stream(c, q.form, -1, s.counted(c, &textStream{f}))
 	}
 	length := max(log.Size()-q.offset, 0)
 	return stream(c, q.form, int(length), io.NewSectionReader(log, q.offset, length))

@@ -22,6 +22,7 @@ func (s *Server) around(c *fiber.Ctx) error {
 			return err
 		}
 	}
+	s.metrics.HTTP.Answered(s.pattern(c), c.Method(), c.Response().StatusCode(), time.Since(start))
 	if s.log.Enabled(s.running, slog.LevelDebug) {
 		s.log.LogAttrs(s.running, slog.LevelDebug, "http: request",
 			slog.String("method", c.Method()),
@@ -44,12 +45,13 @@ func (s *Server) guarded(c *fiber.Ctx) (err error) {
 }
 
 // knownMethods answers a request whose method Fiber does not know, for which Fiber itself has a bare text.
-func knownMethods(next fasthttp.RequestHandler) fasthttp.RequestHandler {
+func (s *Server) knownMethods(next fasthttp.RequestHandler) fasthttp.RequestHandler {
 	return func(c *fasthttp.RequestCtx) {
 		if slices.Contains(fiber.DefaultMethods, string(c.Method())) {
 			next(c)
 			return
 		}
+		s.metrics.HTTP.Refused(http.StatusBadRequest)
 		c.Error(`{"error":"the method of the request is not known"}`+"\n", http.StatusBadRequest)
 		c.SetContentType(fiber.MIMEApplicationJSON)
 	}

@@ -26,7 +26,9 @@ func (s *Server) jobRoutes(r fiber.Router) {
 	r.Get("/jobs", s.getJobs)
 	r.Get("/jobs/:id", s.getJob)
 	r.Get("/jobs/:id/log", s.getLog)
+	r.Get("/jobs/:id/events", s.getJobEvents)
 	r.Post("/jobs/:id/cancel", s.postCancel)
+	r.Get("/events", s.getEvents)
 }
 
 func (s *Server) hostRoutes(r fiber.Router) {
@@ -35,4 +37,5 @@ func (s *Server) hostRoutes(r fiber.Router) {
 	r.Get("/status/:instance", s.getInstance)
 	r.Get("/templates", s.getTemplates)
 	r.Get("/labs", s.getLabs)
+	r.Get("/metrics", s.getMetrics)
 }

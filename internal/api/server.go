@@ -18,6 +18,7 @@ import (
 
 	"netlab-runner/internal/bus"
 	"netlab-runner/internal/dispatch"
+	"netlab-runner/internal/metrics"
 	"netlab-runner/internal/view"
 )
 
@@ -108,9 +109,14 @@ func (c *Config) complete() {
 
 // Server serves the API on one listener.
 type Server struct {
-	config Config
-	log    *slog.Logger
-	app    *fiber.App
+	config  Config
+	log     *slog.Logger
+	app     *fiber.App
+	metrics *metrics.Metrics
+	// patterns are the routes, as they were named.
+	patterns map[string]bool
+	// anonymous is who sends a request where the API is open to all.
+	anonymous *credential
 
 	// running ends, with errStopping, when the server shuts down. It is the parent of every request's context.
 	running context.Context
@@ -120,7 +126,7 @@ type Server struct {
 // New returns a server that serves nothing yet.
 func New(c Config) *Server {
 	c.complete()
-	s := &Server{config: c, log: c.Log}
+	s := &Server{config: c, log: c.Log, anonymous: nobody()}
 	s.running, s.stop = context.WithCancelCause(context.Background())
 	s.app = fiber.New(fiber.Config{
 		DisableStartupMessage: true,
@@ -137,10 +143,12 @@ func New(c Config) *Server {
 		JSONEncoder:                  encode,
 		ErrorHandler:                 s.fail,
 	})
+	s.metrics = metrics.New(metrics.Config{View: c.View, Bus: c.Bus, Version: c.Version})
 	s.routes()
+	s.notePatterns()
 	server := s.app.Server()
 	server.HeaderReceived = s.bodyLimit
-	server.Handler = knownMethods(s.app.Handler())
+	server.Handler = s.knownMethods(s.app.Handler())
 	// A request that cannot be parsed may hold credentials.
 	server.SecureErrorLogMessage = true
 	server.Logger = serverLog{s.log}

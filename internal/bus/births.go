@@ -24,6 +24,8 @@ type Birth struct {
 	SealedURL *Sealed `json:"sealedUrl,omitempty"`
 	// Sealed holds the secret environment, readable by the host alone.
 	Sealed *Sealed `json:"sealed,omitempty"`
+	// Fingerprint tells the payload from others, where the id is made of a key that may come again. It gives nothing away.
+	Fingerprint string `json:"fingerprint,omitempty"`
 }
 
 const (
@@ -88,6 +90,22 @@ func (b *Bus) FindJob(ctx context.Context, id string) (*JobMessage, error) {
 	return nil, ErrNotFound
 }
 
+// FindBirth reads the birth of a job on whatever host. ErrNotFound: there is none; in a cluster, or it was stored a moment ago.
+func (b *Bus) FindBirth(ctx context.Context, id string) (*Birth, error) {
+	m, err := b.lastMessage(ctx, jobsStream, publicSubject("*", id, kindRequest))
+	if err != nil {
+		return nil, err
+	}
+	birth := &Birth{}
+	if err := json.Unmarshal(m.Data, birth); err != nil {
+		return nil, fmt.Errorf("birth of job %s: %w", id, err)
+	}
+	if birth.ID != id {
+		return nil, fmt.Errorf("birth of job %s: it is of job %q", id, birth.ID)
+	}
+	return birth, nil
+}
+
 // JobMessage is one message of a job's life as the jobs stream holds it.
 type JobMessage struct {
 	jobs.Job
@@ -97,10 +115,12 @@ type JobMessage struct {
 	Birth bool
 	// Source is the Config.Source of who published it.
 	Source string
+	// Size is the length of its JSON in bytes.
+	Size int
 }
 
 func decodeJob(h nats.Header, data []byte, seq uint64, kind string) (*JobMessage, error) {
-	m := &JobMessage{Seq: seq, Birth: kind == kindRequest, Source: h.Get(headerSource)}
+	m := &JobMessage{Seq: seq, Birth: kind == kindRequest, Source: h.Get(headerSource), Size: len(data)}
 	if err := json.Unmarshal(data, &m.Job); err != nil {
 		return nil, fmt.Errorf("message %d of the jobs stream: %w", seq, err)
 	}

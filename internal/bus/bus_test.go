@@ -240,7 +240,7 @@ func TestFollowJobsGivesTheLastOfEachAndThenTheNew(t *testing.T) {
 	done := make(chan error, 1)
 	go func() {
 		done <- b.FollowJobs(ctx, func(m *JobMessage) { seen <- m.ID + " " + string(m.State) + " " + m.Phase },
-			func(id string) { seen <- "cancel " + id }, func() { seen <- "caught up" })
+			func(id string, _ uint64) { seen <- "cancel " + id }, func() { seen <- "caught up" })
 	}()
 	expect := func(want ...string) {
 		t.Helper()
@@ -693,7 +693,7 @@ func TestForeignStatesAreSkipped(t *testing.T) {
 	}
 	following, cancel := context.WithCancel(ctx)
 	var seen []string
-	_ = b.FollowJobs(following, func(m *JobMessage) { seen = append(seen, m.ID+" "+string(m.State)) }, func(string) {}, cancel)
+	_ = b.FollowJobs(following, func(m *JobMessage) { seen = append(seen, m.ID+" "+string(m.State)) }, func(string, uint64) {}, cancel)
 	if diff := cmp.Diff([]string{"mine queued"}, seen); diff != "" {
 		t.Error(diff)
 	}

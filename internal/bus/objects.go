@@ -12,6 +12,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"netlab-runner/internal/jobs"
 )
 
 // Objects are what is too large for a message of a job's life: its topology, or the archive of its lab's files. Each is kept
@@ -40,7 +42,20 @@ type ObjectRef struct {
 	// Bytes is its length, SHA256 its hash in hexadecimal.
 	Bytes  int    `json:"bytes"`
 	SHA256 string `json:"sha256"`
+	// Attempt tells the objects of several requests for one job, of which one makes it. Empty: there is one request.
+	Attempt string `json:"attempt,omitempty"`
 }
+
+// NameOf is the name under which the object of a job is stored: one token, that of no other job.
+func (r *ObjectRef) NameOf(id string) string {
+	if r.Attempt == "" {
+		return id
+	}
+	return id + attemptMark + r.Attempt
+}
+
+// attemptMark is in no job's id.
+const attemptMark = "="
 
 // RefOf is the reference to an object.
 func RefOf(kind string, content []byte) *ObjectRef {
@@ -52,20 +67,20 @@ func pieceSubject(prefix, host, id string, n int) string {
 	return prefix + host + "." + id + "." + strconv.Itoa(n)
 }
 
-// PutObject stores the object of a job that is about to be born. ErrTooLarge: over MaxObject. ErrFull: the stream has no room.
+// PutObject stores the object of a job that is about to be born, under its reference's NameOf. ErrTooLarge: over MaxObject. ErrFull: the stream has no room.
 // After another error a part of it may be there: PurgeObject takes it away.
-func (b *Bus) PutObject(ctx context.Context, host, id string, content []byte) error {
+func (b *Bus) PutObject(ctx context.Context, host, name string, content []byte) error {
 	if len(content) > MaxObject {
 		return fmt.Errorf("%w: an object of %d bytes, at most %d", ErrTooLarge, len(content), MaxObject)
 	}
 	pieces := max((len(content)+pieceSize-1)/pieceSize, 1)
 	for n := range pieces {
-		m := nats.NewMsg(pieceSubject(objectsIntake, host, id, n))
+		m := nats.NewMsg(pieceSubject(objectsIntake, host, name, n))
 		m.Data = content[n*pieceSize : min((n+1)*pieceSize, len(content))]
 		m.Header.Set(headerPieces, strconv.Itoa(pieces))
 		// The event id tells an answer that was lost from somebody else's piece.
-		m.Header[headerEventID] = []string{id + "." + strconv.Itoa(n)}
-		if _, err := b.commit(ctx, objectsStream, m, pieceSubject(objectsPublic, host, id, n), "", 0); err != nil {
+		m.Header[headerEventID] = []string{name + "." + strconv.Itoa(n)}
+		if _, err := b.commit(ctx, objectsStream, m, pieceSubject(objectsPublic, host, name, n), "", 0); err != nil {
 			return fmt.Errorf("piece %d of %d: %w", n+1, pieces, err)
 		}
 	}
@@ -77,9 +92,13 @@ func (b *Bus) Object(ctx context.Context, host, id string, ref *ObjectRef) ([]by
 	if ref.Bytes < 0 || ref.Bytes > MaxObject {
 		return nil, fmt.Errorf("%w: an object of %d bytes", ErrNotFound, ref.Bytes)
 	}
+	if ref.Attempt != "" && !jobs.ValidID(ref.Attempt) {
+		return nil, fmt.Errorf("%w: an object of an attempt %.80q", ErrNotFound, ref.Attempt)
+	}
+	name := ref.NameOf(id)
 	content := make([]byte, 0, ref.Bytes)
 	for n, pieces := 0, 1; n < pieces; n++ {
-		m, err := b.lastMessage(ctx, objectsStream, pieceSubject(objectsPublic, host, id, n))
+		m, err := b.lastMessage(ctx, objectsStream, pieceSubject(objectsPublic, host, name, n))
 		if err != nil {
 			return nil, fmt.Errorf("piece %d: %w", n+1, err)
 		}
@@ -88,19 +107,19 @@ func (b *Bus) Object(ctx context.Context, host, id string, ref *ObjectRef) ([]by
 		}
 		content = append(content, m.Data...)
 	}
-	if got := RefOf(ref.Kind, content); *got != *ref {
+	if got := RefOf(ref.Kind, content); got.Bytes != ref.Bytes || got.SHA256 != ref.SHA256 {
 		return nil, fmt.Errorf("%w: what is there has %d bytes and the hash %s", ErrNotFound, got.Bytes, got.SHA256)
 	}
 	return content, nil
 }
 
-// PurgeObject removes what there is of a job's object.
-func (b *Bus) PurgeObject(ctx context.Context, host, id string) error {
+// PurgeObject removes what there is of a job's object, by its NameOf.
+func (b *Bus) PurgeObject(ctx context.Context, host, name string) error {
 	stream, err := b.js.Stream(ctx, objectsStream)
 	if err != nil {
 		return translate(err)
 	}
-	return translate(stream.Purge(ctx, jetstream.WithPurgeSubject(objectsPublic+host+"."+id+".*")))
+	return translate(stream.Purge(ctx, jetstream.WithPurgeSubject(objectsPublic+host+"."+name+".*")))
 }
 
 // objectsYoung is how long an object may be there before its job is known: it is put first.
@@ -122,7 +141,7 @@ func (b *Bus) sweepObjects(ctx context.Context, young time.Duration, needed func
 	if err != nil {
 		return translate(err)
 	}
-	type object struct{ host, id string }
+	type object struct{ host, name string }
 	seen := map[object]bool{}
 	var errs []error
 	for subject := range info.State.Subjects {
@@ -135,12 +154,13 @@ func (b *Bus) sweepObjects(ctx context.Context, young time.Duration, needed func
 			continue
 		}
 		seen[o] = true
-		keep, known := needed(o.id)
+		id, _, _ := strings.Cut(o.name, attemptMark)
+		keep, known := needed(id)
 		if !known {
 			keep = isYounger(ctx, stream, subject, young)
 		}
 		if !keep {
-			errs = append(errs, b.PurgeObject(ctx, o.host, o.id))
+			errs = append(errs, b.PurgeObject(ctx, o.host, o.name))
 		}
 	}
 	return errors.Join(errs...)

@@ -34,7 +34,7 @@ func (b *Bus) LastStatus(ctx context.Context, host, id string) (*JobMessage, err
 
 // FollowJobs calls handle with the last message of each subject of every job, then caughtUp once, then handle with each
 // new one, in the stream's order, until ctx ends. canceled gets the jobs that are to be canceled, in that order too.
-func (b *Bus) FollowJobs(ctx context.Context, handle func(*JobMessage), canceled func(id string), caughtUp func()) error {
+func (b *Bus) FollowJobs(ctx context.Context, handle func(*JobMessage), canceled func(id string, seq uint64), caughtUp func()) error {
 	return b.follow(ctx, jobsStream, jetstream.OrderedConsumerConfig{
 		FilterSubjects: []string{publicSubject("*", "*", kindRequest), publicSubject("*", "*", kindStatus), publicSubject("*", "*", kindCancel)},
 		DeliverPolicy:  jetstream.DeliverLastPerSubjectPolicy,
@@ -44,7 +44,7 @@ func (b *Bus) FollowJobs(ctx context.Context, handle func(*JobMessage), canceled
 			return
 		}
 		if kind == kindCancel {
-			canceled(id)
+			canceled(id, seq)
 			return
 		}
 		job, err := decodeJob(m.Headers(), m.Data(), seq, kind)
@@ -57,4 +57,13 @@ func (b *Bus) FollowJobs(ctx context.Context, handle func(*JobMessage), canceled
 		}
 		handle(job)
 	}, caughtUp)
+}
+
+// JobsSequence is the sequence of the newest message of the jobs stream.
+func (b *Bus) JobsSequence(ctx context.Context) (uint64, error) {
+	stream, err := b.js.Stream(ctx, jobsStream)
+	if err != nil {
+		return 0, translate(err)
+	}
+	return stream.CachedInfo().State.LastSeq, nil
 }

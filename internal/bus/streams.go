@@ -219,3 +219,31 @@ func republishText(r *jetstream.RePublish) string {
 	}
 	return r.Source + " → " + r.Destination
 }
+
+// StreamSize is how full a stream or bucket is.
+type StreamSize struct {
+	// Name is "jobs", "logs", "objects", "hosts" or "placements".
+	Name            string
+	Bytes, Messages uint64
+	// LimitBytes is 0 where there is none.
+	LimitBytes int64
+}
+
+// StreamSizes returns what can be had of the sizes: those of a stream that does not answer are missing.
+func (b *Bus) StreamSizes(ctx context.Context) []StreamSize {
+	var sizes []StreamSize
+	for _, s := range []struct{ name, stream string }{
+		{"jobs", jobsStream}, {"logs", logsStream}, {"objects", objectsStream}, {"hosts", hostsStream}, {"placements", placesStream},
+	} {
+		stream, err := b.js.Stream(ctx, s.stream)
+		if ctx.Err() != nil {
+			break
+		}
+		if err != nil {
+			continue
+		}
+		info := stream.CachedInfo()
+		sizes = append(sizes, StreamSize{Name: s.name, Bytes: info.State.Bytes, Messages: info.State.Msgs, LimitBytes: max(info.Config.MaxBytes, 0)})
+	}
+	return sizes
+}

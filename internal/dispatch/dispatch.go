@@ -46,12 +46,17 @@ func (d *Dispatcher) Submit(ctx context.Context, p *jobs.Payload) (jobs.Job, err
 	if err != nil {
 		return jobs.Job{}, err
 	}
+	return d.submit(ctx, p, id.String(), "")
+}
+
+// submit is Submit of a job with this id. fingerprint goes into the birth; it is empty where the id is of no key.
+func (d *Dispatcher) submit(ctx context.Context, p *jobs.Payload, id, fingerprint string) (jobs.Job, error) {
 	host, workdir, why, err := d.place(ctx, p)
 	if err != nil {
 		return jobs.Job{}, err
 	}
 	job := jobs.Job{
-		ID:         id.String(),
+		ID:         id,
 		Action:     p.Request.Action,
 		State:      jobs.Queued,
 		User:       p.Request.User,
@@ -65,7 +70,7 @@ func (d *Dispatcher) Submit(ctx context.Context, p *jobs.Payload) (jobs.Job, err
 		Warnings:   append([]string{}, p.Warnings...),
 		Request:    p.Request,
 	}
-	birth := &bus.Birth{Job: job}
+	birth := &bus.Birth{Job: job, Fingerprint: fingerprint}
 	if err := seal(birth, p, host); err != nil {
 		return jobs.Job{}, err
 	}

@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/google/uuid"
+
 	"netlab-runner/internal/bus"
 	"netlab-runner/internal/jobs"
 	"netlab-runner/internal/view"
@@ -29,8 +31,12 @@ func (d *Dispatcher) enclose(ctx context.Context, birth *bus.Birth, p *jobs.Payl
 		kind, content = bus.ObjectTopology, []byte(p.Topology)
 	}
 	birth.Object = bus.RefOf(kind, content)
-	if err := d.bus.PutObject(ctx, birth.Host, birth.ID, content); err != nil {
-		_ = d.bus.PurgeObject(ctx, birth.Host, birth.ID) // else the sweep does it
+	if birth.Fingerprint != "" {
+		// Another request with the same key may put its own at the same time, and only one of them makes the job.
+		birth.Object.Attempt = uuid.NewString()
+	}
+	if err := d.bus.PutObject(ctx, birth.Host, birth.Object.NameOf(birth.ID), content); err != nil {
+		_ = d.bus.PurgeObject(ctx, birth.Host, birth.Object.NameOf(birth.ID)) // else the sweep does it
 		return fmt.Errorf("the %s cannot be stored: %w", kind, err)
 	}
 	return nil
@@ -41,7 +47,7 @@ func (d *Dispatcher) discard(ctx context.Context, birth *bus.Birth, failure erro
 	if birth.Object == nil || errors.Is(failure, bus.ErrUnavailable) {
 		return
 	}
-	_ = d.bus.PurgeObject(ctx, birth.Host, birth.ID) // else the sweep does it
+	_ = d.bus.PurgeObject(ctx, birth.Host, birth.Object.NameOf(birth.ID)) // else the sweep does it
 }
 
 // Sweep removes the objects of jobs that have ended, until ctx ends.

@@ -3,6 +3,7 @@ package view
 import (
 	"encoding/base64"
 	"errors"
+	"sort"
 	"strconv"
 
 	"netlab-runner/internal/jobs"
@@ -46,9 +47,10 @@ func (v *View) Page(f Filter, limit int, cursor string) (page []jobs.Job, next s
 	v.mu.RLock()
 	defer v.mu.RUnlock()
 	page = []jobs.Job{}
-	for i := len(v.order) - 1; i >= 0; i-- {
+	from := sort.Search(len(v.order), func(i int) bool { return v.order[i].birth >= before })
+	for i := from - 1; i >= 0; i-- {
 		e := v.order[i]
-		if e.birth >= before || !f.matches(&e.job) {
+		if !f.matches(&e.job) {
 			continue
 		}
 		if len(page) == limit {

@@ -62,8 +62,11 @@ func (v *View) append(c *bus.Chunk) error {
 	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if e := v.jobs[c.Job]; e != nil && e.ended != nil {
-		v.settle(e)
+	if e := v.jobs[c.Job]; e != nil {
+		v.count(e, log.Size())
+		if e.ended != nil {
+			v.settle(e)
+		}
 	}
 	return nil
 }

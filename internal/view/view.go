@@ -44,13 +44,18 @@ type View struct {
 	// filling lets one log at a time be fetched.
 	filling sync.Mutex
 	cursor  cursor
+	events  events
+	// received counts the bytes of logs.
+	received int64
 }
 
 // entry is a job as the view shows it.
 type entry struct {
 	job jobs.Job
-	// birth orders the jobs; seq is the newest message that was taken in.
-	birth, seq uint64
+	// birth orders the jobs; seq is the newest message that was taken in; told is that of the newest event.
+	birth, seq, told uint64
+	// counted is how much of the log was counted as received.
+	counted int64
 	// ended is a terminal state that is not shown yet, because the log is not whole; endedAt is when it came.
 	ended   *jobs.Job
 	endedAt time.Time
@@ -69,6 +74,7 @@ func New(b *bus.Bus, logs *logfile.Store, cursorFile string, lease time.Duration
 		whole:  make(chan struct{}),
 		ended:  make(chan struct{}, 1),
 		cursor: cursor{file: cursorFile},
+		events: newEvents(),
 		behind: map[string]string{
 			partJobs:  "jobs: still reading them from the bus",
 			partLogs:  "logs: still reading them from the bus",
@@ -117,7 +123,14 @@ func (v *View) Run(ctx context.Context) {
 func (v *View) caughtUp(part string) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	if _, first := v.behind[part]; first && part == partJobs {
+		v.events.start, v.events.told = v.events.heard, v.events.heard
+	}
+	counting := v.counting()
 	delete(v.behind, part)
+	if !counting && v.counting() {
+		v.countFromNow()
+	}
 	if len(v.behind) == 0 {
 		v.wholeOnce.Do(func() { close(v.whole) })
 	}
@@ -155,7 +168,17 @@ func (v *View) NotReady() []string {
 }
 
 func (v *View) followJobs(ctx context.Context, done func()) error {
-	return v.bus.FollowJobs(ctx, v.take, v.CancelRequested, done)
+	return v.bus.FollowJobs(ctx, func(m *bus.JobMessage) {
+		v.mu.Lock()
+		defer v.mu.Unlock()
+		v.takeLocked(m)
+		v.happened(v.jobs[m.ID], m.Seq, &m.Job, m.Size)
+	}, func(id string, seq uint64) {
+		v.mu.Lock()
+		defer v.mu.Unlock()
+		v.cancelLocked(id)
+		v.cancelHappened(v.jobs[id], seq)
+	}, done)
 }
 
 // Add takes in a job that this API has just given birth to, so that its client finds it at once.
@@ -167,6 +190,10 @@ func (v *View) Add(job *jobs.Job, seq uint64) {
 func (v *View) take(m *bus.JobMessage) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	v.takeLocked(m)
+}
+
+func (v *View) takeLocked(m *bus.JobMessage) {
 	e := v.jobs[m.ID]
 	switch {
 	case e == nil:
@@ -218,6 +245,10 @@ func (v *View) take(m *bus.JobMessage) {
 func (v *View) CancelRequested(id string) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	v.cancelLocked(id)
+}
+
+func (v *View) cancelLocked(id string) {
 	if e := v.jobs[id]; e != nil {
 		e.canceled = true
 	}
@@ -240,6 +271,7 @@ func (v *View) settle(e *entry) bool {
 func (v *View) end(e *entry) {
 	e.job, e.ended = *e.ended, nil
 	v.active[e.job.Host] = remove(v.active[e.job.Host], e)
+	v.tell()
 }
 
 // insert puts an entry at its place in the lists. New births are the newest, so it looks from the end.

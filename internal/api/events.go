@@ -1,0 +1,163 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/gofiber/fiber/v2"
+
+	"netlab-runner/internal/view"
+)
+
+// getEvents tells of all jobs that the filter matches, as Server-Sent Events, for as long as the client stays.
+func (s *Server) getEvents(c *fiber.Ctx) error {
+	filter, err := filterQuery(c)
+	if err != nil {
+		return err
+	}
+	after, err := s.lastEvent(c)
+	if err != nil {
+		return err
+	}
+	if err := s.caughtUp(); err != nil {
+		return err
+	}
+	return s.streamEvents(c, s.config.View.Follow(filter, "", after))
+}
+
+// getJobEvents tells of one job, up to its terminal state. A client that knows that state already, and comes again as browsers
+// do, is told to stay away by 204.
+func (s *Server) getJobEvents(c *fiber.Ctx) error {
+	after, err := s.lastEvent(c)
+	if err != nil {
+		return err
+	}
+	job, err := s.job(parameter(c, "id"))
+	if err != nil {
+		return err
+	}
+	follower := s.config.View.Follow(view.Filter{}, job.ID, after)
+	if follower.Over() {
+		return c.SendStatus(http.StatusNoContent)
+	}
+	return s.streamEvents(c, follower)
+}
+
+func (s *Server) streamEvents(c *fiber.Ctx, f *view.Follower) error {
+	if c.Method() == fiber.MethodHead {
+		c.Set(fiber.HeaderContentType, logEvents.contentType())
+		return nil
+	}
+	return stream(c, logEvents, -1, s.counted(c, &jobEvents{follower: f, conn: connOf(c), running: s.running, heartbeat: s.config.Heartbeat}))
+}
+
+// lastEvent is the sequence up to which the client knows everything; nil: it says nothing, or what no bus of ours can have
+// told it, and begins anew.
+func (s *Server) lastEvent(c *fiber.Ctx) (*uint64, error) {
+	// A browser that connects again asks for the same URL, with the parameter of its first request.
+	field, text := "Last-Event-ID", c.Get("Last-Event-ID")
+	if text == "" {
+		field, text = "lastEventId", c.Query("lastEventId")
+	}
+	if text == "" {
+		return nil, nil
+	}
+	last, err := strconv.ParseUint(text, 10, 64)
+	if err != nil {
+		return nil, invalid(field, "%q is no id: use that of the last event that came", shown(text))
+	}
+	if last <= s.config.View.EventsUpTo() {
+		return &last, nil
+	}
+	// Another API may be a moment ahead. But the ids of a bus that was made anew are lower, and to wait for this one could
+	// take for ever.
+	ctx, cancel := context.WithTimeout(s.running, busTimeout)
+	defer cancel()
+	newest, err := s.config.Bus.JobsSequence(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if last > newest {
+		return nil, nil
+	}
+	return &last, nil
+}
+
+// jobEvents is the stream of a follower's events.
+type jobEvents struct {
+	follower  *view.Follower
+	conn      *conn
+	running   context.Context
+	heartbeat time.Duration
+
+	events []view.Event
+	ready  []byte // made and not read yet
+	// sent is the last id that the client was sent.
+	sent  uint64
+	ended bool
+}
+
+// Read returns as soon as there is anything. It ends after the terminal state of the one job, and when the server shuts down.
+func (j *jobEvents) Read(p []byte) (int, error) {
+	for len(j.ready) == 0 {
+		if j.ended {
+			return 0, io.EOF
+		}
+		switch err := j.next(); {
+		case errors.Is(err, errStopping):
+			return 0, io.EOF
+		case err != nil:
+			return 0, err
+		}
+	}
+	n := copy(p, j.ready)
+	j.ready = j.ready[n:]
+	return n, nil
+}
+
+// next makes the next event, or what else the client is sent.
+func (j *jobEvents) next() error {
+	if len(j.events) == 0 {
+		ctx, cancel := context.WithTimeoutCause(j.running, j.heartbeat, errIdle)
+		defer cancel()
+		var err error
+		j.events, err = j.follower.Next(ctx)
+		if errors.Is(err, errIdle) && j.conn != nil && j.conn.gone() {
+			err = errGone
+		}
+		switch {
+		case errors.Is(err, errIdle), err == nil && len(j.events) == 0:
+			j.ended = j.follower.Over() // where another API was ahead, the client knew before this one did
+			j.beat()
+			return nil
+		case err != nil:
+			return err
+		}
+	}
+	event := j.events[0]
+	j.events = j.events[1:]
+	text, err := encode(event.Job) // one line, with its end
+	if err != nil {
+		return err
+	}
+	j.sent = event.Seq
+	j.ready = fmt.Appendf(nil, "event: job\nid: %d\ndata: %s\n", event.Seq, text)
+	j.ended = j.follower.One() && event.Job.State.Terminal()
+	return nil
+}
+
+// beat shows the client that the stream is alive, and where it stands: it may have passed over events that the client does
+// not want. An id alone is no event, but the client comes again with it.
+func (j *jobEvents) beat() {
+	if after := j.follower.After(); after > j.sent {
+		j.sent = after
+		j.ready = fmt.Appendf(nil, "id: %d\n\n", after)
+		return
+	}
+	j.ready = []byte(":\n\n")
+}

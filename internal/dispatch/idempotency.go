@@ -1,0 +1,132 @@
+package dispatch
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+
+	"netlab-runner/internal/bus"
+	"netlab-runner/internal/jobs"
+)
+
+// Key is a client's word that all its requests with it are one: they make one job.
+//
+// The job's id is made of the key, so that the birth's own check, over all hosts, makes it one job, wherever the requests come
+// in and whatever host each of them would choose. Who reads the bus sees the id and a fingerprint of the payload. Both are
+// HMACs under a key that comes of the client's credential, so neither lets anybody try out what a secret value, the key or
+// the credential may be. Where the API is open to all there is no credential, and only a key that nobody can guess, such as a
+// UUID, protects the secrets of its payload.
+type Key struct {
+	id string
+	// payload is the key of the fingerprints.
+	payload []byte
+}
+
+// NewKey returns the key that a client names with text. credential is known to nobody on the bus and the same on every API
+// that accepts the client; two clients never have the same one. The raw credential, which may be a short password, has to be
+// stretched before.
+func NewKey(credential []byte, text string) *Key {
+	var id uuid.UUID
+	copy(id[:], keyed(credential, "job", text))
+	id[6] = id[6]&0x0F | 0x80 // version 8: made by a rule of ours
+	id[8] = id[8]&0x3F | 0x80 // RFC 9562's variant
+	return &Key{id: id.String(), payload: keyed(credential, "payload", text)}
+}
+
+func keyed(key []byte, purpose, text string) []byte {
+	mac := hmac.New(sha256.New, key)
+	mac.Write([]byte(purpose + "\x00" + text))
+	return mac.Sum(nil)
+}
+
+// fingerprint tells one payload from another: what is asked for, as it was understood, with its secrets. An inline topology
+// and a bundle are in the request with their hashes.
+func (k *Key) fingerprint(p *jobs.Payload) (string, error) {
+	text, err := json.Marshal([]any{p.Request, p.Secrets, p.TopologyURL})
+	if err != nil {
+		return "", err
+	}
+	mac := hmac.New(sha256.New, k.payload)
+	mac.Write(text)
+	return hex.EncodeToString(mac.Sum(nil)), nil
+}
+
+// KeyReusedError is a key that came before with another payload.
+type KeyReusedError struct {
+	// Job is the id of the job that the key made.
+	Job string
+}
+
+func (e *KeyReusedError) Error() string {
+	return fmt.Sprintf("Idempotency-Key: it came before with another body, which became job %s: send a new key with a new job", e.Job)
+}
+
+// SubmitOnce is Submit for a request that a client may send again. replayed says that the job was there already; it is as it
+// is now. Besides Submit's errors: *KeyReusedError.
+//
+// After any error the client may try again with the same key, even where there may be a job.
+func (d *Dispatcher) SubmitOnce(ctx context.Context, p *jobs.Payload, key *Key) (job jobs.Job, replayed bool, err error) {
+	fingerprint, err := key.fingerprint(p)
+	if err != nil {
+		return jobs.Job{}, false, err
+	}
+	// Before a host is looked for: a job that was accepted needs none any more.
+	birth, err := d.bus.FindBirth(ctx, key.id)
+	if err == nil {
+		job, err = d.again(ctx, birth, fingerprint)
+		return job, true, err
+	}
+	if !errors.Is(err, bus.ErrNotFound) {
+		return jobs.Job{}, false, err
+	}
+	job, err = d.submit(ctx, p, key.id, fingerprint)
+	if !errors.Is(err, bus.ErrConflict) {
+		return job, false, err
+	}
+	// Another request with the key came between.
+	birth, unread := d.awaitBirth(ctx, key.id)
+	if unread != nil {
+		return jobs.Job{}, false, errors.Join(err, unread)
+	}
+	job, err = d.again(ctx, birth, fingerprint)
+	return job, true, err
+}
+
+// again is the job of a key that has one.
+func (d *Dispatcher) again(ctx context.Context, birth *bus.Birth, fingerprint string) (jobs.Job, error) {
+	if !hmac.Equal([]byte(birth.Fingerprint), []byte(fingerprint)) {
+		return jobs.Job{}, &KeyReusedError{Job: birth.ID}
+	}
+	return d.view.Job(ctx, birth.ID)
+}
+
+const (
+	// birthPatience is how long a copy of the stream may be behind another.
+	birthPatience = time.Second
+	// birthPause is between two looks for a birth.
+	birthPause = 20 * time.Millisecond
+)
+
+// awaitBirth reads a birth that should be stored, though the copy of the stream that answers may not have it yet.
+func (d *Dispatcher) awaitBirth(ctx context.Context, id string) (*bus.Birth, error) {
+	ctx, cancel := context.WithTimeout(ctx, birthPatience)
+	defer cancel()
+	for {
+		birth, err := d.bus.FindBirth(ctx, id)
+		if !errors.Is(err, bus.ErrNotFound) {
+			return birth, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, err
+		case <-time.After(birthPause):
+		}
+	}
+}

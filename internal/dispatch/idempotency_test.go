@@ -1,0 +1,265 @@
+package dispatch
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"netlab-runner/internal/hosts"
+	"netlab-runner/internal/jobs"
+	"netlab-runner/internal/logfile"
+	"netlab-runner/internal/view"
+)
+
+// replica is another API on the same bus.
+func (b *bundle) replica() *bundle {
+	b.t.Helper()
+	logs, err := logfile.Open(b.t.TempDir())
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	v := view.New(b.bus, logs, b.t.TempDir()+"/cursor", time.Minute, slog.New(slog.DiscardHandler))
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() { defer close(done); v.Run(ctx) }()
+	b.t.Cleanup(func() { cancel(); <-done })
+	b.await(v.CaughtUp)
+	return &bundle{t: b.t, bus: b.bus, view: v, Dispatcher: New(b.bus, v)}
+}
+
+// prefers makes this API alone believe that every host but one is full.
+func (b *bundle) prefers(host string) {
+	b.t.Helper()
+	b.await(func() bool { return len(b.view.Hosts()) == 2 })
+	for _, h := range b.view.Hosts() {
+		for n := range 20 {
+			if h.Name != host {
+				b.view.Add(&jobs.Job{ID: h.Name + string(rune('a'+n)), State: jobs.Queued, Host: h.Name}, uint64(1_000_000+n))
+			}
+		}
+	}
+}
+
+func (b *bundle) once(key *Key, fields map[string]any) (jobs.Job, bool, error) {
+	b.t.Helper()
+	return b.SubmitOnce(b.t.Context(), payload(b.t, fields), key)
+}
+
+// Requests with one key that arrive at once, at two APIs that choose different hosts, make one job with one object.
+func TestOneKeyIsOneJob(t *testing.T) {
+	t.Parallel()
+	one := setup(t)
+	one.keyed("a")
+	one.keyed("b")
+	two := one.replica()
+	one.prefers("a")
+	two.prefers("b")
+	large := "nodes: [ r1 ]\n#" + strings.Repeat("x", largeTopology)
+	asked := payload(t, map[string]any{"action": "validate", "workdir": "/labs/x", "topology": large, "environment": map[string]string{"TOKEN": "correct-horse"}})
+	placed := map[string]int{}
+	for round := range 20 {
+		key := NewKey([]byte("somebody"), string(rune('a'+round)))
+		var wg sync.WaitGroup
+		var mu sync.Mutex
+		ids, made := map[string]int{}, 0
+		for n := range 6 {
+			d := []*bundle{one, two}[n%2]
+			wg.Go(func() {
+				job, replayed, err := d.SubmitOnce(t.Context(), asked, key)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				mu.Lock()
+				defer mu.Unlock()
+				ids[job.ID]++
+				if !replayed {
+					made++
+					placed[job.Host]++
+				}
+			})
+		}
+		wg.Wait()
+		if len(ids) != 1 || made != 1 {
+			t.Fatalf("round %d: jobs %v, made %d times", round, ids, made)
+		}
+		for id := range ids {
+			birth, err := one.bus.FindBirth(t.Context(), id)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got, err := one.bus.Object(t.Context(), birth.Host, id, birth.Object); err != nil || string(got) != large {
+				t.Errorf("the object of %s: %d bytes, %v", id, len(got), err)
+			}
+			if text, _ := json.Marshal(birth); strings.Contains(string(text), "correct-horse") {
+				t.Errorf("the secret is readable in %s", text)
+			}
+		}
+	}
+	if len(placed) != 2 {
+		t.Errorf("the two APIs placed all on %v: the test tests nothing", placed)
+	}
+}
+
+// Of two requests with one key and different objects one wins, and its object is whole.
+func TestALosersObjectHurtsNothing(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.keyed("a")
+	other := b.replica()
+	b.await(func() bool { return len(other.view.Hosts()) == 1 })
+	var asked []*jobs.Payload
+	for _, letter := range []string{"x", "y"} {
+		text := "nodes: [ r1 ]\n#" + strings.Repeat(letter, 5*largeTopology)
+		asked = append(asked, payload(t, map[string]any{"workdir": "/labs/x", "topology": text}))
+	}
+	for round := range 20 {
+		key := NewKey([]byte("somebody"), string(rune('a'+round)))
+		var wg sync.WaitGroup
+		won := make(chan string, 2)
+		for n, d := range []*bundle{b, other} {
+			p := asked[n]
+			wg.Go(func() {
+				_, replayed, err := d.SubmitOnce(t.Context(), p, key)
+				var reused *KeyReusedError
+				switch {
+				case err == nil && !replayed:
+					won <- p.Topology
+				case !errors.As(err, &reused):
+					t.Errorf("replayed %v, %v", replayed, err)
+				}
+			})
+		}
+		wg.Wait()
+		close(won)
+		text, ok := <-won
+		birth, err := b.bus.FindBirth(t.Context(), key.id)
+		if !ok || err != nil {
+			t.Fatalf("nobody won: %v", err)
+		}
+		if got, err := b.bus.Object(t.Context(), "a", birth.ID, birth.Object); err != nil || string(got) != text {
+			t.Fatalf("round %d: the winner's object: %d bytes, %v", round, len(got), err)
+		}
+	}
+}
+
+func TestAnotherBodyWithTheSameKey(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.keyed("a")
+	key := NewKey([]byte("somebody"), "k")
+	body := func(change map[string]any) map[string]any {
+		fields := map[string]any{"workdir": "/labs/x", "environment": map[string]string{"PIN": "1234"}, "topologyUrl": "https://example.com/t?pin=1"}
+		for k, v := range change {
+			fields[k] = v
+		}
+		return fields
+	}
+	first, replayed, err := b.once(key, body(nil))
+	if err != nil || replayed {
+		t.Fatalf("replayed %v, %v", replayed, err)
+	}
+	// What means the same is the same: an unknown field, a default that is written out.
+	for _, change := range []map[string]any{nil, {"action": "UP"}, {"unknown": 1}} {
+		if job, replayed, err := b.once(key, body(change)); err != nil || !replayed || job.ID != first.ID {
+			t.Errorf("%v: job %s replayed %v, %v", change, job.ID, replayed, err)
+		}
+	}
+	for _, change := range []map[string]any{
+		{"workdir": "/labs/y"},
+		{"action": "down"},
+		{"environment": map[string]string{"PIN": "1235"}},
+		{"topologyUrl": "https://example.com/t?pin=2"},
+		{"host": "a"},
+	} {
+		var reused *KeyReusedError
+		if _, _, err := b.once(key, body(change)); !errors.As(err, &reused) || reused.Job != first.ID || !strings.HasPrefix(err.Error(), "Idempotency-Key: ") {
+			t.Errorf("%v: %v, want a KeyReusedError", change, err)
+		}
+	}
+	// Another client's key of the same name, and another name, are other jobs.
+	for _, other := range []*Key{NewKey([]byte("another"), "k"), NewKey([]byte("somebody"), "k2")} {
+		if job, replayed, err := b.once(other, body(nil)); err != nil || replayed || job.ID == first.ID {
+			t.Errorf("job %s replayed %v, %v", job.ID, replayed, err)
+		}
+	}
+}
+
+// What a key's job became does not matter, and no host is needed to say so.
+func TestAKeyIsKnownAsLongAsItsJob(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	lease := b.host(hosts.Host{Name: "a", Slots: 1})
+	key := NewKey([]byte("somebody"), "k")
+	fields := map[string]any{"workdir": "/labs/x"}
+	job, _, err := b.once(key, fields)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.Cancel(t.Context(), job.ID); err != nil {
+		t.Fatal(err)
+	}
+	if err := lease.Release(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	b.await(func() bool { h, _ := b.view.Host("a"); return !h.Online })
+	got, replayed, err := b.replica().once(key, fields)
+	if err != nil || !replayed || got.ID != job.ID || got.State != jobs.Canceled {
+		t.Errorf("%s is %s, replayed %v, %v", got.ID, got.State, replayed, err)
+	}
+}
+
+// An answer that was lost leaves a client in doubt. Its next try, at another API, finds the job or makes it.
+func TestAKeyEndsTheDoubtOfALostAnswer(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.keyed("a")
+	other := b.replica()
+	b.await(func() bool { return len(other.view.Hosts()) == 1 })
+	fields := map[string]any{"workdir": "/labs/x"}
+	doubts := 0
+	for round := range 60 {
+		key := NewKey([]byte("somebody"), string(rune('a'+round)))
+		// The client gives up at some moment of the request.
+		ctx, cancel := context.WithTimeout(t.Context(), time.Duration(round)*100*time.Microsecond)
+		first, _, err := b.SubmitOnce(ctx, payload(t, fields), key)
+		cancel()
+		if err != nil {
+			doubts++
+		}
+		second, _, again := other.once(key, fields)
+		third, replayed, last := b.once(key, fields)
+		if again != nil || last != nil || !replayed || second.ID != third.ID || (err == nil && first.ID != second.ID) {
+			t.Fatalf("round %d: %s %v, %s %v, %s %v", round, first.ID, err, second.ID, again, third.ID, last)
+		}
+	}
+	if doubts == 0 {
+		t.Error("every request was answered: the test tests nothing")
+	}
+	b.await(func() bool {
+		page, _, err := other.view.Page(view.Filter{}, 1000, "")
+		return err == nil && len(page) == 60
+	})
+}
+
+func TestIDsOfKeys(t *testing.T) {
+	t.Parallel()
+	seen := map[string]bool{}
+	for _, credential := range []string{"", "a", "b"} {
+		for _, text := range []string{"a", "b", "aa", strings.Repeat("x", 255)} {
+			id := NewKey([]byte(credential), text).id
+			if !jobs.ValidID(id) || seen[id] {
+				t.Errorf("%q %q: id %s", credential, text, id)
+			}
+			seen[id] = true
+			if again := NewKey([]byte(credential), text).id; again != id {
+				t.Errorf("%s, then %s", id, again)
+			}
+		}
+	}
+}

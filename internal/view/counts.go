@@ -1,0 +1,71 @@
+package view
+
+import "netlab-runner/internal/jobs"
+
+// Kind is what jobs are counted by.
+type Kind struct {
+	Action jobs.Action
+	State  jobs.State
+}
+
+// ActiveJobs counts the jobs of a host that have not ended.
+type ActiveJobs struct{ Queued, Running int }
+
+// Counts are of all that the view knows.
+type Counts struct {
+	Jobs map[Kind]int
+	// Active is by host.
+	Active map[string]ActiveJobs
+	// LogBytes is the length of all logs; ReceivedBytes is how much of logs came since the view had caught up.
+	LogBytes, ReceivedBytes int64
+}
+
+// Counts goes over every job.
+func (v *View) Counts() Counts {
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	c := Counts{Jobs: map[Kind]int{}, Active: map[string]ActiveJobs{}, ReceivedBytes: v.received}
+	for _, e := range v.order {
+		c.Jobs[Kind{e.job.Action, e.job.State}]++
+		if e.job.State.Terminal() {
+			c.LogBytes += e.job.LogBytes
+		}
+	}
+	for host, list := range v.active {
+		var active ActiveJobs
+		for _, e := range list {
+			if e.job.State == jobs.Queued {
+				active.Queued++
+			} else {
+				active.Running++
+			}
+			c.LogBytes += v.logs.Get(e.job.ID).Size()
+		}
+		c.Active[host] = active
+	}
+	return c
+}
+
+// count takes in how long the log of a job has become. What was there before the view had caught up is not counted.
+func (v *View) count(e *entry, size int64) {
+	if v.counting() && size > e.counted {
+		v.received += size - e.counted
+	}
+	e.counted = max(e.counted, size)
+}
+
+// counting says whether the jobs and logs that were there at the start are known.
+func (v *View) counting() bool {
+	_, jobsBehind := v.behind[partJobs]
+	_, logsBehind := v.behind[partLogs]
+	return !jobsBehind && !logsBehind
+}
+
+// countFromNow passes over what the logs that still grow have already.
+func (v *View) countFromNow() {
+	for _, list := range v.active {
+		for _, e := range list {
+			e.counted = v.logs.Get(e.job.ID).Size()
+		}
+	}
+}

@@ -1,0 +1,341 @@
+package view
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"netlab-runner/internal/bus"
+	"netlab-runner/internal/jobs"
+	"netlab-runner/internal/logfile"
+)
+
+// told is an event in a few words.
+func told(e *Event) string {
+	text := fmt.Sprintf("%s %s", e.Job.ID, e.Job.State)
+	if e.Job.Phase != "" {
+		text += " " + e.Job.Phase
+	}
+	if e.Job.CancelRequested {
+		text += " to be canceled"
+	}
+	return text
+}
+
+// reads checks which events come next.
+func (b *bundle) reads(f *Follower, want ...string) {
+	b.t.Helper()
+	ctx, cancel := context.WithTimeout(b.t.Context(), patience)
+	defer cancel()
+	var got []string
+	for len(got) < len(want) {
+		events, err := f.Next(ctx)
+		if err != nil {
+			b.t.Fatalf("%v after %q, want %q", err, got, want)
+		}
+		for i := range events {
+			got = append(got, told(&events[i]))
+		}
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		b.t.Error(diff)
+	}
+}
+
+// nothing checks that the reader has all there is.
+func (b *bundle) nothing(f *Follower) {
+	b.t.Helper()
+	f.current = true
+	ctx, cancel := context.WithCancel(b.t.Context())
+	cancel()
+	if events, err := f.Next(ctx); !errors.Is(err, context.Canceled) {
+		b.t.Errorf("%d events, %v", len(events), err)
+	}
+}
+
+func (b *bundle) phase(job *jobs.Job, phase string, last uint64) uint64 {
+	b.t.Helper()
+	job.Phase = phase
+	return b.move(job, jobs.Progress, last)
+}
+
+func TestEventsComeInOrder(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	old := b.born("old", "a", "/x")
+	b.move(old, jobs.Cancel, 0)
+	queued := b.born("queued", "a", "/x")
+	v, _ := b.run(time.Minute)
+
+	all, own := v.Follow(Filter{}, "", nil), v.Follow(Filter{}, "j1", nil)
+	ended := v.Follow(Filter{State: jobs.Success}, "", nil)
+	b.reads(all, "queued queued")
+	b.nothing(all)
+
+	job := b.born("j1", "a", "/x")
+	seq := b.move(job, jobs.Start, 0)
+	seq = b.phase(job, "start", seq)
+	if err := b.bus.RequestCancel(t.Context(), "a", "queued"); err != nil {
+		t.Fatal(err)
+	}
+	seq = b.phase(job, "initial", seq)
+	b.move(job, jobs.Succeed, seq)
+	b.move(queued, jobs.Cancel, 0)
+	b.reads(all, "j1 queued", "j1 running", "j1 running start", "queued queued to be canceled", "j1 running initial", "j1 success", "queued canceled to be canceled")
+	b.reads(own, "j1 queued", "j1 running", "j1 running start", "j1 running initial", "j1 success")
+	b.reads(ended, "j1 success")
+	if !own.Over() || all.Over() {
+		t.Errorf("over: %v, %v", own.Over(), all.Over())
+	}
+
+	// From any event on, the rest is the same.
+	var seqs []uint64
+	again := v.Follow(Filter{}, "", &v.events.start)
+	for len(seqs) < 7 {
+		events, err := again.Next(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range events {
+			seqs = append(seqs, e.Seq)
+		}
+	}
+	b.reads(v.Follow(Filter{}, "", &seqs[3]), "j1 running initial", "j1 success", "queued canceled to be canceled")
+	b.reads(v.Follow(Filter{}, "j1", &seqs[2]), "j1 running initial", "j1 success")
+	b.reads(v.Follow(Filter{}, "j1", nil), "j1 success")
+	b.nothing(v.Follow(Filter{}, "", &seqs[6]))
+	// What was before the start is told as it is now.
+	zero := uint64(0)
+	b.reads(v.Follow(Filter{}, "", &zero), "old canceled", "j1 success", "queued canceled to be canceled")
+	b.reads(v.Follow(Filter{Action: jobs.Create, State: jobs.Canceled}, "", &zero), "old canceled", "queued canceled to be canceled")
+}
+
+// An event never says what a read does not show yet, and one that waits for its log lets none past.
+func TestEventsWaitForTheLog(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	v, _ := b.run(time.Minute)
+	f := v.Follow(Filter{}, "", nil)
+	job := b.born("j1", "a", "/x")
+	other := b.born("j2", "a", "/y")
+	seq := b.move(job, jobs.Start, 0)
+	chunk := b.log(job, "first\n", 0)
+	b.reads(f, "j1 queued", "j2 queued", "j1 running")
+	job.LogBytes += 7
+	ended := b.move(job, jobs.Succeed, seq)
+	b.move(other, jobs.Start, 0)
+	b.eventually("the later job is running", func() bool { return followed(v, "j2") == jobs.Running })
+	b.nothing(f)
+	if up := v.EventsUpTo(); up >= ended {
+		t.Errorf("told up to %d, with %d to come", up, ended)
+	}
+	// A reader who comes now is told of the later job when it is its turn.
+	late := v.Follow(Filter{}, "", nil)
+	b.nothing(late)
+	job.LogBytes -= 7
+	b.log(job, "second\n", chunk)
+	b.reads(f, "j1 success", "j2 running")
+	b.reads(late, "j1 success", "j2 running")
+}
+
+// A view that is ahead, because its own API has made a move, tells it once and in its place.
+func TestOwnMovesAreToldOnce(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	v, _ := b.run(time.Minute)
+	f := v.Follow(Filter{}, "", nil)
+	job := b.born("j1", "a", "/x")
+	b.reads(f, "j1 queued")
+	v.mu.Lock() // what comes over the bus waits
+	seq := b.move(job, jobs.Start, 0)
+	v.takeLocked(&bus.JobMessage{Job: *job, Seq: seq})
+	late := &Follower{view: v}
+	if late.begin(true); len(late.present) != 0 {
+		t.Errorf("told before its turn: %v", late.present)
+	}
+	v.mu.Unlock()
+	b.reads(f, "j1 running")
+	b.nothing(f)
+	b.reads(v.Follow(Filter{}, "", nil), "j1 running")
+}
+
+// replica is another view of the same bus.
+func (b *bundle) replica(name string) *View {
+	b.t.Helper()
+	logs, err := logfile.Open(filepath.Join(b.dir, name))
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	v := New(b.bus, logs, filepath.Join(b.dir, name, "cursor"), time.Minute, slog.New(slog.DiscardHandler))
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() { defer close(done); v.Run(ctx) }()
+	b.t.Cleanup(func() { cancel(); <-done; _ = logs.Close() })
+	b.eventually("caught up", v.CaughtUp)
+	return v
+}
+
+// Whatever a reader does, reads slowly, goes away, comes back elsewhere, it ends up with the newest state of every job; and it
+// has every state where the events are kept.
+func TestReadersMissNothing(t *testing.T) {
+	t.Parallel()
+	for name, kept := range map[string]int{"all are kept": maxEvents, "few are kept": 7} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := setup(t)
+			b.t = t
+			views := []*View{b.replica("one"), b.replica("two")}
+			for _, v := range views {
+				v.mu.Lock()
+				v.events.maxEvents = kept
+				v.mu.Unlock()
+			}
+			const jobCount, steps = 12, 6 // queued, running, three phases, success
+			var readers, writers sync.WaitGroup
+			for n := range 6 {
+				f := views[0].Follow(Filter{}, "", nil)
+				readers.Go(func() {
+					random := rand.New(rand.NewPCG(1, uint64(n)))
+					seen := map[string][]string{}
+					last, seqs, ended := uint64(0), map[string]uint64{}, 0
+					for ended < jobCount {
+						ctx, cancel := context.WithTimeout(t.Context(), patience)
+						events, err := f.Next(ctx)
+						cancel()
+						if err != nil {
+							t.Errorf("reader %d: %v with %v", n, err, seen)
+							return
+						}
+						stop := len(events)
+						if len(events) > 0 {
+							stop = random.IntN(len(events)) + 1 // the connection breaks in the middle
+						}
+						for _, e := range events[:stop] {
+							if e.Seq <= last || e.Seq <= seqs[e.Job.ID] {
+								t.Errorf("reader %d: %s with %d after %d", n, told(&e), e.Seq, last)
+							}
+							last, seqs[e.Job.ID] = e.Seq, e.Seq
+							seen[e.Job.ID] = append(seen[e.Job.ID], told(&e))
+							if e.Job.State.Terminal() {
+								ended++
+							}
+						}
+						time.Sleep(time.Duration(random.IntN(3)) * time.Millisecond)
+						if stop < len(events) || random.IntN(4) == 0 {
+							if stop == len(events) {
+								last = f.After()
+							}
+							at := last
+							f = views[random.IntN(2)].Follow(Filter{}, "", &at)
+						}
+					}
+					for id, states := range seen {
+						if got := states[len(states)-1]; got != id+" success" {
+							t.Errorf("reader %d: %s ends as %s", n, id, got)
+						}
+						if kept == maxEvents && len(states) != steps {
+							t.Errorf("reader %d: %q", n, states)
+						}
+					}
+				})
+			}
+			for n := range jobCount {
+				writers.Go(func() {
+					job := b.born(fmt.Sprintf("j%d", n), "a", "/x")
+					seq := b.move(job, jobs.Start, 0)
+					chunk := uint64(0)
+					for _, phase := range []string{"create", "start", "initial"} {
+						chunk = b.log(job, phase, chunk)
+						seq = b.phase(job, phase, seq)
+						time.Sleep(time.Millisecond)
+					}
+					// The end overtakes the log.
+					text := "the end\n"
+					job.LogBytes += int64(len(text))
+					b.move(job, jobs.Succeed, seq)
+					job.LogBytes -= int64(len(text))
+					b.log(job, text, chunk)
+				})
+			}
+			writers.Wait()
+			readers.Wait()
+		})
+	}
+}
+
+// What is kept for readers is bounded by its size, too.
+func TestKeptEventsAreBounded(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	v, _ := b.run(time.Minute)
+	v.mu.Lock()
+	v.events.maxBytes = 2000
+	v.mu.Unlock()
+	f := v.Follow(Filter{}, "", nil)
+	b.nothing(f)
+	for n := range 20 {
+		b.born(fmt.Sprintf("j%02d", n), "a", "/x")
+	}
+	b.eventually("the last one", func() bool { return followed(v, "j19") == jobs.Queued })
+	v.mu.RLock()
+	if v.events.bytes > 2000 || len(v.events.recent) >= 20 || len(v.events.recent) == 0 {
+		t.Errorf("%d events of %d bytes", len(v.events.recent), v.events.bytes)
+	}
+	v.mu.RUnlock()
+	want := make([]string, 20)
+	for n := range want {
+		want[n] = fmt.Sprintf("j%02d queued", n)
+	}
+	b.reads(f, want...)
+}
+
+// A stream that is followed anew, after its consumer was lost, tells nothing twice.
+func TestEventsAreToldOnceThoughTheStreamIsReadAgain(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	v, _ := b.run(time.Minute)
+	f := v.Follow(Filter{}, "", nil)
+	job := b.born("j1", "a", "/x")
+	seq := b.move(job, jobs.Start, 0)
+	b.reads(f, "j1 queued", "j1 running")
+	ctx, cancel := context.WithCancel(t.Context())
+	if err := v.followJobs(ctx, cancel); !errors.Is(err, context.Canceled) {
+		t.Fatal(err)
+	}
+	b.move(job, jobs.Succeed, seq)
+	b.reads(f, "j1 success")
+	b.nothing(f)
+	if kept := len(v.events.recent); kept != 3 {
+		t.Errorf("%d events are kept", kept)
+	}
+}
+
+// What was in the files at a start was not received since.
+func TestReceivedBytesAreCountedFromTheStart(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	v, stop := b.run(time.Minute)
+	job := b.born("j1", "a", "/x")
+	b.move(job, jobs.Start, 0)
+	chunk := b.log(job, "before\n", 0)
+	b.eventually("the log", func() bool { return v.Counts().ReceivedBytes == 7 })
+	stop() // it remembers how far it has read
+	v, _ = b.run(time.Minute)
+	if got := v.Counts(); got.ReceivedBytes != 0 || got.LogBytes != 7 {
+		t.Errorf("after a start: %d received, %d in all", got.ReceivedBytes, got.LogBytes)
+	}
+	b.log(job, "after\n", chunk)
+	b.eventually("the rest", func() bool { return v.Counts().LogBytes == 13 })
+	b.eventually("its count", func() bool { return v.Counts().ReceivedBytes > 0 })
+	if got := v.Counts().ReceivedBytes; got != 6 {
+		t.Errorf("%d received", got)
+	}
+}

@@ -1,0 +1,174 @@
+package view
+
+import (
+	"cmp"
+	"context"
+	"slices"
+
+	"netlab-runner/internal/jobs"
+)
+
+// batch is how many events a follower takes at once.
+const batch = 16
+
+// Follower gives one reader the events of the jobs that it is interested in. It holds up nobody: one that is slow, or was
+// away, gets the present state of each job where the events themselves are not kept any more. So it may miss a state between
+// two, and never the newest one. It is for one goroutine.
+type Follower struct {
+	view   *View
+	filter Filter
+	// id is the one job, empty for all.
+	id string
+	// after is up to where the reader knows everything.
+	after uint64
+	// current is a reader that was told that it has everything.
+	current bool
+	// present are states that are told before the events after until, by sequence.
+	present []presentState
+	until   uint64
+}
+
+type presentState struct {
+	entry *entry
+	told  uint64
+}
+
+// Follow follows the job of the id or, where it is empty, those that match the filter, with each state that they come into.
+// after is the Seq of the last event that the reader has, from whatever API. nil is a reader that has none: it is told the
+// present state of the one job, or of every job that has not ended.
+func (v *View) Follow(f Filter, id string, after *uint64) *Follower {
+	follower := &Follower{view: v, filter: f, id: id}
+	if after != nil {
+		follower.after = *after
+		return follower
+	}
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	follower.begin(true)
+	return follower
+}
+
+// EventsUpTo is up to which sequence events are told.
+func (v *View) EventsUpTo() uint64 {
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	return v.events.told
+}
+
+// After is up to which sequence the reader knows everything, or everything of the one job.
+func (f *Follower) After() uint64 { return f.after }
+
+// Over says whether it is one job that is followed, and it has ended, and the reader knows.
+func (f *Follower) Over() bool {
+	f.view.mu.RLock()
+	defer f.view.mu.RUnlock()
+	e := f.view.jobs[f.id]
+	return f.present == nil && e != nil && e.job.State.Terminal() && e.told >= e.seq && e.told <= f.after
+}
+
+// Next returns the next events, in order, as soon as there are any, or the cause of ctx's end. Once it returns none, without
+// an error: when the reader first has all that there is.
+func (f *Follower) Next(ctx context.Context) ([]Event, error) {
+	for {
+		events, changed := f.take()
+		if len(events) > 0 {
+			return events, nil
+		}
+		if !f.current {
+			f.current = true
+			return nil, nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+	}
+}
+
+// take returns what there is for the reader, and what is closed when there is more.
+func (f *Follower) take() (events []Event, changed <-chan struct{}) {
+	v := f.view
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	ev := &v.events
+	if f.present == nil && f.after < ev.start {
+		f.begin(false)
+	}
+	if f.present != nil {
+		if events = f.takePresent(); len(events) > 0 {
+			return events, ev.changed
+		}
+	}
+	at := ev.after(f.after)
+	for ; at < len(ev.recent) && len(events) < batch; at++ {
+		event := ev.recent[at]
+		f.after = event.Seq
+		if f.wants(&event.Job) {
+			events = append(events, event)
+		}
+	}
+	if at == len(ev.recent) {
+		f.after = max(f.after, ev.told)
+	}
+	return events, ev.changed
+}
+
+// begin makes ready the present state of each job of which the reader does not have it. A fresh reader has nothing, and wants
+// of many jobs only those that have not ended.
+func (f *Follower) begin(fresh bool) {
+	v := f.view
+	list := []presentState{}
+	add := func(e *entry) {
+		over := fresh && f.id == "" && e.job.State.Terminal()
+		// A state that is not told yet comes as an event.
+		if !over && e.told > f.after && e.seq <= e.told && f.wants(&e.job) {
+			list = append(list, presentState{e, e.told})
+		}
+	}
+	switch {
+	case f.id != "":
+		if e := v.jobs[f.id]; e != nil {
+			add(e)
+		}
+	case fresh:
+		for _, active := range v.active {
+			for _, e := range active {
+				add(e)
+			}
+		}
+	default:
+		for _, e := range v.order {
+			add(e)
+		}
+	}
+	slices.SortFunc(list, func(a, b presentState) int { return cmp.Compare(a.told, b.told) })
+	f.present, f.until = list, v.events.told
+}
+
+// takePresent returns the next of the present states. With the last one, the events after them are next.
+func (f *Follower) takePresent() (events []Event) {
+	for len(f.present) > 0 && len(events) < batch {
+		p := f.present[0]
+		f.present = f.present[1:]
+		if p.entry.told == p.told && p.entry.seq <= p.told { // else it comes as an event
+			events = append(events, Event{Seq: p.told, Job: f.view.shown(p.entry)})
+			f.after = p.told
+		}
+	}
+	if len(f.present) == 0 {
+		f.present = nil
+		f.after = max(f.after, f.until)
+	}
+	return events
+}
+
+func (f *Follower) wants(j *jobs.Job) bool {
+	if f.id != "" {
+		return j.ID == f.id
+	}
+	return f.filter.matches(j)
+}
+
+// One says whether it is one job that is followed.
+func (f *Follower) One() bool { return f.id != "" }
