@@ -60,6 +60,15 @@ func (a *api) open(t *testing.T, method, path string, body any, header ...string
 	return response
 }
 
+func readAll(t *testing.T, response *http.Response) string {
+	t.Helper()
+	content, err := io.ReadAll(response.Body)
+	if err != nil {
+		t.Error(err)
+	}
+	return string(content)
+}
+
 // get reads a JSON answer with status 200 into value.
 func (a *api) get(t *testing.T, path string, value any) {
 	t.Helper()
