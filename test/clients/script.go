@@ -35,6 +35,7 @@ func (s *Script) Run(ctx context.Context, payload map[string]any) (*Outcome, err
 	var seen tail
 	for {
 		o.Looks++
+		job = state{}
 		if err := s.call(ctx, limit, http.MethodGet, "/jobs/"+o.ID, nil, &job); err != nil {
 			return o, err
 		}

@@ -118,13 +118,13 @@ func taskLife(t *testing.T, f *fleet, server clients.Server, payload func(action
 		t.Error("validate made something")
 	}
 	started("create", "", "clab.yml")
-	started("up", "running", children...)
+	started("up", "Up ", children...)
 	buttons(ctx, t, c, dir)
 	run("collect", "PLAY RECAP")
 	if !exists(t, dir, "config", "r1.cfg") {
 		t.Error("nothing is collected of r1")
 	}
-	started("restart", "running", children...)
+	started("restart", "Up ", children...)
 	run("down")
 	run("destroy")
 
