@@ -35,7 +35,7 @@ func TestARunThatWritesNothing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if last.Job.State != jobs.Success || chunk.End() != last.Job.LogBytes || !strings.Contains(string(chunk.Text), "the run goes on (") {
+	if last.State != jobs.Success || chunk.End() != last.LogBytes || !strings.Contains(string(chunk.Text), "the run goes on (") {
 		t.Errorf("%+v, the last chunk is %q", last.Job, chunk.Text)
 	}
 }

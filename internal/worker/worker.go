@@ -47,7 +47,7 @@ type Config struct {
 	Timeout time.Duration
 	// Quiet is how long a run may write nothing before its log says that it goes on. Defaults to 30 min.
 	Quiet  time.Duration
-	Labels  map[string]string
+	Labels map[string]string
 	// Start replaces Netlab's driver, for tests and benchmarks; nil: the real one.
 	Start func(exec.Run) (Process, error)
 	// Version is this program's.

@@ -127,8 +127,9 @@ func taskLife(t *testing.T, f *fleet, server clients.Server, payload func(action
 	started("restart", "Up ", children...)
 	run("down")
 	run("destroy")
-
-	taskCancels(ctx, t, f, c)
+	if f.server == nil { // once is enough
+		taskCancels(ctx, t, f, c)
+	}
 }
 
 // noRoute says that a step is left out, since the service has no such route yet.

@@ -205,7 +205,7 @@ func (f *fleet) startUpstream(templates string) *side {
 	})
 	s := &side{base: "http://127.0.0.1:" + port, dir: f.path("labs", "theirs"), ids: map[string]string{}}
 	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
-		response, err := http.Get(s.base + "/healthz") //nolint:noctx // until it answers
+		response, err := http.Get(s.base + "/healthz")
 		if err == nil {
 			_ = response.Body.Close()
 			return s
