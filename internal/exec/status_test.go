@@ -89,6 +89,15 @@ func TestStatusOfLabs(t *testing.T) {
 		t.Fatal(err)
 	}
 
+	// One that was generated and never ran, and one of which nothing can be read.
+	made, damaged := filepath.Join(b.workdir, "made"), filepath.Join(b.workdir, "damaged")
+	for dir, snapshot := range map[string]string{made: readFile(t, filepath.Join(b.workdir, "netlab.snapshot.pickle")), damaged: "no pickle"} {
+		if err := os.Mkdir(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		writeFile(t, filepath.Join(dir, "netlab.snapshot.pickle"), snapshot)
+	}
+
 	all := decode(t, b.mustAnswer(t, b.query("", false), nil))
 	if len(all) != 4 || all["7"].(map[string]any)["timestamp"] != "2026-01-02 03:04:05.678901+00:00" {
 		t.Errorf("%v", all)
@@ -118,6 +127,8 @@ func TestStatusOfLabs(t *testing.T) {
 		"half":      {workdir: half, want: []string{"Lab half in " + half, "status:      starting provider clab", "then: starting provider clab"}},
 		"ghost":     {workdir: half, instance: "ghost", want: []string{"Lab ghost in /nowhere/at/all", "status:      Unknown"}},
 		"broken":    {workdir: half, instance: "broken", want: []string{"netlab.snapshot.pickle not found"}},
+		"generated": {workdir: made, want: []string{"The lab in " + made + " has no status entry", "│ node │ device │ provider │", "│ r2   │ frr    │ external │", "│ 192.168.121.102 │"}},
+		"damaged":   {workdir: damaged, want: []string{"│ id ", "│ half "}},
 		"elsewhere": {workdir: b.root, want: []string{"│ id ", "│ half "}},
 		"unknown":   {workdir: b.workdir, instance: "8", exitCode: 1, want: []string{"Unknown lab instance 8"}},
 	} {

@@ -248,6 +248,7 @@ func (r *run) watch(ctx, runCtx context.Context, process Process, began time.Tim
 	var following sync.WaitGroup
 	following.Go(func() { r.phases(live, process) })
 	following.Go(func() { r.answer(live, process) })
+	following.Go(func() { r.quiet(live, began) })
 	result, err := process.Wait(timed)
 
 	var stopped *outcome

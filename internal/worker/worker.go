@@ -45,7 +45,9 @@ type Config struct {
 	Slots int
 	// Timeout ends a run that asks for no timeout of its own.
 	Timeout time.Duration
-	Labels  map[string]string
+	// Quiet is how long a run may write nothing before its log says that it goes on. Defaults to 30 min.
+	Quiet  time.Duration
+	Labels map[string]string
 	// Start replaces Netlab's driver, for tests and benchmarks; nil: the real one.
 	Start func(exec.Run) (Process, error)
 	// Version is this program's.

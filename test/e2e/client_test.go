@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
+	"slices"
 	"testing"
 	"time"
 
@@ -48,14 +49,24 @@ func (a *api) open(t *testing.T, method, path string, body any, header ...string
 	if err != nil {
 		t.Fatal(err)
 	}
+	header = append(slices.Clone(a.header), header...)
 	for i := 0; i < len(header); i += 2 {
 		request.Header.Set(header[i], header[i+1])
 	}
-	response, err := http.DefaultClient.Do(request)
+	response, err := a.client.Do(request)
 	if err != nil {
 		t.Fatalf("%s %s: %v", method, path, err)
 	}
 	return response
+}
+
+func readAll(t *testing.T, response *http.Response) string {
+	t.Helper()
+	content, err := io.ReadAll(response.Body)
+	if err != nil {
+		t.Error(err)
+	}
+	return string(content)
 }
 
 // get reads a JSON answer with status 200 into value.

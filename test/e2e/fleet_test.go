@@ -2,6 +2,7 @@ package e2e_test
 
 import (
 	"net"
+	"net/http"
 	"os"
 	"os/user"
 	"path/filepath"
@@ -22,8 +23,11 @@ type fleet struct {
 	workers []*program
 	// busURL and busKey are how a client of the bus reaches it.
 	busURL, busKey string
-	standins       *standins.Standins
-	extra          []string
+	// server is the bus where it is a process of its own, on that port.
+	server   *program
+	port     string
+	standins *standins.Standins
+	extra    []string
 }
 
 // api is one running API.
@@ -31,6 +35,9 @@ type api struct {
 	*program
 	base string
 	env  []string
+	// client and header are what reaches an API with TLS, and with credentials.
+	client *http.Client
+	header []string
 }
 
 // newFleet prepares a fleet without any process. extra is added to every program's environment.
@@ -104,20 +111,20 @@ func (f *fleet) startSingle() {
 func split(t *testing.T, extra ...string) *fleet {
 	t.Helper()
 	f := newFleet(t, extra...)
-	port := freePort(t)
-	f.busURL = "nats://127.0.0.1:" + port
+	f.port = freePort(t)
+	f.busURL = "nats://127.0.0.1:" + f.port
 	for _, host := range []string{"alpha", "beta", "gamma"} {
 		f.startWorker(host)
 	}
 	first := f.startAPI(f.apiEnvironment("one"))
-	f.startServer(port)
+	f.startServer()
 	second := f.startAPI(f.apiEnvironment("two"))
 	first.awaitReady(3)
 	second.awaitReady(3)
 	return f
 }
 
-func (f *fleet) startServer(port string) *program {
+func (f *fleet) startServer() {
 	f.t.Helper()
 	// The configuration that operators are given, on another port and in another place.
 	text, err := os.ReadFile(filepath.Join("..", "..", "deploy", "nats-server.conf"))
@@ -125,7 +132,7 @@ func (f *fleet) startServer(port string) *program {
 		f.t.Fatal(err)
 	}
 	config := f.path("nats.conf")
-	own := strings.NewReplacer("127.0.0.1:4222", "127.0.0.1:"+port, "/var/lib/nats", f.path("nats")).Replace(string(text))
+	own := strings.NewReplacer("127.0.0.1:4222", "127.0.0.1:"+f.port, "/var/lib/nats", f.path("nats")).Replace(string(text))
 	if err := os.WriteFile(config, []byte(own), 0o600); err != nil {
 		f.t.Fatal(err)
 	}
@@ -136,7 +143,7 @@ func (f *fleet) startServer(port string) *program {
 			f.t.Errorf("the server warns of its configuration: %s", line)
 		}
 	}
-	return p
+	f.server = p
 }
 
 func (f *fleet) apiEnvironment(name string) []string {
@@ -146,8 +153,8 @@ func (f *fleet) apiEnvironment(name string) []string {
 
 func (f *fleet) startAPI(env []string) *api {
 	f.t.Helper()
-	a := &api{program: launch(f.t, "netlab-api", env), env: env}
-	a.base = "http://" + a.expect(`listening.* address=(\S+)`)[1]
+	a := &api{program: launch(f.t, "netlab-api", env), env: env, client: http.DefaultClient}
+	a.reach(a.expect(`listening.* address=(\S+)`)[1])
 	f.apis = append(f.apis, a)
 	return a
 }

@@ -81,6 +81,20 @@ def print_labs(labs: Any) -> None:
     print_table(["id", "directory", "status", "providers"], rows)
 
 
+def print_nodes(nodes: dict) -> None:
+    rows = [[name, *(node.get(column) or "" for column in COLUMNS)] for name, node in nodes.items()]
+    print_table(["node", *COLUMNS.values()], rows)
+
+
+def generated(folder: str) -> dict:
+    """The nodes of a lab that was generated there, or that once ran there; {} where its snapshot cannot be used."""
+    from box import Box
+
+    with contextlib.suppress(Exception, SystemExit):
+        return fetch_nodes(Box(dir=folder, nodes={}, log=[]))
+    return {}
+
+
 def print_lab(key: str, lab: Any) -> None:
     """Print the lab's nodes; of a lab that is only half there, what is known of it."""
     print(f"Lab {key} in {lab.dir}")
@@ -89,9 +103,7 @@ def print_lab(key: str, lab: Any) -> None:
     why = "it is not started"
     if is_started(lab):
         try:
-            nodes = fetch_nodes(lab)
-            rows = [[name, *(node.get(column) or "" for column in COLUMNS)] for name, node in nodes.items()]
-            print_table(["node", *COLUMNS.values()], rows)
+            print_nodes(fetch_nodes(lab))
             return
         except (Exception, SystemExit) as ex:
             why = install.last_line(ex)
@@ -100,7 +112,7 @@ def print_lab(key: str, lab: Any) -> None:
 
 
 def print_status(instance: str) -> None:
-    """Print the lab in this directory, or the instance; every lab, where this directory has none."""
+    """Print the lab in this directory, also one that does not run, or the instance; every lab, where this directory has none."""
     labs = read_labs()
     here = os.getcwd()
     keys = [k for k, lab in labs.items() if (str(k) == instance if instance else os.path.realpath(lab.dir or "/") == here)]
@@ -108,6 +120,10 @@ def print_status(instance: str) -> None:
         print_lab(str(keys[0]), labs[keys[0]])
     elif instance:
         sys.exit(f"Unknown lab instance {instance}")
+    elif nodes := generated(here):
+        none = "" if labs else "No netlab-managed labs\n"
+        print(f"{none}The lab in {here} has no status entry: its nodes as they were generated\n", flush=True)
+        print_nodes(nodes)
     elif labs:
         print_labs(labs)
     else:
