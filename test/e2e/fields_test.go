@@ -369,7 +369,7 @@ func topologyPathRows(t *testing.T, x *table) {
 }
 
 func topologyRows(t *testing.T, x *table) {
-	dir := filepath.Join(x.root, "inline", "lab")
+	dir := filepath.Join(x.root, "inline")
 	of := func(action jobs.Action, topology any) object {
 		return object{"action": action, "workdir": dir, "topology": topology}
 	}
