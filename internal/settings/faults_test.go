@@ -161,6 +161,8 @@ func TestWorkerFaults(t *testing.T) {
 		"relative roots":         {[]string{"NETLAB_WORKER_ROOTS=/a,b,c"}, []string{`NETLAB_WORKER_ROOTS: "b"`, `NETLAB_WORKER_ROOTS: "c"`}},
 		"relative homes":         {[]string{"NETLAB_WORKER_HOMES=/home,h"}, []string{"NETLAB_WORKER_HOMES: absolute"}},
 		"relative templates":     {[]string{"NETLAB_WORKER_TEMPLATES=t"}, []string{"NETLAB_WORKER_TEMPLATES: absolute"}},
+		"a tiny log":             {[]string{"NETLAB_WORKER_LOG_LIMIT=1KiB"}, []string{"NETLAB_WORKER_LOG_LIMIT: use 64KiB or more"}},
+		"any log":                {[]string{"NETLAB_WORKER_LOG_LIMIT=0"}, nil},
 		"no slots":               {[]string{"NETLAB_WORKER_SLOTS=0"}, []string{"NETLAB_WORKER_SLOTS: out of range"}},
 		"no time":                {[]string{"NETLAB_WORKER_TIMEOUT=0"}, []string{"NETLAB_WORKER_TIMEOUT: too short"}},
 		"label without a value":  {[]string{"NETLAB_WORKER_LABELS=a=b,c"}, []string{"NETLAB_WORKER_LABELS: key=value"}},

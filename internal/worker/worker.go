@@ -46,6 +46,8 @@ type Config struct {
 	// Timeout ends a run that asks for no timeout of its own.
 	Timeout time.Duration
 	Labels  map[string]string
+	// LogLimit is the size in bytes of a job's log, at which it is cut off; 0: any.
+	LogLimit int64
 	// Start replaces Netlab's driver, for tests and benchmarks; nil: the real one.
 	Start func(exec.Run) (Process, error)
 	// Version is this program's.
@@ -114,6 +116,7 @@ func New(ctx context.Context, c Config) (*Worker, error) {
 	if w.journal, err = openJournal(filepath.Join(c.DataDir, "jobs")); err != nil {
 		return fail(err)
 	}
+	w.journal.logLimit = c.LogLimit
 	if w.runAs, err = runAs(c.RunAs); err != nil {
 		return fail(err)
 	}
