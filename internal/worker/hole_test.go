@@ -119,9 +119,14 @@ func TestCutOutputKeepsItsLimit(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	file := filepath.Join(t.TempDir(), "output")
-	s := newSpool(b, "a", "j", file, nil, 100)
-	ended, done := make(chan struct{}), make(chan error, 1)
-	go func() { done <- s.keep(ctx, ended, false, slog.New(slog.DiscardHandler)) }()
+	ended := make(chan struct{})
+	begin := func(ctx context.Context, known bool) chan error {
+		s, done := newSpool(b, "a", "j", file, nil, 100), make(chan error, 1)
+		go func() { done <- s.keep(ctx, ended, known, slog.New(slog.DiscardHandler)) }()
+		return done
+	}
+	life, stop := context.WithCancel(ctx)
+	done := begin(life, false)
 	for i, text := range []string{strings.Repeat("x", 200) + "\n", "short\n", "shorter\n"} {
 		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
@@ -130,11 +135,22 @@ func TestCutOutputKeepsItsLimit(t *testing.T) {
 			time.Sleep(time.Millisecond)
 		}
 	}
+	// Nor does a worker that comes back give it one.
+	stop()
+	<-done
+	out, err := os.OpenFile(file, os.O_WRONLY|os.O_APPEND, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer out.Close()
+	if _, err := out.WriteString("short\n"); err != nil {
+		t.Fatal(err)
+	}
 	if err := say(file, "the end"); err != nil {
 		t.Fatal(err)
 	}
 	close(ended)
-	if err := <-done; err != nil {
+	if err := <-begin(ctx, true); err != nil {
 		t.Fatal(err)
 	}
 	got := published(t, b)
