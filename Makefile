@@ -11,10 +11,9 @@ NATSCLI_VERSION := v0.5.1
 
 # The version that the programs state, main.version of each.
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
-# Additional flags for `go test`, the time that each fuzz test (those of `make test` too) and the walk get, and flags for what `make run` and `make bench` run.
+# Additional flags for `go test`, the time that each fuzz test and the walk get, and flags for what `make run` and `make bench` run.
 TESTFLAGS ?=
 FUZZTIME ?= 30s
-BRIEFLY ?= 3s
 WALK ?= 1h
 ARGS ?=
 
@@ -60,7 +59,7 @@ venv: check-tools ## Install Netlab and Ansible into .venv, as requirements.txt 
 test: build vet lint ## Run all tests, with vet, the linters and the race detector
 	@$(if $(RACE),,echo "No C compiler (or CGO_ENABLED=0): testing without the race detector.")
 	go test $(RACE) -count=1 -timeout 20m $(TESTFLAGS) ./...
-	@scripts/fuzz-briefly $(BRIEFLY) $(RACE)
+	@scripts/fuzz-briefly $(RACE)
 
 .PHONY: vet
 vet: check-tools

@@ -12,7 +12,9 @@ import (
 	"testing"
 	"time"
 
+	"netlab-runner/internal/bus"
 	"netlab-runner/internal/bus/bustest"
+	"netlab-runner/internal/jobs"
 )
 
 // blocksOf is what a file takes of the disk, in bytes.
@@ -156,5 +158,35 @@ func TestCutOutputKeepsItsLimit(t *testing.T) {
 	got := published(t, b)
 	if strings.Count(got, "reached its limit") != 1 || strings.Contains(got, "short\n") || !strings.HasSuffix(got, "netlab-worker: the end\n") {
 		t.Errorf("%q", got)
+	}
+}
+
+// A run that floods its log ends as any other, and its end is in the log.
+func TestEndOfAJobWhoseLogIsCutOff(t *testing.T) {
+	t.Parallel()
+	b := setup(t, func(c *Config) { c.LogLimit = 1000 })
+	b.run()
+	birth := b.birth("j1", jobs.Create)
+	birth.Request.TimeoutSeconds = 1
+	b.send(birth)
+	run := b.next()
+	out, err := os.OpenFile(run.run.Output, os.O_WRONLY|os.O_APPEND, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer out.Close()
+	if _, err := out.WriteString(strings.Repeat("flood\n", 100_000)); err != nil {
+		t.Fatal(err)
+	}
+	receive(t, run.stopped)
+	got := b.await("j1", ended)
+	var log strings.Builder
+	if err := b.bus.ReadLog(t.Context(), "a", "j1", func(c *bus.Chunk) error { log.Write(c.Text); return nil }); err != nil {
+		t.Fatal(err)
+	}
+	text := log.String()
+	if got.Reason != jobs.ReasonTimeout || got.LogBytes != int64(len(text)) || len(text) > 2000 ||
+		!strings.HasPrefix(text, "netlab-worker: create in ") || !strings.Contains(text[900:], "\nnetlab-worker: the log has reached its limit of 1000 bytes") || !strings.Contains(text[1000:], "netlab-worker: timeout") {
+		t.Errorf("%s, %d bytes: %q", got.Reason, got.LogBytes, text)
 	}
 }
