@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -18,7 +19,7 @@ type tlsConn struct {
 
 // Handshake is as of any TLS connection. A client that speaks plain HTTP is told so in the only way that it understands.
 func (c *tlsConn) Handshake() error {
-	err := c.Conn.Handshake()
+	err := c.HandshakeContext(context.Background()) // the server below has set a deadline
 	var header tls.RecordHeaderError
 	if errors.As(err, &header) && header.Conn != nil && looksLikeHTTP(header.RecordHeader) {
 		c.own.linger()

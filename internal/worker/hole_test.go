@@ -3,6 +3,7 @@ package worker
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -84,7 +85,9 @@ func TestLogIsCutOffAtItsLimit(t *testing.T) {
 
 	// A worker that comes back makes the same log of what is left.
 	stop()
-	<-done
+	if err := <-done; !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
 	write(20)
 	_, done = begin(ctx, true)
 	await("the disk", func() bool { return blocksOf(t, file) < 8<<20 })
@@ -139,7 +142,9 @@ func TestCutOutputKeepsItsLimit(t *testing.T) {
 	}
 	// Nor does a worker that comes back give it one.
 	stop()
-	<-done
+	if err := <-done; !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
 	out, err := os.OpenFile(file, os.O_WRONLY|os.O_APPEND, 0)
 	if err != nil {
 		t.Fatal(err)
