@@ -20,8 +20,8 @@ const (
 	freeBody = 64 << 10
 	// bodyPiece is what of a body has to arrive within one read timeout.
 	bodyPiece = 1 << 20
-	// roomTimeout is how long a large body waits for room.
-	roomTimeout = 5 * time.Second
+	// leaveTime is how long an answer waits for the rest of a small body that nobody reads.
+	leaveTime = time.Second
 	// bodyCopies is how often a body is in memory while it becomes a job.
 	bodyCopies = 2
 )
@@ -57,7 +57,7 @@ func (s *Server) takeBody(c *fiber.Ctx) error {
 	body, err := b.read(min(b.size, freeBody), nil)
 	if err == nil && !b.ended && b.size > freeBody {
 		room := int64(b.size) * bodyCopies
-		ctx, cancel := context.WithTimeout(s.running, roomTimeout)
+		ctx, cancel := context.WithTimeout(s.running, s.config.RoomTimeout)
 		defer cancel()
 		if s.bodies.Acquire(ctx, room) != nil {
 			return failed(http.StatusServiceUnavailable, "there is no room for a body of %d bytes beside the others that are arriving (NETLAB_API_BODY_MEMORY): try again", b.size)
@@ -92,8 +92,11 @@ func (s *Server) leaveBody(c *fasthttp.RequestCtx, f framing) {
 	limit, _ := s.bodyLimit(&c.Request.Header)
 	whole := !f.unread(&c.Request.Header, limit)
 	if stream := c.Request.BodyStream(); whole && stream != nil && !c.Response.ConnectionClose() {
-		_, err := io.CopyN(io.Discard, stream, freeBody+1)
-		whole = errors.Is(err, io.EOF)
+		whole = f.length <= freeBody && c.Conn().SetReadDeadline(time.Now().Add(leaveTime)) == nil
+		if whole {
+			_, err := io.CopyN(io.Discard, stream, freeBody+1)
+			whole = errors.Is(err, io.EOF)
+		}
 	}
 	if whole && !c.Response.ConnectionClose() {
 		return

@@ -63,21 +63,21 @@ func TestSlowSenders(t *testing.T) {
 func TestBodyMemory(t *testing.T) {
 	t.Parallel()
 	b := setup(t, func(c *Config) {
-		c.Token, c.BodyLimit, c.BundleLimit, c.BodyMemory, c.ReadTimeout = "token", 1<<20, 1<<20, 4<<20, 30*time.Second
+		c.Token, c.BodyLimit, c.BundleLimit, c.BodyMemory, c.ReadTimeout, c.RoomTimeout = "token", 1<<20, 1<<20, 4<<20, 30*time.Second, 100*time.Millisecond
 	})
 	b.online(hostNamed("a"))
 	size := 1 << 20
-	begin := func(token string) net.Conn {
+	begin := func(token string, sent int) net.Conn {
 		conn := b.connect()
-		if _, err := fmt.Fprintf(conn, "POST /jobs HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer %s\r\nContent-Length: %d\r\n\r\n%s", token, size, strings.Repeat(" ", size/2)); err != nil {
+		if _, err := fmt.Fprintf(conn, "POST /jobs HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer %s\r\nContent-Length: %d\r\n\r\n%s", token, size, strings.Repeat(" ", sent)); err != nil {
 			t.Fatal(err)
 		}
 		return conn
 	}
 	for range 4 { // these take no room
-		begin("other")
+		begin("other", size/2)
 	}
-	held := []net.Conn{begin("token"), begin("token")}
+	held := []net.Conn{begin("token", size/2), begin("token", size/2)}
 	b.eventually("two bodies to fill the room", func() bool {
 		free := b.api.bodies.TryAcquire(1)
 		if free {
@@ -87,6 +87,9 @@ func TestBodyMemory(t *testing.T) {
 	})
 	large := `{"workdir":"/home/lab/one","unheard":"` + strings.Repeat("x", 100<<10) + `"}`
 	b.isError(b.do(http.MethodPost, "/jobs", large, "Authorization: Bearer token"), http.StatusServiceUnavailable, "NETLAB_API_BODY_MEMORY")
+	// Who sends no more of it for now hears that at once, too.
+	b.isError(readReply(t, bufio.NewReader(begin("token", freeBody+9))), http.StatusServiceUnavailable, "NETLAB_API_BODY_MEMORY")
+	b.isError(readReply(t, bufio.NewReader(begin("other", smallBody))), http.StatusUnauthorized, "unauthorized")
 	if got := b.do(http.MethodPost, "/jobs", `{"workdir":"/home/lab/one"}`, "Authorization: Bearer token"); got.status != http.StatusAccepted {
 		t.Errorf("a small body: %d %s", got.status, got.body)
 	}

@@ -61,6 +61,8 @@ type Config struct {
 	// BodyMemory bounds the memory for bodies of more than 64 KiB, in bytes, each counted twice. Defaults to 256 MiB, and to
 	// no less than one body of the largest kind needs.
 	BodyMemory int64
+	// RoomTimeout is how long a body waits for room in that memory. Defaults to 5 s.
+	RoomTimeout time.Duration
 	// Connections is how many connections there may be. Defaults to 4096.
 	Connections int
 	// ClientConnections is how many of them may be of one address, an IPv6 one's /64. Defaults to half of Connections.
@@ -109,6 +111,7 @@ func (c *Config) complete() {
 	}
 	for timeout, standard := range map[*time.Duration]time.Duration{
 		&c.IdleTimeout:  30 * time.Second,
+		&c.RoomTimeout:  5 * time.Second,
 		&c.ReadTimeout:  30 * time.Second,
 		&c.WriteTimeout: time.Minute,
 		&c.Heartbeat:    10 * time.Second,
