@@ -59,7 +59,9 @@ func (s *Server) takeBody(c *fiber.Ctx) error {
 		room := int64(b.size) * bodyCopies
 		ctx, cancel := context.WithTimeout(s.running, s.config.RoomTimeout)
 		defer cancel()
-		if s.bodies.Acquire(ctx, room) != nil {
+		if err := s.bodies.Acquire(ctx, room); err != nil && s.running.Err() != nil {
+			return errStopping
+		} else if err != nil {
 			return failed(http.StatusServiceUnavailable, "there is no room for a body of %d bytes beside the others that are arriving (NETLAB_API_BODY_MEMORY): try again", b.size)
 		}
 		defer s.bodies.Release(room)

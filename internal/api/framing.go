@@ -150,14 +150,16 @@ func (s *Server) guard(next fasthttp.RequestHandler) fasthttp.RequestHandler {
 		c.SetUserValue(framingKey, f)
 		switch own := ownConn(c.Conn()); {
 		case own != nil && own.refused && string(c.Path()) != healthPath:
-			refuse(c, &failure{status: http.StatusServiceUnavailable, text: own.refusal})
-			c.SetConnectionClose()
+			s.refuse(c, &failure{status: http.StatusServiceUnavailable, text: own.refusal})
 		case f.fault != nil:
-			refuse(c, f.fault)
+			s.refuse(c, f.fault)
 		case !slices.Contains(fiber.DefaultMethods, string(c.Method())):
-			refuse(c, &failure{status: http.StatusBadRequest, text: "the method of the request is not known"})
+			s.refuse(c, &failure{status: http.StatusBadRequest, text: "the method of the request is not known"})
 		default:
 			next(c)
+		}
+		if own := ownConn(c.Conn()); own != nil && own.refused {
+			c.SetConnectionClose()
 		}
 		s.leaveBody(c, f)
 		s.unchunk(c)
@@ -165,7 +167,7 @@ func (s *Server) guard(next fasthttp.RequestHandler) fasthttp.RequestHandler {
 }
 
 // refuse answers without Fiber.
-func refuse(c *fasthttp.RequestCtx, f *failure) {
+func (s *Server) refuse(c *fasthttp.RequestCtx, f *failure) {
 	body, _ := encode(map[string]string{"error": f.text}) // a map of strings
 	c.Response.Reset()
 	c.SetStatusCode(f.status)
@@ -175,4 +177,5 @@ func refuse(c *fasthttp.RequestCtx, f *failure) {
 		c.Response.Header.Set(fiber.HeaderRetryAfter, strconv.Itoa(retryAfter))
 	}
 	c.SetBody(body)
+	s.log.Debug("http: refused", "client", c.RemoteAddr(), "status", f.status, "error", f.text)
 }

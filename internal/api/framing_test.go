@@ -133,7 +133,7 @@ func TestOddRequests(t *testing.T) {
 		"/jobs/%00", "/jobs/%", "/jobs/%zz", "/jobs/\xff\xfe", "/%2e%2e/%2e%2e/etc/passwd", "/jobs/%2e%2e%2f%2e%2e", "/jobs/..", "/..", "/./jobs/x", "//", "/jobs//", "/jobs/x;y=z",
 		"/jobs?limit=%00", "/jobs?limit=\xff", "/jobs?%zz=%", "/jobs?limit=1&limit=2", "/jobs?=&&==", "/status/%2f", "/status/\xc3", "/hosts/%00/x",
 		"*", "x", "?", "#", "/#", "/jobs#x", "http://", "http:///", "http://other/nothing", "https://user:pw@other:99999/nothing", "other:443", "ftp://x/y", "::", "[::1", "http://[::1/x",
-		"\\jobs", "/jobs\\x", "/\x7f", "/jobs/\x01", "/ü", "/jobs x y",
+		"\\jobs", "/jobs\\x", "/jobs\x00", "/\x00", "/\x7f", "/jobs/\x01", "/ü", "/jobs x y",
 	} {
 		for _, method := range []string{"GET", "HEAD", "POST", "OPTIONS", "CONNECT", "TRACE", "PATCH", "get", "G\xffT", "M-SEARCH", strings.Repeat("X", 300)} {
 			for _, version := range []string{"HTTP/1.1", "HTTP/1.0"} {

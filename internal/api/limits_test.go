@@ -138,7 +138,11 @@ func TestConnections(t *testing.T) {
 					t.Errorf("the connection goes on with %q, %v", rest, err)
 				}
 			}
-			b.is(raw(t, b.connect(), "GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n"), http.StatusOK, `{"status":"ok"}`)
+			spare := b.connect()
+			b.is(raw(t, spare, "GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n"), http.StatusOK, `{"status":"ok"}`)
+			if rest, err := io.ReadAll(spare); err != nil || len(rest) > 0 {
+				t.Errorf("a spare connection goes on with %q, %v", rest, err)
+			}
 			b.is(raw(t, conns[0], request), http.StatusOK, `{"hosts":[]}`)
 			_ = conns[1].Close()
 			b.eventually("room for one more", func() bool {
