@@ -14,9 +14,10 @@ const spareConnections = 64
 type connLimit struct {
 	total, each int
 
-	mu   sync.Mutex
-	open int
-	of   map[netip.Prefix]int
+	mu sync.Mutex
+	// open are those that are served, of those of each client; spare are those that are refused.
+	open, spare int
+	of          map[netip.Prefix]int
 }
 
 func newConnLimit(total, each int) *connLimit {
@@ -29,17 +30,22 @@ func (l *connLimit) take(addr net.Addr) (release func(), refusal string, ok bool
 	client := clientOf(addr)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	switch of := l.of[client]; {
-	case l.open >= l.total+spareConnections || of >= l.each+spareConnections:
-		return nil, "", false
+	switch {
 	case l.open >= l.total:
 		refusal = fmt.Sprintf("there are %d connections, as many as are served (NETLAB_API_CONNECTIONS): try again", l.total)
-	case of >= l.each:
+	case l.of[client] >= l.each:
 		refusal = fmt.Sprintf("there are %d connections from this address, as many as are served (NETLAB_API_CLIENT_CONNECTIONS): use fewer, and keep them", l.each)
+	}
+	if refusal != "" {
+		if l.spare >= spareConnections {
+			return nil, "", false
+		}
+		l.spare++
+		return l.giveSpare, refusal, true
 	}
 	l.open++
 	l.of[client]++
-	return func() { l.give(client) }, refusal, true
+	return func() { l.give(client) }, "", true
 }
 
 func (l *connLimit) give(client netip.Prefix) {
@@ -49,6 +55,12 @@ func (l *connLimit) give(client netip.Prefix) {
 	if l.of[client]--; l.of[client] == 0 {
 		delete(l.of, client)
 	}
+}
+
+func (l *connLimit) giveSpare() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.spare--
 }
 
 // clientOf is the address that a client has, of IPv6 the network, in which one client has as many addresses as it likes.
