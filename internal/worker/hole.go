@@ -11,8 +11,8 @@ const (
 	// holeBlock is what holes begin and end at: no file system has larger blocks.
 	holeBlock = 64 << 10
 	// holeMargin is what stays before the position of the reader: the end of the line before, the bytes by which a file that
-	// was cut is told, and as much of the text as a secret is long.
-	holeMargin = 128 << 10
+	// was cut is told, and as much of the text as the longest form of a secret, in which each byte may be six.
+	holeMargin = 512 << 10
 	// holeLeast is the size from which a hole is worth its while.
 	holeLeast = 1 << 20
 )
