@@ -59,6 +59,7 @@ venv: check-tools ## Install Netlab and Ansible into .venv, as requirements.txt 
 test: build vet lint ## Run all tests, with vet, the linters and the race detector
 	@$(if $(RACE),,echo "No C compiler (or CGO_ENABLED=0): testing without the race detector.")
 	go test $(RACE) -count=1 -timeout 20m $(TESTFLAGS) ./...
+	@scripts/fuzz-briefly $(RACE)
 
 .PHONY: vet
 vet: check-tools

@@ -23,7 +23,7 @@ type access struct {
 func newAccess(c *Config) *access {
 	a := &access{}
 	if c.User != "" && c.Password != "" {
-		sum := sha256.Sum256([]byte(c.User + ":" + c.Password))
+		sum := sha256.Sum256([]byte(fromLatin1(c.User + ":" + c.Password)))
 		a.basic = &sum
 		a.user = newCredential("user", c.User, c.Password)
 	}
@@ -64,7 +64,9 @@ func (a *access) who(header string) *credential {
 		}
 	case "basic":
 		text, err := base64.StdEncoding.DecodeString(credentials)
-		if err == nil && same(a.basic, inUTF8(text)) {
+		// Python's requests and old browsers send Latin-1. Some texts are valid in both encodings, and then mean either.
+		inUTF8, inLatin1 := same(a.basic, string(text)), same(a.basic, everyByte(text))
+		if err == nil && (inUTF8 || inLatin1) {
 			return a.user
 		}
 	}
@@ -79,11 +81,16 @@ func same(want *[sha256.Size]byte, got string) bool {
 	return subtle.ConstantTimeCompare(want[:], sum[:]) == 1
 }
 
-// inUTF8 reads credentials in either of the encodings that clients send: Python's requests sends Latin-1.
-func inUTF8(text []byte) string {
-	if utf8.Valid(text) {
-		return string(text)
+// fromLatin1 is a setting in UTF-8, which it may not be in where a locale is none of UTF-8.
+func fromLatin1(text string) string {
+	if utf8.ValidString(text) {
+		return text
 	}
+	return everyByte([]byte(text))
+}
+
+// everyByte reads a text in Latin-1.
+func everyByte(text []byte) string {
 	runes := make([]rune, len(text))
 	for i, b := range text {
 		runes[i] = rune(b)

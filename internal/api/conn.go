@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -22,23 +23,38 @@ const (
 	// A connection on which a request was refused unread is drained before it is closed, within these bounds.
 	lingerTime  = 2 * time.Second
 	lingerBytes = 64 << 20
+	// refusedTime is how long a connection that is one too many may take for its request.
+	refusedTime = 5 * time.Second
 )
 
-// listener gives out connections that bound each single write.
+// listener gives out connections that bound each single write, and bounds their number.
 type listener struct {
 	net.Listener
 	stall time.Duration
+	limit *connLimit
+	// tls is nil for plain HTTP.
+	tls *tls.Config
 }
 
 // Accept waits for the next connection.
 func (l *listener) Accept() (net.Conn, error) {
-	c, err := l.Listener.Accept()
-	if err != nil {
-		return nil, err
+	for {
+		c, err := l.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		release, refusal, ok := l.limit.take(c.RemoteAddr())
+		if !ok {
+			_ = c.Close() // it is not to be served
+			continue
+		}
+		own := &conn{Conn: c, stall: l.stall, release: release, refused: refusal != "", refusal: refusal, opened: time.Now()}
+		own.control(func(fd int) error { return unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, unsent) })
+		if l.tls != nil {
+			return &tlsConn{Conn: tls.Server(own, l.tls), own: own}, nil
+		}
+		return own, nil
 	}
-	own := &conn{Conn: c, stall: l.stall}
-	own.control(func(fd int) error { return unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, unsent) })
-	return own, nil
 }
 
 // conn is the connection of a client. A write fails when the client takes none of it for the time of stall. The server's own
@@ -48,6 +64,22 @@ type conn struct {
 	net.Conn
 	stall     time.Duration
 	lingering atomic.Bool
+
+	// refused says that the connection is one too many, refusal why: it gets this one answer.
+	refused bool
+	refusal string
+	opened  time.Time
+	// release gives back its place.
+	release func()
+	closed  sync.Once
+}
+
+// SetReadDeadline is as of any connection. One that is refused has little time to hear that it is.
+func (c *conn) SetReadDeadline(t time.Time) error {
+	if last := c.opened.Add(refusedTime); c.refused && (t.IsZero() || t.After(last)) {
+		t = last
+	}
+	return c.Conn.SetReadDeadline(t)
 }
 
 // Write is as of any connection.
@@ -94,8 +126,16 @@ func (c *conn) control(f func(fd int) error) (usable bool) {
 // client may lose the answer that says why.
 func (c *conn) linger() { c.lingering.Store(true) }
 
+// reset makes Close break the connection off, so that a client does not take what it has for the whole.
+func (c *conn) reset() {
+	c.control(func(fd int) error {
+		return unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
+	})
+}
+
 // Close closes the connection.
 func (c *conn) Close() error {
+	defer c.closed.Do(c.release)
 	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok && c.lingering.Load() {
 		if half.CloseWrite() == nil && c.SetReadDeadline(time.Now().Add(lingerTime)) == nil {
 			_, _ = io.CopyN(io.Discard, c.Conn, lingerBytes) // however it ends, the connection is closed
@@ -105,11 +145,15 @@ func (c *conn) Close() error {
 }
 
 // connOf returns the connection of a request, nil where it is not one of ours.
-func connOf(c *fiber.Ctx) *conn {
-	nc := c.Context().Conn()
-	if t, ok := nc.(*tls.Conn); ok {
-		nc = t.NetConn()
+func connOf(c *fiber.Ctx) *conn { return ownConn(c.Context().Conn()) }
+
+func ownConn(nc net.Conn) *conn {
+	switch nc := nc.(type) {
+	case *tlsConn:
+		return nc.own
+	case *conn:
+		return nc
+	default:
+		return nil
 	}
-	own, _ := nc.(*conn)
-	return own
 }

@@ -110,17 +110,7 @@ func (s *Server) protocolFailure(c *fiber.Ctx, e *fiber.Error) *failure {
 	}
 	switch e.Code {
 	case http.StatusRequestTimeout:
-		return &failure{status: e.Code, text: fmt.Sprintf("the request did not arrive within %s", s.config.ReadTimeout)}
-	case http.StatusRequestEntityTooLarge:
-		switch {
-		case c.Get(fiber.HeaderHost) == "":
-			// A body in chunks was refused half-way, and the server has forgotten the headers.
-			return &failure{status: e.Code, text: fmt.Sprintf("body: has more than %d bytes (NETLAB_API_BODY_LIMIT), or as multipart more than %d (NETLAB_API_BUNDLE_LIMIT)",
-				s.config.BodyLimit, s.config.BundleLimit)}
-		case isMultipart(c.Get(fiber.HeaderContentType)):
-			return &failure{status: e.Code, text: fmt.Sprintf("body: has more than %d bytes (NETLAB_API_BUNDLE_LIMIT)", s.config.BundleLimit)}
-		}
-		return &failure{status: e.Code, text: fmt.Sprintf("body: has more than %d bytes (NETLAB_API_BODY_LIMIT)", s.config.BodyLimit)}
+		return &failure{status: e.Code, text: fmt.Sprintf("the request did not arrive within %s (NETLAB_API_READ_TIMEOUT)", s.config.ReadTimeout)}
 	case http.StatusRequestHeaderFieldsTooLarge:
 		return &failure{status: e.Code, text: fmt.Sprintf("the request line and the headers have more than %d bytes", readBuffer)}
 	default:

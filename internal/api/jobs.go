@@ -70,8 +70,8 @@ func (s *Server) payload(c *fiber.Ctx) (*jobs.Payload, error) {
 	if isMultipart(c.Get(fiber.HeaderContentType)) {
 		return s.multipartJob(c)
 	}
-	// Not Body, which unpacks what a client has packed, to any size.
-	return jobs.ParsePayload(c.BodyRaw())
+	// Neither Body, which unpacks what a client has packed, to any size, nor BodyRaw, which copies.
+	return jobs.ParsePayload(c.Request().Body())
 }
 
 // getJob shows a job.

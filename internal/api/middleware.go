@@ -3,13 +3,10 @@ package api
 import (
 	"fmt"
 	"log/slog"
-	"net/http"
 	"runtime/debug"
-	"slices"
 	"time"
 
 	"github.com/gofiber/fiber/v2"
-	"github.com/valyala/fasthttp"
 )
 
 // around stands around every handler: its error becomes an answer, and the request a line in the log. Of the request only
@@ -42,19 +39,6 @@ func (s *Server) guarded(c *fiber.Ctx) (err error) {
 		}
 	}()
 	return c.Next()
-}
-
-// knownMethods answers a request whose method Fiber does not know, for which Fiber itself has a bare text.
-func (s *Server) knownMethods(next fasthttp.RequestHandler) fasthttp.RequestHandler {
-	return func(c *fasthttp.RequestCtx) {
-		if slices.Contains(fiber.DefaultMethods, string(c.Method())) {
-			next(c)
-			return
-		}
-		s.metrics.HTTP.Refused(http.StatusBadRequest)
-		c.Error(`{"error":"the method of the request is not known"}`+"\n", http.StatusBadRequest)
-		c.SetContentType(fiber.MIMEApplicationJSON)
-	}
 }
 
 // serverLog takes what the HTTP server logs: connections that broke.

@@ -10,7 +10,6 @@ import (
 	"strings"
 
 	"github.com/gofiber/fiber/v2"
-	"github.com/valyala/fasthttp"
 
 	"netlab-runner/internal/jobs"
 )
@@ -25,17 +24,9 @@ func isMultipart(contentType string) bool {
 	return strings.HasPrefix(strings.ToLower(strings.TrimSpace(contentType)), "multipart/")
 }
 
-// bodyLimit is how much body a request may have: a bundle is larger than any JSON.
-func (s *Server) bodyLimit(h *fasthttp.RequestHeader) fasthttp.RequestConfig {
-	if isMultipart(string(h.ContentType())) {
-		return fasthttp.RequestConfig{MaxRequestBodySize: s.config.BundleLimit}
-	}
-	return fasthttp.RequestConfig{MaxRequestBodySize: s.config.BodyLimit}
-}
-
 // multipartJob reads a body of two parts: "job", the JSON object, and "bundle", the archive of the lab's files.
 func (s *Server) multipartJob(c *fiber.Ctx) (*jobs.Payload, error) {
-	job, bundle, err := readParts(c.Get(fiber.HeaderContentType), c.BodyRaw())
+	job, bundle, err := readParts(c.Get(fiber.HeaderContentType), c.Request().Body())
 	if err != nil {
 		return nil, err
 	}
@@ -65,9 +56,12 @@ func readParts(contentType string, body []byte) (job, bundle []byte, err error) 
 			return nil, nil, invalid("body", "has the part %s%s: send the part %q with the JSON object and %q with the archive, each once",
 				fmt.Sprintf("%q", shown(name)), map[bool]string{true: " twice"}[twice], jobPart, bundlePart)
 		}
-		if parts[name], err = io.ReadAll(part); err != nil {
+		// At once as large as it can be: a bundle that grew as it is read would be there several times.
+		text := bytes.NewBuffer(make([]byte, 0, len(body)+bytes.MinRead))
+		if _, err = text.ReadFrom(part); err != nil {
 			return nil, nil, invalid("body", "ends within the part %q (%v): send it whole", name, err)
 		}
+		parts[name] = text.Bytes()
 	}
 	for _, name := range []string{jobPart, bundlePart} {
 		if _, ok := parts[name]; !ok {

@@ -2,11 +2,14 @@ package api
 
 import "github.com/gofiber/fiber/v2"
 
+// healthPath is answered whatever the state.
+const healthPath = "/healthz"
+
 // routes names every route. What stands above the check of access is open to all.
 func (s *Server) routes() {
 	s.app.Use(s.around)
 	for _, prefix := range []string{"", s.config.Prefix} {
-		s.app.Get(prefix+"/healthz", s.getHealth)
+		s.app.Get(prefix+healthPath, s.getHealth)
 		s.app.Get(prefix+"/readyz", s.getReadiness)
 		if s.config.Prefix == "" {
 			break
@@ -15,6 +18,7 @@ func (s *Server) routes() {
 	if a := newAccess(&s.config); a != nil {
 		s.app.Use(a.check)
 	}
+	s.app.Use(s.takeBody)
 	// Fiber answers HEAD wherever it answers GET.
 	r := s.app.Group(s.config.Prefix)
 	s.jobRoutes(r)

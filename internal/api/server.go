@@ -12,18 +12,17 @@ import (
 	"log/slog"
 	"net"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/gofiber/fiber/v2"
+	"golang.org/x/sync/semaphore"
 
 	"netlab-runner/internal/bus"
 	"netlab-runner/internal/dispatch"
 	"netlab-runner/internal/metrics"
 	"netlab-runner/internal/view"
 )
-
-// readBuffer is the size of the largest request line with its headers.
-const readBuffer = 16 << 10
 
 // writeBuffer takes a block of a stream (4 KiB, the server's own) with what frames it, so that it is one write.
 const writeBuffer = 8 << 10
@@ -60,7 +59,17 @@ type Config struct {
 	BundleLimit int
 	// IdleTimeout is how long a connection without a request is kept. Defaults to 30 s.
 	IdleTimeout time.Duration
-	// ReadTimeout is how long a whole request may take to arrive. Defaults to 30 s.
+	// BodyMemory bounds the memory for bodies of more than 64 KiB, in bytes, each counted twice. Defaults to 256 MiB, and to
+	// no less than one body of the largest kind needs.
+	BodyMemory int64
+	// RoomTimeout is how long a body waits for room in that memory. Defaults to 5 s.
+	RoomTimeout time.Duration
+	// Connections is how many connections there may be. Defaults to 4096.
+	Connections int
+	// ClientConnections is how many of them may be of one address, an IPv6 one's /64. Defaults to half of Connections.
+	ClientConnections int
+	// ReadTimeout is how long a whole request may take to arrive, and of a body of more than 1 MiB each further MiB. Defaults
+	// to 30 s.
 	ReadTimeout time.Duration
 	// WriteTimeout is how long a client may take for one block of an answer, not for the whole of it. Defaults to 60 s.
 	WriteTimeout time.Duration
@@ -91,8 +100,19 @@ func (c *Config) complete() {
 	if c.BundleLimit <= 0 {
 		c.BundleLimit = 32 << 20
 	}
+	if c.BodyMemory <= 0 {
+		c.BodyMemory = 256 << 20
+	}
+	c.BodyMemory = max(c.BodyMemory, bodyCopies*int64(max(c.BodyLimit, c.BundleLimit)))
+	if c.Connections <= 0 {
+		c.Connections = 4096
+	}
+	if c.ClientConnections <= 0 {
+		c.ClientConnections = (c.Connections + 1) / 2
+	}
 	for timeout, standard := range map[*time.Duration]time.Duration{
 		&c.IdleTimeout:  30 * time.Second,
+		&c.RoomTimeout:  5 * time.Second,
 		&c.ReadTimeout:  30 * time.Second,
 		&c.WriteTimeout: time.Minute,
 		&c.Heartbeat:    10 * time.Second,
@@ -117,6 +137,11 @@ type Server struct {
 	patterns map[string]bool
 	// anonymous is who sends a request where the API is open to all.
 	anonymous *credential
+	// bodies is the room for large bodies, in bytes.
+	bodies *semaphore.Weighted
+	limit  *connLimit
+	// unchunked are the streams that the server below has let go.
+	unchunked sync.WaitGroup
 
 	// running ends, with errStopping, when the server shuts down. It is the parent of every request's context.
 	running context.Context
@@ -126,16 +151,21 @@ type Server struct {
 // New returns a server that serves nothing yet.
 func New(c Config) *Server {
 	c.complete()
-	s := &Server{config: c, log: c.Log, anonymous: nobody()}
+	s := &Server{
+		config: c, log: c.Log, anonymous: nobody(),
+		bodies: semaphore.NewWeighted(c.BodyMemory), limit: newConnLimit(c.Connections, c.ClientConnections),
+	}
 	s.running, s.stop = context.WithCancelCause(context.Background())
 	s.app = fiber.New(fiber.Config{
 		DisableStartupMessage: true,
 		ServerHeader:          strings.TrimSuffix("netlab-api/"+c.Version, "/"),
 		CaseSensitive:         true,
 		// What a handler reads of the request is copied, since a stream outlives its handler and the view keeps ids.
-		Immutable:      true,
-		BodyLimit:      c.BodyLimit,
-		ReadBufferSize: readBuffer, WriteBufferSize: writeBuffer,
+		Immutable: true,
+		BodyLimit: c.BodyLimit,
+		// A body is read when it is known whose it is.
+		StreamRequestBody: true,
+		ReadBufferSize:    readBuffer, WriteBufferSize: writeBuffer,
 		ReadTimeout: c.ReadTimeout, IdleTimeout: c.IdleTimeout,
 		// It would bound the whole of an answer. Each connection bounds its single writes instead.
 		WriteTimeout:                 0,
@@ -147,8 +177,8 @@ func New(c Config) *Server {
 	s.routes()
 	s.notePatterns()
 	server := s.app.Server()
-	server.HeaderReceived = s.bodyLimit
-	server.Handler = s.knownMethods(s.app.Handler())
+	server.HeaderReceived = s.beforeBody
+	server.Handler = s.guard(s.app.Handler())
 	// A request that cannot be parsed may hold credentials.
 	server.SecureErrorLogMessage = true
 	server.Logger = serverLog{s.log}
@@ -157,22 +187,22 @@ func New(c Config) *Server {
 
 // Serve serves on the listener, which it closes, until Shutdown. It returns nil after a Shutdown.
 func (s *Server) Serve(l net.Listener) error {
-	l = &listener{Listener: l, stall: s.config.WriteTimeout}
+	own := &listener{Listener: l, stall: s.config.WriteTimeout, limit: s.limit}
 	if s.config.TLSCert != "" {
 		pair, err := tls.LoadX509KeyPair(s.config.TLSCert, s.config.TLSKey)
 		if err != nil {
 			return errors.Join(fmt.Errorf("TLS: %w", err), l.Close())
 		}
-		l = tls.NewListener(l, &tls.Config{
+		own.tls = &tls.Config{
 			Certificates: []tls.Certificate{pair},
 			MinVersion:   tls.VersionTLS12,
 			NextProtos:   []string{"http/1.1"},
-		})
+		}
 	}
 	if s.running.Err() != nil {
 		return l.Close()
 	}
-	return s.app.Listener(l)
+	return s.app.Listener(own)
 }
 
 // Shutdown ends open streams, takes no new connection, and returns when the requests under way are answered, or with an error
@@ -183,5 +213,12 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	if err := s.app.ShutdownWithContext(ctx); err != nil {
 		return fmt.Errorf("HTTP: requests are still under way: %w", err)
 	}
-	return nil
+	ended := make(chan struct{})
+	go func() { defer close(ended); s.unchunked.Wait() }()
+	select {
+	case <-ended:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("HTTP: streams are still under way: %w", ctx.Err())
+	}
 }

@@ -19,6 +19,8 @@ const (
 	replyChunk = 256 << 10
 	// replyLimit bounds a whole reply in memory.
 	replyLimit = 16 << 20
+	// replyPieces bounds its messages.
+	replyPieces = 4 * replyLimit / replyChunk
 )
 
 // HostError is a host's own answer that it could not do what was asked.
@@ -45,7 +47,7 @@ func (b *Bus) Ask(ctx context.Context, host, endpoint string, question any) ([]b
 	if err := b.nc.PublishRequest(endpointPrefix+host+"."+endpoint, inbox, data); err != nil {
 		return nil, translate(err)
 	}
-	var reply bytes.Buffer
+	reply := reply{host: host}
 	for {
 		m, err := sub.NextMsgWithContext(ctx)
 		switch {
@@ -56,17 +58,32 @@ func (b *Bus) Ask(ctx context.Context, host, endpoint string, question any) ([]b
 		case err != nil:
 			return nil, translate(err)
 		}
-		if text := m.Header.Get(headerError); text != "" {
-			return nil, &HostError{Host: host, Text: text}
-		}
-		if reply.Len()+len(m.Data) > replyLimit {
-			return nil, &HostError{Host: host, Text: fmt.Sprintf("its reply has more than %d bytes", replyLimit)}
-		}
-		reply.Write(m.Data)
-		if m.Header.Get(headerMore) == "" {
-			return reply.Bytes(), nil
+		if whole, err := reply.add(m.Header, m.Data); err != nil {
+			return nil, err
+		} else if whole {
+			return reply.text.Bytes(), nil
 		}
 	}
+}
+
+// reply is what has come of a host's answer.
+type reply struct {
+	host   string
+	text   bytes.Buffer
+	pieces int
+}
+
+// add takes in the next message, and says whether it is the last.
+func (r *reply) add(h nats.Header, data []byte) (whole bool, err error) {
+	if text := h.Get(headerError); text != "" {
+		return false, &HostError{Host: r.host, Text: text}
+	}
+	// Pieces without anything in them would never fill the room.
+	if r.pieces++; r.text.Len()+len(data) > replyLimit || r.pieces > replyPieces {
+		return false, &HostError{Host: r.host, Text: fmt.Sprintf("its reply has more than %d bytes, or %d pieces", replyLimit, replyPieces)}
+	}
+	r.text.Write(data)
+	return h.Get(headerMore) == "", nil
 }
 
 const (

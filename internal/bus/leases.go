@@ -137,12 +137,24 @@ func (b *Bus) WatchHosts(ctx context.Context, handle func(HostEvent), caughtUp f
 				handle(HostEvent{Name: entry.Key()})
 				continue
 			}
-			h := &hosts.Host{}
-			if err := json.Unmarshal(entry.Value(), h); err != nil || h.Name != entry.Key() {
+			h, err := decodeLease(entry.Key(), entry.Value())
+			if err != nil {
 				b.log.Error("bus: unreadable lease skipped", "host", entry.Key(), "error", err)
 				continue
 			}
 			handle(HostEvent{Name: entry.Key(), Host: h})
 		}
 	}
+}
+
+// decodeLease reads what a host says of itself under its name.
+func decodeLease(name string, data []byte) (*hosts.Host, error) {
+	h := &hosts.Host{}
+	if err := json.Unmarshal(data, h); err != nil {
+		return nil, err
+	}
+	if h.Name != name || hosts.ValidName(name) != nil {
+		return nil, fmt.Errorf("it is of host %q", h.Name)
+	}
+	return h, nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"strconv"
 	"time"
 
@@ -99,7 +100,7 @@ func chunkOf(m jetstream.Msg, seq uint64) (*Chunk, error) {
 
 func decodeChunk(host, id string, h nats.Header, text []byte, seq uint64) (*Chunk, error) {
 	offset, err := strconv.ParseInt(h.Get(HeaderOffset), 10, 64)
-	if err != nil || offset < 0 {
+	if err != nil || offset < 0 || offset > math.MaxInt64-int64(len(text)) {
 		return nil, fmt.Errorf("chunk %d of the logs stream: offset %q", seq, h.Get(HeaderOffset))
 	}
 	return &Chunk{Host: host, Job: id, Offset: offset, Text: text, Seq: seq}, nil

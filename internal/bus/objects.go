@@ -89,23 +89,38 @@ func (b *Bus) PutObject(ctx context.Context, host, name string, content []byte) 
 
 // Object reads the object of a job. ErrNotFound: it is not there, not whole, or not the one that ref names.
 func (b *Bus) Object(ctx context.Context, host, id string, ref *ObjectRef) ([]byte, error) {
+	name := ref.NameOf(id)
+	return ref.join(func(n int) (nats.Header, []byte, error) {
+		m, err := b.lastMessage(ctx, objectsStream, pieceSubject(objectsPublic, host, name, n))
+		if err != nil {
+			return nil, nil, err
+		}
+		return m.Header, m.Data, nil
+	})
+}
+
+// join makes the object of its pieces, the first of which is piece(0).
+func (ref *ObjectRef) join(piece func(n int) (nats.Header, []byte, error)) ([]byte, error) {
 	if ref.Bytes < 0 || ref.Bytes > MaxObject {
 		return nil, fmt.Errorf("%w: an object of %d bytes", ErrNotFound, ref.Bytes)
 	}
 	if ref.Attempt != "" && !jobs.ValidID(ref.Attempt) {
 		return nil, fmt.Errorf("%w: an object of an attempt %.80q", ErrNotFound, ref.Attempt)
 	}
-	name := ref.NameOf(id)
-	content := make([]byte, 0, ref.Bytes)
+	var content []byte
 	for n, pieces := 0, 1; n < pieces; n++ {
-		m, err := b.lastMessage(ctx, objectsStream, pieceSubject(objectsPublic, host, name, n))
+		header, data, err := piece(n)
 		if err != nil {
 			return nil, fmt.Errorf("piece %d: %w", n+1, err)
 		}
-		if pieces, err = strconv.Atoi(m.Header.Get(headerPieces)); err != nil || len(content)+len(m.Data) > ref.Bytes {
+		pieces, err = strconv.Atoi(header.Get(headerPieces))
+		if err != nil || pieces > MaxObject/pieceSize || len(content)+len(data) > ref.Bytes {
 			return nil, fmt.Errorf("%w: piece %d is of another object", ErrNotFound, n+1)
 		}
-		content = append(content, m.Data...)
+		if content == nil {
+			content = make([]byte, 0, ref.Bytes) // not before there is anything
+		}
+		content = append(content, data...)
 	}
 	if got := RefOf(ref.Kind, content); got.Bytes != ref.Bytes || got.SHA256 != ref.SHA256 {
 		return nil, fmt.Errorf("%w: what is there has %d bytes and the hash %s", ErrNotFound, got.Bytes, got.SHA256)

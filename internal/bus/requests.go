@@ -84,15 +84,9 @@ func (b *Bus) take(ctx context.Context, m jetstream.Msg, handle func(context.Con
 		b.log.Error("bus: request without metadata", "subject", m.Subject(), "error", err)
 		return
 	}
-	birth := &Birth{}
-	if err := json.Unmarshal(m.Data(), birth); err != nil {
+	birth, err := decodeBirth(m.Subject(), m.Data())
+	if err != nil {
 		b.log.Error("bus: unreadable request skipped", "subject", m.Subject(), "error", err)
-		_ = m.Term()
-		return
-	}
-	if host, id, _, ok := subjectTokens(m.Subject()); !ok || host != birth.Host || id != birth.ID || !jobs.ValidID(id) {
-		// Somebody else's publish: acted on, it would be told under another job's subjects.
-		b.log.Error("bus: request of another job than its subject says skipped", "subject", m.Subject(), "host", birth.Host, "job", birth.ID)
 		_ = m.Term()
 		return
 	}
@@ -105,4 +99,17 @@ func (b *Bus) take(ctx context.Context, m jetstream.Msg, handle func(context.Con
 	if err := m.DoubleAck(ctx); err != nil {
 		b.log.Warn("bus: acknowledgement", "job", birth.ID, "error", err)
 	}
+}
+
+// decodeBirth reads a request. One of another job than its subject says is somebody else's publish: acted on, it would be told
+// under that job's subjects.
+func decodeBirth(subject string, data []byte) (*Birth, error) {
+	birth := &Birth{}
+	if err := json.Unmarshal(data, birth); err != nil {
+		return nil, err
+	}
+	if host, id, _, ok := subjectTokens(subject); !ok || host != birth.Host || id != birth.ID || !jobs.ValidID(id) {
+		return nil, fmt.Errorf("it is of job %q on host %q", birth.ID, birth.Host)
+	}
+	return birth, nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"netlab-runner/internal/jobs"
@@ -39,18 +40,11 @@ func (b *Bus) FollowJobs(ctx context.Context, handle func(*JobMessage), canceled
 		FilterSubjects: []string{publicSubject("*", "*", kindRequest), publicSubject("*", "*", kindStatus), publicSubject("*", "*", kindCancel)},
 		DeliverPolicy:  jetstream.DeliverLastPerSubjectPolicy,
 	}, func(m jetstream.Msg, seq uint64) {
-		host, id, kind, ok := subjectTokens(m.Subject())
-		if !ok {
-			return
-		}
-		if kind == kindCancel {
+		if _, id, kind, ok := subjectTokens(m.Subject()); ok && kind == kindCancel {
 			canceled(id, seq)
 			return
 		}
-		job, err := decodeJob(m.Headers(), m.Data(), seq, kind)
-		if err == nil && (job.ID != id || job.Host != host) {
-			err = fmt.Errorf("it is of job %q on host %q", job.ID, job.Host)
-		}
+		job, err := decodeJobOf(m.Subject(), m.Headers(), m.Data(), seq)
 		if err != nil {
 			b.log.Error("bus: unreadable message skipped", "subject", m.Subject(), "error", err)
 			return
@@ -66,4 +60,17 @@ func (b *Bus) JobsSequence(ctx context.Context) (uint64, error) {
 		return 0, translate(err)
 	}
 	return stream.CachedInfo().State.LastSeq, nil
+}
+
+// decodeJobOf reads a message that has to be of the job that its subject says.
+func decodeJobOf(subject string, h nats.Header, data []byte, seq uint64) (*JobMessage, error) {
+	host, id, kind, ok := subjectTokens(subject)
+	if !ok {
+		return nil, fmt.Errorf("subject %q is no job's", subject)
+	}
+	job, err := decodeJob(h, data, seq, kind)
+	if err == nil && (job.ID != id || job.Host != host) {
+		return nil, fmt.Errorf("it is of job %q on host %q", job.ID, job.Host)
+	}
+	return job, err
 }

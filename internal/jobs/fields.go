@@ -26,6 +26,9 @@ func parseFields(body []byte) (*fields, error) {
 	broken := func(format string, args ...any) (*fields, error) {
 		return nil, &Invalid{Faults: []Fault{{Field: "body", Text: fmt.Sprintf(format, args...)}}}
 	}
+	if problem := shapeProblem(body); problem != "" {
+		return broken("%s", problem)
+	}
 	var raw json.RawMessage
 	switch err := json.Unmarshal(body, &raw); {
 	case len(bytes.TrimSpace(body)) == 0:

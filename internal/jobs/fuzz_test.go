@@ -5,6 +5,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -48,12 +49,21 @@ func FuzzParsePayload(f *testing.F) {
 	f.Add([]byte(`{"workdir":"/srv/a","topology":"a: &a [x]\nb: *a\n","cleanup":"1","instance":5,"host":"h1","foo":null}`))
 	f.Add([]byte(`{"workspaceRoot":"/srv","stateRoot":"/srv/./s","topologyUrl":"http://0x7f.1/","collectOutput":"/srv/out","collectTar":"a.tgz"}`))
 	f.Add([]byte(`[{"action":"\ud800"}]`))
+	f.Add([]byte(`{"user":"lab","unheard":[[[[{"a":[{}]}]]]],"labels":["a=b","a=c"],"timeoutSeconds":1e9,"multilabId":007}`))
+	f.Add([]byte(`{"workdir":"/srv/a","workdir":"/srv/b","environment":{"A":1,"B":null,"NETLAB_C":true,"LD_PRELOAD":"x","D":["e"]}}`))
+	f.Add([]byte(strings.Repeat("[", 40) + strings.Repeat("]", 40)))
+	f.Add([]byte("{\"workdir\":\"/srv/\u00e4\u202e\",\"plugin\":[\"a\",\"a\",null],\"topologyPath\":\"./a//b/../c\",\"action\":\" UP \"}\xff"))
 	f.Fuzz(func(t *testing.T, body []byte) {
 		p, err := jobs.ParsePayload(body)
 		if err != nil {
 			var invalid *jobs.Invalid
 			if !errors.As(err, &invalid) || len(invalid.Faults) == 0 || p != nil {
 				t.Fatalf("%+v, %v", p, err)
+			}
+			for _, fault := range invalid.Faults {
+				if fault.Field == "" || len(fault.Text) > 2000 || !utf8.ValidString(fault.Text) || strings.ContainsAny(fault.Text, "\x00\x1b") {
+					t.Fatalf("the fault %q of %q", fault.Text, fault.Field)
+				}
 			}
 			return
 		}

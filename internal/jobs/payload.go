@@ -21,6 +21,7 @@ const (
 
 	maxMultilabID = 199 // the plugin makes the network 192.168.<id>.0/24 of it
 	maxPlugins    = 32
+	maxPlugin     = 128
 	maxLabels     = 32
 )
 
@@ -166,8 +167,8 @@ func (f *fields) plugins() []string {
 	}
 	for _, name := range names {
 		switch {
-		case !pluginName.MatchString(name) || len(name) > 128:
-			f.fault("plugin", "%s is not the name of a plugin: use letters, digits, '_' and '.'", shown(name))
+		case !pluginName.MatchString(name) || len(name) > maxPlugin:
+			f.fault("plugin", "%s is not the name of a plugin: use at most %d letters, digits, '_' and '.'", shown(name), maxPlugin)
 		case !slices.Contains(plugins, name):
 			plugins = append(plugins, name)
 		}

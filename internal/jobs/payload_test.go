@@ -149,7 +149,7 @@ func TestParsePayloadRefuses(t *testing.T) {
 		{`{"action":"up"`, "body", "is not JSON"},
 		{`{"action":"up"} x`, "body", "is not JSON"},
 		{`{"action":"up"}{}`, "body", "is not JSON"},
-		{deep, "body", "is not JSON"},
+		{deep, "body", "nested more than 32 levels"},
 		{"{\"user\":\"\xff\"}", "body", "UTF-8"},
 		{"{\"user\":\"a\"}\x00", "body", "NUL"},
 		{body(`"user":"a","user":"a"`), "body", `has the field "user" twice`},

@@ -42,6 +42,7 @@ func runWorker(ctx context.Context, s *settings.Worker, b *settings.Bus, server 
 		Path:        s.Path,
 		Slots:       s.Slots,
 		Timeout:     s.Timeout,
+		LogLimit:    int64(s.LogLimit),
 		Homes:       s.Homes,
 		RunAs:       s.RunAs,
 		URLNetworks: s.URLPrefixes(),

@@ -51,6 +51,22 @@ type HTTP struct {
 	// BundleLimit is the size of the largest multipart body, which has a job and its bundle, in bytes. Defaults to 32 MiB.
 	BundleLimit Size `default:"32MiB" help:"Size of the largest multipart body: a job with the archive of its lab's files." placeholder:"SIZE" variable:"NETLAB_API_BUNDLE_LIMIT"`
 
+	// BodyMemory bounds the memory for bodies of more than 64 KiB that arrive at once, in bytes; each counts twice. Defaults
+	// to 256 MiB.
+	BodyMemory Size `default:"256MiB" help:"Memory for bodies of more than 64KiB that arrive at once, each counted twice." placeholder:"SIZE" variable:"NETLAB_API_BODY_MEMORY"`
+
+	// Connections is how many connections there may be. Defaults to 4096.
+	Connections int `default:"4096" help:"How many connections there may be." placeholder:"NUMBER" variable:"NETLAB_API_CONNECTIONS"`
+
+	// ClientConnections is how many of them may be of one address, 0 for half of them. Defaults to 0.
+	ClientConnections int `default:"0" defaulttext:"half of the connections" help:"How many connections there may be from one address (of IPv6, from one /64 network); set it to --connections where a proxy is in front." placeholder:"NUMBER" variable:"NETLAB_API_CLIENT_CONNECTIONS"`
+
+	// ReadTimeout is how long a request may take to arrive, and of a body of more than 1 MiB each further MiB. Defaults to 30 s.
+	ReadTimeout time.Duration `default:"30s" help:"How long a request may take to arrive, and of a larger body each further MiB." placeholder:"DURATION" variable:"NETLAB_API_READ_TIMEOUT"`
+
+	// WriteTimeout is how long a client may take for each 64 KiB of an answer. Defaults to 1 min.
+	WriteTimeout time.Duration `default:"1m" help:"How long a client may take for each 64KiB of an answer." placeholder:"DURATION" variable:"NETLAB_API_WRITE_TIMEOUT"`
+
 	// IdleTimeout is how long a connection without a request is kept. Defaults to 30 s.
 	IdleTimeout time.Duration `default:"30s" help:"How long a connection without a request is kept." placeholder:"DURATION" variable:"NETLAB_API_IDLE_TIMEOUT"`
 }
@@ -92,12 +108,38 @@ func (h *HTTP) validate() []Fault {
 	if h.BundleLimit < 1<<10 || h.BundleLimit > 64<<20 {
 		faults = append(faults, faultf("NETLAB_API_BUNDLE_LIMIT", "%v is out of range: use 1KiB to 64MiB", h.BundleLimit))
 	}
-	if h.IdleTimeout <= 0 {
-		faults = append(faults, faultf("NETLAB_API_IDLE_TIMEOUT", "%s is too short: use a time above 0, such as 30s", duration(h.IdleTimeout)))
-	}
+	faults = append(faults, h.validateLimits()...)
 	faults = append(faults, h.validateCredentials()...)
 	faults = append(faults, h.validateTLS()...)
 	return append(faults, h.validateExposure()...)
+}
+
+func (h *HTTP) validateLimits() []Fault {
+	var faults []Fault
+	// A body is in memory twice while it becomes a job.
+	if least := 2 * max(h.BodyLimit, h.BundleLimit); h.BodyMemory < least || h.BodyMemory > 1<<40 {
+		faults = append(faults, faultf("NETLAB_API_BODY_MEMORY", "%v is out of range: use twice the larger of NETLAB_API_BODY_LIMIT and NETLAB_API_BUNDLE_LIMIT, %v, to 1TiB", h.BodyMemory, least))
+	}
+	if h.Connections < 1 || h.Connections > 1_000_000 {
+		faults = append(faults, faultf("NETLAB_API_CONNECTIONS", "%d is out of range: use 1 to 1000000", h.Connections))
+	}
+	if h.ClientConnections < 0 || h.ClientConnections > h.Connections {
+		faults = append(faults, faultf("NETLAB_API_CLIENT_CONNECTIONS", "%d is out of range: use 1 to NETLAB_API_CONNECTIONS (%d), or 0 for half of them", h.ClientConnections, h.Connections))
+	}
+	for _, timeout := range []struct {
+		variable string
+		value    time.Duration
+		common   string
+	}{
+		{"NETLAB_API_READ_TIMEOUT", h.ReadTimeout, "30s"},
+		{"NETLAB_API_WRITE_TIMEOUT", h.WriteTimeout, "1m"},
+		{"NETLAB_API_IDLE_TIMEOUT", h.IdleTimeout, "30s"},
+	} {
+		if timeout.value <= 0 {
+			faults = append(faults, faultf(timeout.variable, "%s is too short: use a time above 0, such as %s", duration(timeout.value), timeout.common))
+		}
+	}
+	return faults
 }
 
 func (h *HTTP) validateCredentials() []Fault {

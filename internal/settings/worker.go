@@ -53,6 +53,9 @@ type Worker struct {
 	// Timeout is how long a run may take where the request says nothing. Defaults to 4 h.
 	Timeout time.Duration `default:"4h" help:"How long a run may take where the request says nothing." name:"worker-timeout" placeholder:"DURATION" variable:"NETLAB_WORKER_TIMEOUT"`
 
+	// LogLimit is the size of the largest log of a job, in bytes. Defaults to 256 MiB.
+	LogLimit Size `default:"256MiB" help:"Size at which the log of a job is cut off; 0 lets it grow." name:"worker-log-limit" placeholder:"SIZE" variable:"NETLAB_WORKER_LOG_LIMIT"`
+
 	// Labels are what jobs may ask of a host. Defaults to none.
 	Labels map[string]string `help:"Labels of this host, which jobs may ask for." mapsep:"," name:"worker-labels" placeholder:"KEY=VALUE,..." variable:"NETLAB_WORKER_LABELS"`
 }
@@ -97,6 +100,9 @@ func (w *Worker) validate() []Fault {
 	}
 	if w.Timeout < time.Second {
 		faults = append(faults, faultf("NETLAB_WORKER_TIMEOUT", "%s is too short: use 1s or more, such as 4h", duration(w.Timeout)))
+	}
+	if w.LogLimit != 0 && w.LogLimit < 64<<10 {
+		faults = append(faults, faultf("NETLAB_WORKER_LOG_LIMIT", "%v is too small: use 64KiB or more, such as 256MiB, or 0 for none", w.LogLimit))
 	}
 	return append(faults, w.validateLabels()...)
 }

@@ -21,6 +21,8 @@ import (
 // journal keeps, in a directory a job, what the worker has taken and not yet reported to its end.
 type journal struct {
 	dir string
+	// logLimit is the LogLimit of each new entry.
+	logLimit int64
 
 	mu sync.Mutex
 	// known are the jobs that are in the journal and with this worker: what is on the disk alone may be torn.
@@ -33,6 +35,8 @@ type entry struct {
 	Birth *bus.Birth `json:"birth"`
 	// Seq is the request's place in the order of arrival.
 	Seq uint64 `json:"seq"`
+	// LogLimit is the size of the job's log in bytes, 0 for any. It stays what it is: another one would make another log.
+	LogLimit int64 `json:"logLimit,omitempty"`
 
 	dir     string
 	journal *journal
@@ -56,7 +60,7 @@ func (j *journal) add(birth *bus.Birth, seq uint64) (e *entry, isNew bool, err e
 	if !jobs.ValidID(birth.ID) {
 		return nil, false, fmt.Errorf("journal: job id %q", birth.ID)
 	}
-	e = &entry{Birth: birth, Seq: seq, dir: filepath.Join(j.dir, birth.ID), journal: j}
+	e = &entry{Birth: birth, Seq: seq, LogLimit: j.logLimit, dir: filepath.Join(j.dir, birth.ID), journal: j}
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if j.known[birth.ID] {

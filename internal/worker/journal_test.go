@@ -134,3 +134,21 @@ func TestDataDirBelongsToOneWorker(t *testing.T) {
 		t.Errorf("identity %q, then %q", first.identity, again.identity)
 	}
 }
+
+// A job keeps the limit of its log that it was taken with: another one would make another log of the same output.
+func TestJournalKeepsTheLimitOfALog(t *testing.T) {
+	t.Parallel()
+	j := newJournal(t)
+	j.logLimit = 100
+	addEntry(t, j, "old", 1)
+	j, err := openJournal(j.dir) // the worker is back, with another setting
+	if err != nil {
+		t.Fatal(err)
+	}
+	j.logLimit = 200
+	addEntry(t, j, "new", 2)
+	entries, err := j.load(slog.New(slog.DiscardHandler))
+	if err != nil || len(entries) != 2 || entries[0].LogLimit != 100 || entries[1].LogLimit != 200 {
+		t.Errorf("%+v %v", entries, err)
+	}
+}

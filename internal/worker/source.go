@@ -52,6 +52,9 @@ func (s *source) unchanged() bool {
 // restart begins with the file as it is now.
 func (s *source) restart() { s.pos, s.last = 0, nil }
 
+// jump goes on at a later position.
+func (s *source) jump(pos int64) { s.pos, s.last = pos, nil }
+
 // A file beside the output holds the offset in the log of the output's first byte, where that is not 0.
 const baseSuffix = ".base"
 

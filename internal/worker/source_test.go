@@ -19,7 +19,7 @@ func TestSpoolOfAnOutputThatIsCut(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	file := filepath.Join(t.TempDir(), "output")
-	s := newSpool(b, "a", "j", file, []string{"hunter2"})
+	s := newSpool(b, "a", "j", file, []string{"hunter2"}, 0)
 	if err := s.begin(ctx, false); err != nil {
 		t.Fatal(err)
 	}
@@ -73,7 +73,7 @@ func TestSpoolOfAnOutputThatIsCut(t *testing.T) {
 	if err := say(file, "the end"); err != nil {
 		t.Fatal(err)
 	}
-	again := newSpool(b, "a", "j", file, []string{"hunter2"})
+	again := newSpool(b, "a", "j", file, []string{"hunter2"}, 0)
 	if err := again.begin(ctx, true); err != nil {
 		t.Fatal(err)
 	}

@@ -31,6 +31,7 @@ type spool struct {
 	host, job string
 	file      string
 	text      *logtext.Text
+	limit     *logtext.Limit
 
 	// pending is text that is final and not yet published; skip is how much of what follows the bus has already.
 	pending []byte
@@ -40,10 +41,12 @@ type spool struct {
 	// published is the offset behind the last chunk on the bus, last that chunk's sequence.
 	published atomic.Int64
 	last      uint64
+	log       *slog.Logger
 }
 
-func newSpool(b *bus.Bus, host, job, file string, secrets []string) *spool {
-	return &spool{bus: b, host: host, job: job, file: file, text: logtext.NewText(secrets)}
+// newSpool makes a spool whose log has at most limit bytes and then the worker's own lines; 0 is no limit.
+func newSpool(b *bus.Bus, host, job, file string, secrets []string, limit int64) *spool {
+	return &spool{bus: b, host: host, job: job, file: file, text: logtext.NewText(secrets), limit: logtext.NewLimit(limit), log: slog.New(slog.DiscardHandler)}
 }
 
 // resume finds out what the bus has of the log.
@@ -66,6 +69,7 @@ func (s *spool) resume(ctx context.Context) error {
 // keep publishes until everything that the file has once ended is closed is on the bus, beginning again where it failed. known
 // says that the bus may have some of the log.
 func (s *spool) keep(ctx context.Context, ended <-chan struct{}, known bool, log *slog.Logger) error {
+	s.log = log
 	for {
 		err := s.begin(ctx, known)
 		if err == nil {
@@ -94,6 +98,7 @@ func (s *spool) begin(ctx context.Context, known bool) error {
 		return err
 	}
 	s.base = base
+	s.limit.Reset(base)
 	if !known {
 		return nil
 	}
@@ -102,7 +107,7 @@ func (s *spool) begin(ctx context.Context, known bool) error {
 
 // run publishes until everything that the file has once ended is closed is on the bus.
 func (s *spool) run(ctx context.Context, ended <-chan struct{}) error {
-	output, err := os.OpenFile(s.file, os.O_RDONLY|os.O_CREATE, 0o600)
+	output, err := os.OpenFile(s.file, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return err
 	}
@@ -110,7 +115,7 @@ func (s *spool) run(ctx context.Context, ended <-chan struct{}) error {
 	changes := watch(s.file)
 	defer changes.stop()
 	block := make([]byte, chunkSize)
-	from := &source{file: output}
+	from, gone := &source{file: output}, &holes{file: output}
 	partial := time.NewTimer(partialDelay)
 	defer partial.Stop()
 	final, flush, armed := false, false, true
@@ -120,15 +125,16 @@ func (s *spool) run(ctx context.Context, ended <-chan struct{}) error {
 			if err := s.cutOff(from); err != nil {
 				return err
 			}
+			*gone = holes{file: output}
 			continue
 		}
 		if err != nil && !errors.Is(err, io.EOF) {
 			return err
 		}
 		if n > 0 {
-			s.add(s.text.Write(block[:n]))
+			s.take(block[:n], from, gone)
 		} else if final {
-			s.add(s.text.Close())
+			s.close()
 			return s.publish(ctx, true)
 		}
 		if err := s.publish(ctx, flush); err != nil {
@@ -163,15 +169,38 @@ func (s *spool) run(ctx context.Context, ended <-chan struct{}) error {
 
 // cutOff goes on with an output that was cut: what is in it now follows what was in it before.
 func (s *spool) cutOff(from *source) error {
-	s.add(s.text.Close())
+	s.close()
 	// On the disk before it is on the bus: a worker that ends in between loses some text, and doubles none.
 	base := s.published.Load() + int64(len(s.pending))
 	if err := saveBase(s.file, base); err != nil {
 		return err
 	}
 	s.base, s.skip = base, 0
+	s.limit.Reset(base)
 	from.restart()
 	return say(s.file, "a program of the job truncated the output (by `> /dev/stderr`, say): lines may be missing above; let it append (`>> /dev/stderr` or `>&2`)")
+}
+
+// take makes log of a block of the output, which ends where from stands, and lets go what is beyond the log's limit.
+func (s *spool) take(block []byte, from *source, gone *holes) {
+	text := s.limit.Write(s.text.Write(block))
+	s.add(text)
+	if len(text) > 0 || !s.limit.Over() || s.limit.Waiting() {
+		gone.passed(from.pos)
+		return
+	}
+	gone.dropped(from.pos, s.log)
+	if next := gone.skip(from.pos); next > from.pos {
+		// A hole reads as NUL bytes, and any number of them does what one does: they are no part of a line of the worker's.
+		s.add(s.limit.Write(s.text.Write([]byte{0})))
+		from.jump(next)
+	}
+}
+
+// close ends the text of the output.
+func (s *spool) close() {
+	s.add(s.limit.Write(s.text.Close()))
+	s.add(s.limit.Close())
 }
 
 // add takes in text, without what the bus has already.
@@ -220,12 +249,12 @@ func cut(text []byte, all bool) int {
 // say appends a line of the worker's own to the output, at the beginning of a line. The line that it ends with already is
 // not said again: a worker that comes back says what the one before it has said.
 func say(file, format string, args ...any) error {
-	line := fmt.Sprintf("netlab-worker: "+format, args...)
+	line := fmt.Sprintf(logtext.Own+format, args...)
 	out, err := os.OpenFile(filepath.Clean(file), os.O_CREATE|os.O_RDWR|os.O_APPEND, 0o600)
 	if err != nil {
 		return err
 	}
-	text := append(bytes.ReplaceAll([]byte(line), []byte("\n"), []byte("\nnetlab-worker: ")), '\n')
+	text := append(bytes.ReplaceAll([]byte(line), []byte("\n"), []byte("\n"+logtext.Own)), '\n')
 	last := make([]byte, 1)
 	if info, err := out.Stat(); err == nil && info.Size() > 0 {
 		if _, err := out.ReadAt(last, info.Size()-1); err == nil && last[0] != '\n' {

@@ -71,7 +71,7 @@ func TestSpoolPublishesWhatIsWritten(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
 	file := filepath.Join(t.TempDir(), "output")
-	s := newSpool(b, "a", "j", file, []string{"hunter2"})
+	s := newSpool(b, "a", "j", file, []string{"hunter2"}, 0)
 	ended, done := make(chan struct{}), make(chan error, 1)
 	go func() { done <- s.run(ctx, ended) }()
 
@@ -149,7 +149,7 @@ func TestSpoolResumesAnywhere(t *testing.T) {
 	ended := make(chan struct{})
 	close(ended)
 	for life := 0; ; life++ {
-		s := newSpool(b, "a", "j", file, []string{"hunter2"})
+		s := newSpool(b, "a", "j", file, []string{"hunter2"}, 0)
 		if err := s.resume(t.Context()); err != nil {
 			t.Fatal(err)
 		}
@@ -210,7 +210,7 @@ func TestSpoolGoesOnAfterAConflict(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
 	file := filepath.Join(t.TempDir(), "output")
-	s := newSpool(b, "a", "j", file, nil)
+	s := newSpool(b, "a", "j", file, nil, 0)
 	ended, done := make(chan struct{}), make(chan error, 1)
 	go func() { done <- s.keep(ctx, ended, false, slog.New(slog.DiscardHandler)) }()
 	if err := say(file, "one"); err != nil {

@@ -48,6 +48,8 @@ type Config struct {
 	// Quiet is how long a run may write nothing before its log says that it goes on. Defaults to 30 min.
 	Quiet  time.Duration
 	Labels map[string]string
+	// LogLimit is the size in bytes of a job's log, at which it is cut off; 0: any.
+	LogLimit int64
 	// Start replaces Netlab's driver, for tests and benchmarks; nil: the real one.
 	Start func(exec.Run) (Process, error)
 	// Version is this program's.
@@ -116,6 +118,7 @@ func New(ctx context.Context, c Config) (*Worker, error) {
 	if w.journal, err = openJournal(filepath.Join(c.DataDir, "jobs")); err != nil {
 		return fail(err)
 	}
+	w.journal.logLimit = c.LogLimit
 	if w.runAs, err = runAs(c.RunAs); err != nil {
 		return fail(err)
 	}
