@@ -26,6 +26,8 @@ func (s *Server) jobRoutes(r fiber.Router) {
 	r.Get("/jobs", s.getJobs)
 	r.Get("/jobs/:id", s.getJob)
 	r.Get("/jobs/:id/log", s.getLog)
+	r.Get("/jobs/:id/artifacts", s.getArtifacts)
+	r.Get("/jobs/:id/artifact", s.getArtifact)
 	r.Post("/jobs/:id/cancel", s.postCancel)
 }
 

@@ -76,6 +76,8 @@ type Worker struct {
 	cancels *cancels
 	known   *knownLabs
 	labs    *labs
+	// looks has a place for each question about files that is being worked on.
+	looks chan struct{}
 	// runAs is the account of every job; nil: each job has its own.
 	runAs     *account.Account
 	source    string
@@ -100,6 +102,7 @@ func New(ctx context.Context, c Config) (*Worker, error) {
 		source:  "/hosts/" + c.Host + "/workers/" + data.identity,
 		started: time.Now().UTC(),
 		netlab:  &installation{python: c.Python, dataDir: c.DataDir},
+		looks:   make(chan struct{}, maxLooks),
 	}
 	fail := func(err error) (*Worker, error) {
 		data.close()
