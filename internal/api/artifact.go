@@ -8,7 +8,6 @@ import (
 	"github.com/gofiber/fiber/v2"
 
 	"netlab-runner/internal/artifact"
-	"netlab-runner/internal/jobs"
 )
 
 // artifactPolicy keeps a file that a lab has left from being a program of the API's own origin, where a browser shows it.
@@ -24,7 +23,10 @@ func (s *Server) getArtifact(c *fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
-	source := s.sourceOf(&job, path)
+	source, err := s.sourceOf(&job, path)
+	if err != nil {
+		return err
+	}
 	wants := conditionsOf(c)
 	// A file that is to be sent from its start comes with the answer to the first question.
 	length := artifact.PieceSize
@@ -101,9 +103,4 @@ func percentEncoded(s string) string {
 		b.WriteByte(hexadecimal[c&15])
 	}
 	return b.String()
-}
-
-// sourceOf is where the file of a job is read.
-func (s *Server) sourceOf(job *jobs.Job, path string) *artifactSource {
-	return &artifactSource{server: s, host: job.Host, place: placeOf(job), path: path}
 }

@@ -1,7 +1,11 @@
 package api
 
 import (
+	"context"
 	"errors"
+	"slices"
+	"strings"
+	"time"
 
 	"github.com/gofiber/fiber/v2"
 
@@ -17,15 +21,58 @@ func (s *Server) getArtifacts(c *fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
-	var list artifact.List
-	err = s.ask(job.Host, "artifacts", askTimeout, placeOf(&job), &list)
+	kept, err := s.keptOf(&job)
 	if err != nil {
-		return hostAway(err)
+		return err
 	}
-	if list.Files == nil {
-		list.Files = []artifact.File{}
+	timeout := askTimeout
+	if len(kept) > 0 {
+		timeout = s.config.HostTimeout // there is an answer without it
 	}
-	return c.JSON(map[string]any{"artifacts": list.Files, "truncated": list.Truncated})
+	var list artifact.List
+	if err := s.ask(job.Host, "artifacts", timeout, placeOf(&job), &list); err != nil {
+		if len(kept) == 0 {
+			return hostAway(err)
+		}
+		list = artifact.List{Truncated: true}
+	}
+	return c.JSON(map[string]any{"artifacts": merged(list.Files, kept), "truncated": list.Truncated})
+}
+
+// keptOf is what was kept of the job's files.
+func (s *Server) keptOf(job *jobs.Job) ([]bus.KeptFile, error) {
+	if job.Kept == nil {
+		return nil, nil
+	}
+	ctx, cancel := context.WithTimeout(s.running, busTimeout)
+	defer cancel()
+	list, err := s.config.Bus.KeptList(ctx, job.Host, job.ID)
+	if errors.Is(err, bus.ErrNotFound) {
+		return nil, nil // the stream was lost; the host may have them still
+	}
+	if err != nil {
+		return nil, err
+	}
+	return list.Files, nil
+}
+
+// merged are the files of the host with those that were kept in place of its own, by path.
+func merged(files []artifact.File, kept []bus.KeptFile) []artifact.File {
+	all := make([]artifact.File, 0, len(files)+len(kept))
+	copies := map[string]bool{}
+	for _, k := range kept {
+		copies[k.Path] = true
+		all = append(all, artifact.File{
+			Path: k.Path, Bytes: k.Bytes, ModifiedAt: k.Modified.UTC().Truncate(time.Second), Type: artifact.TypeOf(k.Path), Kept: true,
+		})
+	}
+	for _, f := range files {
+		if !copies[f.Path] {
+			all = append(all, f)
+		}
+	}
+	slices.SortFunc(all, func(a, b artifact.File) int { return strings.Compare(a.Path, b.Path) })
+	return all
 }
 
 // placeOf is where the host finds the job's files.

@@ -8,6 +8,7 @@ import (
 
 	"netlab-runner/internal/artifact"
 	"netlab-runner/internal/bus"
+	"netlab-runner/internal/jobs"
 )
 
 // errChanged is a file that is not the one any more of which a part was sent.
@@ -22,14 +23,32 @@ const (
 	settleTries = 3
 )
 
-// artifactSource reads one file of a job, piece by piece.
+// artifactSource reads one file of a job, piece by piece: on its host, or where it was kept.
 type artifactSource struct {
 	server *Server
 	host   string
+	job    string
 	place  artifact.Place
 	path   string
+	// kept is the copy; nil: there is none.
+	kept *bus.KeptFile
 	// etag is the file whose pieces are read.
 	etag string
+}
+
+// sourceOf is where the file of a job is read: what was kept is what the job has left, whatever its host has there now.
+func (s *Server) sourceOf(job *jobs.Job, path string) (*artifactSource, error) {
+	a := &artifactSource{server: s, host: job.Host, job: job.ID, place: placeOf(job), path: path}
+	kept, err := s.keptOf(job)
+	if err != nil {
+		return nil, err
+	}
+	for i := range kept {
+		if kept[i].Path == path {
+			a.kept = &kept[i]
+		}
+	}
+	return a, nil
 }
 
 // begin reads up to length bytes of the file's start, and what it is. Its error is for the client.
@@ -91,6 +110,9 @@ func rest(ctx context.Context, pause time.Duration) error {
 }
 
 func (a *artifactSource) ask(ctx context.Context, offset int64, length int) (artifact.Head, []byte, error) {
+	if a.kept != nil {
+		return a.copied(ctx, offset, length)
+	}
 	q := artifact.Question{Place: a.place, Path: a.path, Offset: offset, Length: length, ETag: a.etag}
 	answer, err := a.server.config.Bus.Ask(ctx, a.host, "artifact", q)
 	if err != nil {
@@ -101,4 +123,21 @@ func (a *artifactSource) ask(ctx context.Context, offset int64, length int) (art
 		err = &bus.HostError{Host: a.host, Text: "its answer cannot be read: " + err.Error()}
 	}
 	return head, data, err
+}
+
+// copied reads from the copy.
+func (a *artifactSource) copied(ctx context.Context, offset int64, length int) (artifact.Head, []byte, error) {
+	head := artifact.Head{Status: artifact.Found, ETag: a.kept.ETag, Bytes: a.kept.Bytes, Modified: a.kept.Modified}
+	end := min(offset+int64(length), head.Bytes)
+	var data []byte
+	for at := offset; at < end; at = offset + int64(len(data)) {
+		n := at / bus.PieceSize
+		piece, err := a.server.config.Bus.KeptPiece(ctx, a.host, a.job, a.kept, int(n))
+		if err != nil {
+			return head, nil, err
+		}
+		from := at - n*bus.PieceSize
+		data = append(data, piece[from:min(int64(len(piece)), from+end-at)]...)
+	}
+	return head, data, nil
 }
