@@ -112,6 +112,9 @@ type Server struct {
 	log    *slog.Logger
 	app    *fiber.App
 
+	// parsing has room for the one snapshot of a topology that is read at a time: a hostile one takes much memory.
+	parsing chan struct{}
+
 	// running ends, with errStopping, when the server shuts down. It is the parent of every request's context.
 	running context.Context
 	stop    context.CancelCauseFunc
@@ -120,7 +123,7 @@ type Server struct {
 // New returns a server that serves nothing yet.
 func New(c Config) *Server {
 	c.complete()
-	s := &Server{config: c, log: c.Log}
+	s := &Server{config: c, log: c.Log, parsing: make(chan struct{}, 1)}
 	s.running, s.stop = context.WithCancelCause(context.Background())
 	s.app = fiber.New(fiber.Config{
 		DisableStartupMessage: true,
