@@ -35,6 +35,9 @@ func (s *scale) weigh(n *yaml.Node) (int, error) {
 	if n.Kind == yaml.ScalarNode {
 		return 1, nil
 	}
+	if err := checkKeys(n); err != nil {
+		return 0, err
+	}
 	s.weights[n] = underWay
 	weight := 1
 	for _, child := range n.Content {
@@ -46,4 +49,28 @@ func (s *scale) weigh(n *yaml.Node) (int, error) {
 	}
 	s.weights[n] = weight
 	return weight, nil
+}
+
+// maxKeys bounds a mapping: the library compares each of its keys with every other, and has an error for each two that are one.
+const maxKeys = 2000
+
+func checkKeys(n *yaml.Node) error {
+	if n.Kind != yaml.MappingNode {
+		return nil
+	}
+	if len(n.Content)/2 > maxKeys {
+		return fmt.Errorf("it has more than %d keys in one place", maxKeys)
+	}
+	seen := make(map[string]bool, len(n.Content)/2)
+	for i := 0; i < len(n.Content); i += 2 {
+		key := n.Content[i]
+		if key.Kind != yaml.ScalarNode {
+			continue
+		}
+		if seen[key.Value] {
+			return errors.New("it has the same key twice in one place")
+		}
+		seen[key.Value] = true
+	}
+	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"flag"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -94,10 +95,8 @@ func hostile() map[string]struct{ text, word string } {
 		before := "*a" + string(rune('0'+(i-1)%10)) + strings.Repeat("_", (i-1)/10)
 		bomb.WriteString("a" + string(rune('0'+i%10)) + strings.Repeat("_", i/10) + ": &a" + string(rune('0'+i%10)) + strings.Repeat("_", i/10) + " [ " + before + ", " + before + ", " + before + " ]\n")
 	}
-	interfaces := "i: &i [" + strings.Repeat("{ifname: x},", 20_000) + "]\nn: &n { interfaces: *i }\nnodes: {"
-	for i := range 5000 {
-		interfaces += "n" + strings.Repeat("x", i%7) + string(rune('a'+i%26)) + strings.Repeat("y", i/182) + ": *n, "
-	}
+	interfaces := "i: &i [" + strings.Repeat("{ifname: x},", 20_000) + "]\nn: &n { interfaces: *i }\nnodes: {" +
+		many(1000, func(i int) string { return fmt.Sprintf("n%d: *n, ", i) })
 	return map[string]struct{ text, word string }{
 		"empty":           {"", "no nodes"},
 		"other":           {"a: b", "no nodes"},
@@ -114,12 +113,22 @@ func hostile() map[string]struct{ text, word string } {
 		"deep blocks":     {"nodes: \n" + strings.Repeat("- ", 100_000), "not YAML"},
 		"alias bomb":      {bomb.String() + "nodes: {}\n", "parts"},
 		"alias of many":   {interfaces + "}", "parts"},
+		"many keys":       {"nodes:\n" + many(20_000, func(i int) string { return fmt.Sprintf("  n%d: {}\n", i) }), "keys"},
+		"one key":         {many(1000, func(int) string { return "a: 1\n" }), "same key"},
 		"in itself":       {"nodes: &a { b: { interfaces: [ *a ] } }", "contains itself"},
 		"merge in itself": {"nodes: &a { <<: *a }", "contains itself"},
 		"undefined alias": {"nodes: *nothing", "not YAML"},
 		"wrong type":      {"nodes: !!binary secret-of-a-file", "not"},
 		"python":          {"nodes: !!python/object/apply:os.system [ id ]", "not what Netlab writes"},
 	}
+}
+
+func many(n int, make func(i int) string) string {
+	var b strings.Builder
+	for i := range n {
+		b.WriteString(make(i))
+	}
+	return b.String()
 }
 
 func TestReadOfWhatIsNoSnapshot(t *testing.T) {
