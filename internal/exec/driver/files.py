@@ -48,6 +48,15 @@ def traces() -> list:
     return [name for name in TRACES if os.path.lexists(name)] + lab_folders() + drafts()
 
 
+def is_stale(name: str, source: str) -> bool:
+    """Whether the file is not there, is no file, or is older than the one that it is made of."""
+    try:
+        made = os.lstat(name)
+        return not stat.S_ISREG(made.st_mode) or made.st_mtime_ns < os.stat(source).st_mtime_ns
+    except OSError:
+        return True
+
+
 def generated(snapshot: Any, manifest: Any, name: str) -> list:
     """Everything in the working directory that was generated, as far as can be told."""
     names = {*GENERATED, *lab_folders(), *drafts(), "__pycache__"}
