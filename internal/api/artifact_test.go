@@ -88,6 +88,10 @@ func TestArtifacts(t *testing.T) {
 	if asked != `{"workdir":"/home/lab/one","user":""}` {
 		t.Errorf("asked %s", asked)
 	}
+	b.online(hostNamed("closed"))
+	b.answer("closed", "artifacts", func(context.Context, string) (string, error) { return `{"files":[],"denied":"permission denied"}`, nil })
+	closed := b.submit(`{"action":"create","workdir":"/home/lab/closed","host":"closed"}`)
+	b.isError(b.get("/jobs/"+closed.ID+"/artifacts"), http.StatusForbidden, "/home/lab/closed", "closed", "permission denied")
 	b.isError(b.get("/jobs/none/artifacts"), http.StatusNotFound, "Job none not found")
 	b.isError(b.get("/jobs/none/artifact?path=x"), http.StatusNotFound, "Job none not found")
 }

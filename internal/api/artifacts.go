@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"errors"
+	"net/http"
 	"slices"
 	"strings"
 	"time"
@@ -15,7 +16,8 @@ import (
 )
 
 // getArtifacts lists the regular files below a job's working directory, as they are now, and in place of them those that were
-// kept, as they were when the job ended. Where the host is away they are all that there is, and "truncated" says so.
+// kept, as they were when the job ended. Where the host is away, or may not list the others, they are all, and "truncated" says
+// so.
 func (s *Server) getArtifacts(c *fiber.Ctx) error {
 	job, err := s.job(parameter(c, "id"))
 	if err != nil {
@@ -34,6 +36,13 @@ func (s *Server) getArtifacts(c *fiber.Ctx) error {
 		if len(kept) == 0 {
 			return hostAway(err)
 		}
+		list = artifact.List{Truncated: true}
+	}
+	switch {
+	case list.Denied == "":
+	case len(kept) == 0:
+		return failed(http.StatusForbidden, "the files of %s on host %s cannot be listed: %s", job.Workdir, job.Host, list.Denied)
+	default:
 		list = artifact.List{Truncated: true}
 	}
 	return c.JSON(map[string]any{"artifacts": merged(list.Files, kept), "truncated": list.Truncated})

@@ -47,6 +47,8 @@ type List struct {
 	Files []File `json:"files"`
 	// Truncated says that there are more, which a bound left out.
 	Truncated bool `json:"truncated"`
+	// Denied says why none may be listed; empty: they may.
+	Denied string `json:"denied,omitempty"`
 }
 
 // Status is what came of a question for a piece.

@@ -2,8 +2,10 @@ package artifact
 
 import (
 	"bytes"
+	"path/filepath"
 	"strings"
 	"testing"
+	"unicode/utf8"
 )
 
 func TestClean(t *testing.T) {
@@ -92,4 +94,32 @@ func TestPieces(t *testing.T) {
 	if _, _, err := DecodePiece(&Question{Offset: 10, Length: 5, ETag: "other"}, answer); err == nil {
 		t.Error("another file's piece is taken")
 	}
+}
+
+func FuzzDecodePiece(f *testing.F) {
+	f.Add([]byte(`{"status":"found","etag":"t","bytes":13}`+"\nabc"), int64(10), 5)
+	f.Add([]byte(`{"status":"gone"}`+"\n"), int64(0), 0)
+	f.Add([]byte("{}\n\n"), int64(1<<62), PieceSize)
+	f.Fuzz(func(t *testing.T, answer []byte, offset int64, length int) {
+		q := &Question{Offset: max(offset, 0), Length: min(max(length, 0), PieceSize)}
+		h, data, err := DecodePiece(q, answer)
+		if err == nil && (h.Status != Found && len(data) > 0 || len(data) > q.Length || h.Status == Found && q.Offset+int64(len(data)) > max(h.Bytes, q.Offset)) {
+			t.Errorf("%+v: %+v %q", q, h, data)
+		}
+	})
+}
+
+func FuzzClean(f *testing.F) {
+	for _, path := range []string{"a/b", "../x", "/x", "a/./..", "./a//b/"} {
+		f.Add(path)
+	}
+	f.Fuzz(func(t *testing.T, path string) {
+		got, err := Clean(path)
+		if err != nil {
+			return
+		}
+		if again, err := Clean(got); err != nil || again != got || !filepath.IsLocal(got) || !utf8.ValidString(got) {
+			t.Errorf("%q: %q, and again %q %v", path, got, again, err)
+		}
+	})
 }

@@ -46,7 +46,9 @@ func TestUpOfAnUnchangedLabTouchesNothing(t *testing.T) {
 	old := time.Unix(1_600_000_000, 0)
 	for what, spoil := range map[string]func() error{
 		"removed": func() error { return os.Remove(snapshot) },
-		"old":     func() error { return errors.Join(os.WriteFile(snapshot, []byte("old"), 0o644), os.Chtimes(snapshot, old, old)) },
+		"old": func() error {
+			return errors.Join(os.WriteFile(snapshot, []byte("old"), 0o644), os.Chtimes(snapshot, old, old))
+		},
 	} {
 		if err := spoil(); err != nil {
 			t.Fatal(err)

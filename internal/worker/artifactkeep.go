@@ -127,7 +127,7 @@ func (k *keeper) keep(ctx context.Context) (*bus.KeptList, error) {
 func (k *keeper) find(ctx context.Context) ([]artifact.File, error) {
 	ctx, cancel := context.WithTimeout(ctx, walkTime)
 	defer cancel()
-	all, err := looked(k.worker, ctx, func() (list artifact.List, err error) {
+	all, err := looked(ctx, k.worker.looks, k.dir, func() (list artifact.List, err error) {
 		err = k.worker.inDir(k.who, k.dir, func(dir *os.Root) error {
 			list = walk(ctx, dir, walkLimits)
 			return nil
@@ -172,7 +172,7 @@ func (k *keeper) take(ctx context.Context, f *artifact.File) {
 		k.not(f, "the store of objects has no room for it: kept files have half of NETLAB_BUS_OBJECTS_BYTES")
 		return
 	}
-	kept, err := looked(k.worker, ctx, func() (*bus.KeptFile, error) { return k.copy(ctx, f.Path, most) })
+	kept, err := looked(ctx, k.worker.looks, k.dir, func() (*bus.KeptFile, error) { return k.copy(ctx, f.Path, most) })
 	switch {
 	case errors.Is(err, bus.ErrFull):
 		k.room = 0

@@ -13,13 +13,8 @@ import (
 	"netlab-runner/internal/artifact"
 )
 
-const (
-	// maxLooks bounds the questions about files that are worked on, those that hang among them: a file server may be away for
-	// days, and what waits for it cannot be called back.
-	maxLooks = 32
-	// walkTime bounds a list of artifacts.
-	walkTime = 3 * time.Second
-)
+// walkTime bounds a list of artifacts.
+const walkTime = 3 * time.Second
 
 // artifacts answers an artifact.Place with an artifact.List: the regular files below the working directory, as its user sees
 // them. There are none where there is no directory.
@@ -30,16 +25,19 @@ func (w *Worker) artifacts(ctx context.Context, question []byte) ([]byte, error)
 	}
 	ctx, cancel := context.WithTimeout(ctx, walkTime)
 	defer cancel()
-	list, err := looked(w, ctx, func() (list artifact.List, err error) {
+	list, err := looked(ctx, w.looks, q.Workdir, func() (list artifact.List, err error) {
 		err = w.inWorkdir(&q, func(dir *os.Root) error {
 			list = walk(ctx, dir, walkLimits)
 			return nil
 		})
 		return list, err
 	})
+	var refused *invalidError
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		list = artifact.List{Files: []artifact.File{}}
+	case errors.As(err, &refused), errors.Is(err, fs.ErrPermission):
+		list = artifact.List{Files: []artifact.File{}, Denied: err.Error()}
 	case err != nil:
 		return nil, fmt.Errorf("artifacts: %w", err)
 	}
@@ -60,7 +58,7 @@ func (w *Worker) artifact(ctx context.Context, question []byte) ([]byte, error) 
 		head artifact.Head
 		data []byte
 	}
-	p, err := looked(w, ctx, func() (p piece, err error) {
+	p, err := looked(ctx, w.looks, q.Workdir, func() (p piece, err error) {
 		err = w.inWorkdir(&q.Place, func(dir *os.Root) error {
 			p.head, p.data, err = readPiece(dir, &q)
 			return err
@@ -82,6 +80,9 @@ func (w *Worker) artifact(ctx context.Context, question []byte) ([]byte, error) 
 // inWorkdir calls f with the working directory, opened below one of the host's roots, and with the rights of the job's user.
 // fs.ErrNotExist: there is no such directory. An *invalidError: it is none of this host's, or the user is none who runs jobs.
 func (w *Worker) inWorkdir(at *artifact.Place, f func(dir *os.Root) error) error {
+	if w.gone(at.Workdir) {
+		return fs.ErrNotExist // whosever it would be
+	}
 	who, err := w.accountFor(at.User, at.Workdir)
 	if err != nil {
 		return err
@@ -110,38 +111,3 @@ func (w *Worker) inDir(who *account.Account, workdir string, f func(dir *os.Root
 		return f(dir)
 	})
 }
-
-// looked is what f returns, or an error when ctx ends before, and f goes on alone. f uses nothing that its caller has.
-func looked[T any](w *Worker, ctx context.Context, f func() (T, error)) (T, error) {
-	type answer struct {
-		value T
-		err   error
-	}
-	var none T
-	select {
-	case w.looks <- struct{}{}:
-	default:
-		return none, fmt.Errorf("%d earlier questions about files are not answered yet: see whether the host's file systems hang", maxLooks)
-	}
-	answers := make(chan answer, 1)
-	go func() {
-		defer func() { <-w.looks }()
-		value, err := f()
-		answers <- answer{value, err}
-	}()
-	select {
-	case a := <-answers:
-		return a.value, a.err
-	case <-ctx.Done():
-		// A walk ends by itself then, with what it has.
-		select {
-		case a := <-answers:
-			return a.value, a.err
-		case <-time.After(hangGrace):
-			return none, errors.New("the files do not answer in time")
-		}
-	}
-}
-
-// hangGrace is what a look has left after its time, to say what it has found.
-const hangGrace = 500 * time.Millisecond

@@ -84,8 +84,9 @@ func TestArtifactsAreTheRegularFiles(t *testing.T) {
 		t.Errorf("of no directory: %+v", list)
 	}
 	for _, elsewhere := range []string{b.root, "/", "/etc", filepath.Join(b.root, "..", "x"), filepath.Join(dir, "away"), ""} {
-		if err := b.asked("artifacts", fmt.Sprintf(`{"workdir":%q}`, elsewhere), &list); err == nil {
-			t.Errorf("%s is listed: %+v", elsewhere, list)
+		list = artifact.List{}
+		if err := b.asked("artifacts", fmt.Sprintf(`{"workdir":%q}`, elsewhere), &list); err != nil || list.Denied == "" || len(list.Files) > 0 {
+			t.Errorf("%s is listed: %+v %v", elsewhere, list, err)
 		}
 	}
 }
@@ -241,6 +242,16 @@ func TestArtifactsAreReadWithTheUsersRights(t *testing.T) {
 			}
 		}
 	}
+	// Where there is no directory, it is nobody's; one of root's is not looked into.
+	var list artifact.List
+	must(t, os.Mkdir(filepath.Join(b.root, "roots"), 0o755), b.asked("artifacts", fmt.Sprintf(`{"workdir":%q}`, filepath.Join(b.root, "none", "lab")), &list))
+	if list.Denied != "" || len(list.Files) > 0 {
+		t.Errorf("of no directory: %+v", list)
+	}
+	must(t, b.asked("artifacts", fmt.Sprintf(`{"workdir":%q}`, filepath.Join(b.root, "roots")), &list))
+	if !strings.Contains(list.Denied, "root") {
+		t.Errorf("of root's: %+v", list)
+	}
 	for _, name := range []string{"root", "daemon", "nobodyatall"} {
 		head, data := b.piece(artifact.Question{Place: artifact.Place{Workdir: dir, User: name}, Path: "mine", Length: 10})
 		if head.Status != artifact.Denied || data != "" || !strings.Contains(head.Text, name) {
@@ -256,20 +267,37 @@ func TestLooksThatHang(t *testing.T) {
 	dir := b.tricks()
 	release := make(chan struct{})
 	var wg sync.WaitGroup
-	for range maxLooks {
+	hang := func(dir string) {
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
 		wg.Go(func() {
-			if _, err := looked(b.worker, ctx, func() (int, error) { <-release; return 0, nil }); err == nil {
+			if _, err := looked(ctx, b.worker.looks, dir, func() (int, error) { <-release; return 0, nil }); err == nil {
 				t.Error("what hangs has an answer")
 			}
 		})
 	}
-	wg.Wait()
 	question := fmt.Sprintf(`{"workdir":%q}`, dir)
-	if err := b.asked("artifacts", question, new(artifact.List)); err == nil || !strings.Contains(err.Error(), "hang") {
-		t.Errorf("%v", err)
+	refused := func(when string, want bool) {
+		t.Helper()
+		wg.Wait()
+		err := b.asked("artifacts", question, new(artifact.List))
+		if (err != nil) != want || want && !strings.Contains(err.Error(), "hang") {
+			t.Errorf("%s: %v", when, err)
+		}
 	}
+	for range maxLooksAt {
+		hang("elsewhere")
+	}
+	refused("another directory hangs", false)
+	for range maxLooksAt {
+		hang(dir)
+	}
+	refused("it hangs", true)
+	for i := range maxLooks - 2*maxLooksAt {
+		hang(fmt.Sprint(i))
+	}
+	question = fmt.Sprintf(`{"workdir":%q}`, filepath.Join(b.root, "other"))
+	refused("all hang", true)
 	close(release)
 	var err error
 	for end := time.Now().Add(limit); time.Now().Before(end); time.Sleep(time.Millisecond) {

@@ -76,8 +76,7 @@ type Worker struct {
 	cancels *cancels
 	known   *knownLabs
 	labs    *labs
-	// looks has a place for each question about files that is being worked on.
-	looks chan struct{}
+	looks   *looks
 	// runAs is the account of every job; nil: each job has its own.
 	runAs     *account.Account
 	source    string
@@ -102,7 +101,7 @@ func New(ctx context.Context, c Config) (*Worker, error) {
 		source:  "/hosts/" + c.Host + "/workers/" + data.identity,
 		started: time.Now().UTC(),
 		netlab:  &installation{python: c.Python, dataDir: c.DataDir},
-		looks:   make(chan struct{}, maxLooks),
+		looks:   newLooks(),
 	}
 	fail := func(err error) (*Worker, error) {
 		data.close()
