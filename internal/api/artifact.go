@@ -43,22 +43,24 @@ func (s *Server) getArtifact(c *fiber.Ctx) error {
 // sendArtifact answers with the file, the part of it that is wanted, or that the client has it already. first is its begin.
 func (s *Server) sendArtifact(c *fiber.Ctx, source *artifactSource, head artifact.Head, first []byte, wants *conditions) error {
 	etag := `"` + head.ETag + `"`
-	c.Set(fiber.HeaderETag, etag)
-	c.Set(fiber.HeaderLastModified, head.Modified.UTC().Format(http.TimeFormat))
-	c.Set(fiber.HeaderAcceptRanges, "bytes")
-	c.Set(fiber.HeaderCacheControl, "private, no-cache, no-transform")
 	offset, length, status := wants.weigh(etag, head.Modified, head.Bytes)
 	switch status {
-	case http.StatusNotModified:
-		return c.SendStatus(status)
 	case http.StatusPreconditionFailed:
 		return failed(status, "path: %s is not the file that If-Match or If-Unmodified-Since names any more", shown(source.path))
 	case http.StatusRequestedRangeNotSatisfiable:
 		c.Set(fiber.HeaderContentRange, "bytes */"+strconv.FormatInt(head.Bytes, 10))
 		return failed(status, "range: %s has %d bytes, and the range begins behind them", shown(source.path), head.Bytes)
-	case http.StatusPartialContent:
+	}
+	c.Set(fiber.HeaderETag, etag)
+	c.Set(fiber.HeaderLastModified, head.Modified.UTC().Format(http.TimeFormat))
+	c.Set(fiber.HeaderCacheControl, "private, no-cache, no-transform")
+	if status == http.StatusNotModified {
+		return c.SendStatus(status)
+	}
+	if status == http.StatusPartialContent {
 		c.Set(fiber.HeaderContentRange, contentRange(offset, length, head.Bytes))
 	}
+	c.Set(fiber.HeaderAcceptRanges, "bytes")
 	c.Set(fiber.HeaderContentType, artifact.TypeOf(source.path))
 	c.Set(fiber.HeaderContentDisposition, disposition(source.path))
 	c.Set(fiber.HeaderContentSecurityPolicy, artifactPolicy)

@@ -181,8 +181,11 @@ func TestFilesAreKeptOnce(t *testing.T) {
 	b.worker.bus = b.bus
 	dir := filepath.Join(b.root, "lab")
 	write(t, dir, map[string]string{"a.yml": "first", "b.yml": "first"})
+	room, err := b.bus.KeptRoom(t.Context())
+	must(t, err)
+	const torn = 1 << 20
 	for range 3 {
-		if _, err := b.bus.PutKept(t.Context(), "a", "j", bus.NewKeptToken(), strings.NewReader("torn"), 4); err != nil {
+		if _, err := b.bus.PutKept(t.Context(), "a", "j", bus.NewKeptToken(), strings.NewReader(strings.Repeat("x", torn)), torn); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -194,6 +197,9 @@ func TestFilesAreKeptOnce(t *testing.T) {
 		return list
 	}
 	first := keep()
+	if left, err := b.bus.KeptRoom(t.Context()); err != nil || left < room-torn {
+		t.Errorf("what was torn takes room: %d, before %d, %v", left, room, err)
+	}
 	write(t, dir, map[string]string{"a.yml": "second", "c.yml": "second"})
 	if again := keep(); len(again.Files) != 2 || again.Files[0] != first.Files[0] || again.Files[1] != first.Files[1] {
 		t.Errorf("%+v, want %+v", again, first)

@@ -176,6 +176,25 @@ func TestAnArtifactThatChanges(t *testing.T) {
 	}
 }
 
+// The clock of files is slow: several changes may fall into one of its ticks.
+func TestAnArtifactThatChangesFast(t *testing.T) {
+	t.Parallel()
+	file, err := os.Create(filepath.Join(t.TempDir(), "file"))
+	must(t, err)
+	t.Cleanup(func() { _ = file.Close() })
+	seen := map[string]int{}
+	for i := range 50 {
+		_, err := file.WriteAt([]byte{byte(i)}, 0)
+		must(t, err)
+		head, err := headOf(file)
+		must(t, err)
+		if before, ok := seen[head.ETag]; ok {
+			t.Fatalf("change %d has the tag of change %d", i, before)
+		}
+		seen[head.ETag] = i
+	}
+}
+
 func TestAWalkIsBounded(t *testing.T) {
 	t.Parallel()
 	dir := publicDir(t)
