@@ -229,7 +229,7 @@ func large(pieces int) string {
 	return string(text)
 }
 
-// A file of many pieces is sent as they come, a few on their way at a time, and goes on where the host was away for a moment.
+// A file of many pieces is sent as they come, a few on their way at a time.
 func TestALargeArtifact(t *testing.T) {
 	t.Parallel()
 	b := setup(t, nil)
@@ -260,6 +260,47 @@ func TestALargeArtifact(t *testing.T) {
 	}
 	if n := asked() - before; n < 2 || n > pieces*3/4 {
 		t.Errorf("%d of %d pieces were asked for by a client that takes none", n, pieces)
+	}
+}
+
+// A worker that starts anew breaks no download.
+func TestAnArtifactOfAHostThatIsAwayForAMoment(t *testing.T) {
+	t.Parallel()
+	b := setup(t, nil)
+	b.online(hostNamed("a"))
+	p := b.running()
+	text := large(12)
+	f := &files{files: map[string]string{"x": text}}
+	ctx, away := context.WithCancel(b.ctx)
+	finish, err := b.bus.Answer(ctx, "a", "artifact", func(_ context.Context, question []byte) ([]byte, error) {
+		var q artifact.Question
+		if err := json.Unmarshal(question, &q); err != nil {
+			return nil, err
+		}
+		if q.Offset >= 3*artifact.PieceSize {
+			away()
+		}
+		return artifact.EncodePiece(f.piece(&q))
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	gone := make(chan struct{})
+	go func() {
+		defer close(gone)
+		<-ctx.Done()
+		finish()
+	}()
+	got := b.open("/jobs/" + p.ID + "/artifact?path=x")
+	// More than the first pieces: then the host is away.
+	begin := make([]byte, 3*artifact.PieceSize)
+	if _, err := io.ReadFull(got.body, begin); err != nil {
+		t.Fatal(err)
+	}
+	<-gone
+	b.files("a", f.files)
+	if rest, err := io.ReadAll(got.body); err != nil || string(begin)+string(rest) != text {
+		t.Errorf("%d bytes, %v", len(rest), err)
 	}
 }
 

@@ -15,10 +15,11 @@ import (
 var errChanged = errors.New("the file was changed while it was sent")
 
 const (
-	// pieceTries is how often a piece is asked for of a host that does not answer: its worker may just be starting anew.
-	pieceTries = 4
-	// pieceTimeout is how long each time.
+	// pieceTimeout is how long a piece is waited for, and pieceFor how long in all: the host's worker, or the bus, may just be
+	// starting anew.
 	pieceTimeout = 5 * time.Second
+	pieceFor     = 20 * time.Second
+	piecePause   = 500 * time.Millisecond
 	// settleTries is how often the begin of a file is read that is just being written.
 	settleTries = 3
 )
@@ -80,32 +81,23 @@ func (a *artifactSource) begin(length int) (head artifact.Head, first []byte, er
 
 // piece reads bytes from the middle of the file. An error is the end of the answer that is being sent.
 func (a *artifactSource) piece(ctx context.Context, offset int64, length int) ([]byte, error) {
-	for try := 1; ; try++ {
+	for end := time.Now().Add(pieceFor); ; {
 		attempt, cancel := context.WithTimeout(ctx, pieceTimeout)
 		head, data, err := a.ask(attempt, offset, length)
 		cancel()
 		switch {
-		case err != nil && isAway(err) && try < pieceTries && ctx.Err() == nil:
-			if err := rest(ctx, pieceTimeout); err != nil {
-				return nil, err
-			}
-		case err != nil:
-			return nil, err
-		case head.Status != artifact.Found:
-			return nil, errChanged
-		default:
+		case err == nil && head.Status == artifact.Found:
 			return data, nil
+		case err == nil:
+			return nil, errChanged
+		case !isAway(err) || time.Now().After(end):
+			return nil, err
 		}
-	}
-}
-
-// rest waits, or returns why it does not.
-func rest(ctx context.Context, pause time.Duration) error {
-	select {
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	case <-time.After(pause):
-		return nil
+		select {
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		case <-time.After(piecePause):
+		}
 	}
 }
 
