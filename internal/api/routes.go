@@ -31,6 +31,9 @@ func (s *Server) jobRoutes(r fiber.Router) {
 	r.Get("/jobs/:id", s.getJob)
 	r.Get("/jobs/:id/log", s.getLog)
 	r.Get("/jobs/:id/events", s.getJobEvents)
+	r.Get("/jobs/:id/artifacts", s.getArtifacts)
+	r.Get("/jobs/:id/artifact", s.getArtifact)
+	r.Get("/jobs/:id/topology", s.getTopology)
 	r.Post("/jobs/:id/cancel", s.postCancel)
 	r.Get("/events", s.getEvents)
 }

@@ -143,6 +143,9 @@ type Server struct {
 	// unchunked are the streams that the server below has let go.
 	unchunked sync.WaitGroup
 
+	// parsing has room for the one snapshot of a topology that is read at a time: a hostile one takes much memory.
+	parsing chan struct{}
+
 	// running ends, with errStopping, when the server shuts down. It is the parent of every request's context.
 	running context.Context
 	stop    context.CancelCauseFunc
@@ -154,6 +157,7 @@ func New(c Config) *Server {
 	s := &Server{
 		config: c, log: c.Log, anonymous: nobody(),
 		bodies: semaphore.NewWeighted(c.BodyMemory), limit: newConnLimit(c.Connections, c.ClientConnections),
+		parsing: make(chan struct{}, 1),
 	}
 	s.running, s.stop = context.WithCancelCause(context.Background())
 	s.app = fiber.New(fiber.Config{

@@ -22,6 +22,8 @@ type Birth struct {
 	Object *ObjectRef `json:"object,omitempty"`
 	// SealedURL is where the host fetches the topology. It is sealed, because its query may be a secret.
 	SealedURL *Sealed `json:"sealedUrl,omitempty"`
+	// Keep are patterns of the files below the working directory that are copied into the store of objects at the job's end.
+	Keep []string `json:"keep,omitempty"`
 	// Sealed holds the secret environment, readable by the host alone.
 	Sealed *Sealed `json:"sealed,omitempty"`
 	// Fingerprint tells the payload from others, where the id is made of a key that may come again. It gives nothing away.

@@ -140,46 +140,63 @@ func (b *Bus) PurgeObject(ctx context.Context, host, name string) error {
 // objectsYoung is how long an object may be there before its job is known: it is put first.
 const objectsYoung = time.Hour
 
-// SweepObjects purges the objects that nobody needs any more: those of jobs for which needed says no. known is false for a job
-// that is not known, whose object stays for an hour.
-func (b *Bus) SweepObjects(ctx context.Context, needed func(id string) (needed, known bool)) error {
-	return b.sweepObjects(ctx, objectsYoung, needed)
+// Needs is what is needed of the objects of a job.
+type Needs struct {
+	// Known is false for a job that is not known, whose objects stay for an hour.
+	Known bool
+	// Input is what came with the job, Kept are the files that it has left.
+	Input, Kept bool
 }
 
-func (b *Bus) sweepObjects(ctx context.Context, young time.Duration, needed func(id string) (needed, known bool)) error {
+// SweepObjects purges the objects that nobody needs any more.
+func (b *Bus) SweepObjects(ctx context.Context, needs func(id string) Needs) error {
+	return b.sweepObjects(ctx, objectsYoung, needs)
+}
+
+func (b *Bus) sweepObjects(ctx context.Context, young time.Duration, needs func(id string) Needs) error {
 	stream, err := b.js.Stream(ctx, objectsStream)
 	if err != nil {
 		return translate(err)
 	}
 	// Not the first pieces alone: a piece that arrived after its object was purged has none.
-	info, err := stream.Info(ctx, jetstream.WithSubjectFilter(objectsPublic+"*.*.*"))
+	info, err := stream.Info(ctx, jetstream.WithSubjectFilter(objectsPublic+">"))
 	if err != nil {
 		return translate(err)
 	}
-	type object struct{ host, name string }
+	type object struct {
+		host, name string
+		kept       bool
+	}
 	seen := map[object]bool{}
 	var errs []error
 	for subject := range info.State.Subjects {
 		tokens := strings.Split(subject, ".")
-		if len(tokens) != 5 {
+		if len(tokens) != inputTokens && len(tokens) != keptTokens {
 			continue
 		}
-		o := object{tokens[2], tokens[3]}
+		o := object{tokens[2], tokens[3], len(tokens) == keptTokens}
 		if seen[o] {
 			continue
 		}
 		seen[o] = true
 		id, _, _ := strings.Cut(o.name, attemptMark)
-		keep, known := needed(id)
-		if !known {
-			keep = isYounger(ctx, stream, subject, young)
-		}
-		if !keep {
+		need := needs(id)
+		switch {
+		case o.kept && need.Kept, !o.kept && need.Input, !need.Known && isYounger(ctx, stream, subject, young):
+		case o.kept:
+			errs = append(errs, b.PurgeKept(ctx, o.host, id))
+		default:
 			errs = append(errs, b.PurgeObject(ctx, o.host, o.name))
 		}
 	}
 	return errors.Join(errs...)
 }
+
+// How many tokens the subject of a piece has.
+const (
+	inputTokens = 5
+	keptTokens  = 6
+)
 
 // isYounger says whether the message was stored less than so long ago, or is not known to be older.
 func isYounger(ctx context.Context, stream jetstream.Stream, subject string, than time.Duration) bool {

@@ -132,7 +132,7 @@ func TestSweepObjects(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	err := b.SweepObjects(ctx, func(id string) (needed, known bool) { return id == "needed", id != "unknown" })
+	err := b.SweepObjects(ctx, func(id string) Needs { return Needs{Known: id != "unknown", Input: id == "needed"} })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -153,7 +153,7 @@ func TestSweepObjects(t *testing.T) {
 	if err := stream.Purge(ctx, jetstream.WithPurgeSubject(pieceSubject(objectsPublic, "a", "unknown", 0))); err != nil {
 		t.Fatal(err)
 	}
-	err = b.sweepObjects(ctx, time.Nanosecond, func(id string) (needed, known bool) { return id == "needed", id == "needed" })
+	err = b.sweepObjects(ctx, time.Nanosecond, func(id string) Needs { return Needs{Known: id == "needed", Input: id == "needed"} })
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -78,8 +78,8 @@ func wantedStreams(l Limits) []jetstream.StreamConfig {
 			DenyPurge:         true,
 		}
 	}
-	objects := ofJobs(objectsStream, "topologies and bundles of jobs, in pieces", l.ObjectsBytes, jetstream.NoCompression)
-	objects.Subjects = []string{objectsIntake + "*.*.*"}
+	objects := ofJobs(objectsStream, "topologies and bundles of jobs, and files that they have left, in pieces", l.ObjectsBytes, jetstream.NoCompression)
+	objects.Subjects = []string{objectsIntake + "*.*.*", objectsIntake + "*.*.*.*"}
 	objects.SubjectTransform = &jetstream.SubjectTransformConfig{Source: objectsIntake + ">", Destination: objectsPublic + ">"}
 	objects.RePublish = nil // a piece is for its host alone
 	return []jetstream.StreamConfig{

@@ -32,6 +32,10 @@ func (e *PlacedError) Error() string { return fmt.Sprintf("host %s: %s", e.Host,
 
 // Dispatcher is safe for concurrent use.
 type Dispatcher struct {
+	// Keep are patterns of the files that each job leaves in the store of objects; set before the first Submit. See
+	// artifact.CheckPattern.
+	Keep []string
+
 	bus  *bus.Bus
 	view *view.View
 }
@@ -71,6 +75,9 @@ func (d *Dispatcher) submit(ctx context.Context, p *jobs.Payload, id, fingerprin
 		Request:    p.Request,
 	}
 	birth := &bus.Birth{Job: job, Fingerprint: fingerprint}
+	if job.Action.Changes() {
+		birth.Keep = d.Keep
+	}
 	if err := seal(birth, p, host); err != nil {
 		return jobs.Job{}, err
 	}

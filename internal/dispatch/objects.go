@@ -70,11 +70,13 @@ func (d *Dispatcher) Sweep(ctx context.Context, log *slog.Logger) {
 }
 
 func (d *Dispatcher) sweep(ctx context.Context) error {
-	return d.bus.SweepObjects(ctx, func(id string) (needed, known bool) {
+	return d.bus.SweepObjects(ctx, func(id string) bus.Needs {
 		job, err := d.view.Job(ctx, id)
 		if errors.Is(err, view.ErrUnknown) {
-			return false, false
+			return bus.Needs{}
 		}
-		return err != nil || !job.State.Terminal(), true
+		lives := err != nil || !job.State.Terminal()
+		// Of a job that has ended with nothing kept, what is there is of a try that was given up.
+		return bus.Needs{Known: true, Input: lives, Kept: lives || job.Kept != nil}
 	})
 }

@@ -196,3 +196,57 @@ func TestABundleThereIsNoRoomFor(t *testing.T) {
 		t.Errorf("one that there is room for: %v", err)
 	}
 }
+
+// What jobs leave is kept by the patterns of the API at their birth, and swept with nothing to say that it was kept.
+func TestKeptFilesOfJobs(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.keyed("a")
+	b.Keep = []string{"*.yml"}
+	jobOf := map[string]string{}
+	for _, action := range []string{"create", "status", "destroy"} {
+		job, err := b.submit(map[string]any{"workdir": "/labs/" + action, "action": action})
+		if err != nil {
+			t.Fatal(err)
+		}
+		jobOf[action] = job.ID
+	}
+	births := b.births("a", 3)
+	for action, want := range map[string]int{"create": 1, "status": 0, "destroy": 1} {
+		if got := births[jobOf[action]].Keep; len(got) != want {
+			t.Errorf("%s keeps %q", action, got)
+		}
+	}
+	put := func(action string) {
+		t.Helper()
+		if _, err := b.bus.PutKept(t.Context(), "a", jobOf[action], "f", strings.NewReader("x"), 1); err != nil {
+			t.Fatal(err)
+		}
+		if err := b.bus.PutKeptList(t.Context(), "a", jobOf[action], &bus.KeptList{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	end := func(action string, kept *jobs.Kept) {
+		t.Helper()
+		job := births[jobOf[action]].Job
+		job.State, job.Kept = jobs.Success, kept
+		seq, err := b.bus.PublishStatus(t.Context(), &job, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.view.Moved(&job, seq)
+	}
+	put("create") // under way
+	put("destroy")
+	end("destroy", nil) // given up
+	put("status")
+	end("status", &jobs.Kept{Files: 1})
+	if err := b.sweep(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for action, want := range map[string]error{"create": nil, "status": nil, "destroy": bus.ErrNotFound} {
+		if _, err := b.bus.KeptList(t.Context(), "a", jobOf[action]); !errors.Is(err, want) {
+			t.Errorf("%s: %v, want %v", action, err, want)
+		}
+	}
+}

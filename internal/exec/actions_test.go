@@ -2,10 +2,12 @@ package exec_test
 
 import (
 	"encoding/json"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -38,7 +40,31 @@ func TestUpOfAnUnchangedLabTouchesNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	mustContain(t, l.must(t, "up"), untouched) // as of a lab that was started by hand
+	// Its snapshot as YAML, which clients read after each up, is made where it is missing or older than the lab, and only there.
+	snapshot := filepath.Join(l.workdir, "netlab.snapshot.yml")
+	want := readFile(t, snapshot)
+	old := time.Unix(1_600_000_000, 0)
+	for what, spoil := range map[string]func() error{
+		"removed": func() error { return os.Remove(snapshot) },
+		"old": func() error {
+			return errors.Join(os.WriteFile(snapshot, []byte("old"), 0o644), os.Chtimes(snapshot, old, old))
+		},
+	} {
+		if err := spoil(); err != nil {
+			t.Fatal(err)
+		}
+		if mustContain(t, l.must(t, "up"), untouched); readFile(t, snapshot) != want {
+			t.Errorf("%s: %s is not as it was", what, snapshot)
+		}
+	}
+	writeFile(t, snapshot, "newer")
+	if mustContain(t, l.must(t, "up"), untouched); readFile(t, snapshot) != "newer" {
+		t.Errorf("%s was made again", snapshot)
+	}
 	l.must(t, "restart")
+	if readFile(t, snapshot) == "newer" {
+		t.Errorf("after restart %s is the old one", snapshot)
+	}
 
 	// A file with other times and the same content is the same.
 	writeFile(t, l.workdir+"/colour.py", readFile(t, l.workdir+"/colour.py"))

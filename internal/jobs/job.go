@@ -57,6 +57,12 @@ type Waiting struct {
 	Position int `json:"position"`
 }
 
+// Kept is how much of a job's files is kept.
+type Kept struct {
+	Files int   `json:"files"`
+	Bytes int64 `json:"bytes"`
+}
+
 // Job is one run of an action on a lab, as HTTP shows it and as the bus carries it. Its JSON is that of its fields: a method
 // of its own would hide the fields of whatever embeds a Job.
 type Job struct {
@@ -89,6 +95,9 @@ type Job struct {
 	LogPath string `json:"logPath"`
 	// LogBytes is the length of the log so far; in a terminal state, of the whole log.
 	LogBytes int64 `json:"logBytes"`
+
+	// Kept counts the files of NETLAB_API_KEEP that the job has left in the store of objects; nil: none.
+	Kept *Kept `json:"kept,omitempty"`
 
 	CancelRequested bool `json:"cancelRequested"`
 	// Warnings is never nil: clients expect a list.

@@ -91,6 +91,7 @@ func RunAPI(ctx context.Context, s *settings.API, version string, log *slog.Logg
 		part("worker", func(ctx context.Context) error { return runWorker(ctx, &s.Worker, &s.Bus, server, version, log) })
 	}
 	dispatcher := dispatch.New(b, v)
+	dispatcher.Keep = s.Keep
 	part("objects", func(ctx context.Context) error {
 		dispatcher.Sweep(ctx, log)
 		return nil

@@ -3,8 +3,12 @@ package settings
 import (
 	"path/filepath"
 
+	"netlab-runner/internal/artifact"
 	"netlab-runner/internal/hosts"
 )
+
+// maxKeep is how many patterns of files to keep there may be: they travel with every job.
+const maxKeep = 50
 
 // API is every setting of the program netlab-api.
 type API struct {
@@ -27,6 +31,10 @@ type API struct {
 
 	// LogDefault is the form of a job's log for a client whose Accept header is a bare */*. Defaults to text.
 	LogDefault Format `default:"text" group:"Program" help:"Form of a job's log for a client that accepts anything (*/*)." placeholder:"text|json" variable:"NETLAB_API_LOG_DEFAULT"`
+
+	// Keep are patterns of files below a job's working directory that are copied to the bus at the job's end, see
+	// artifact.CheckPattern. Defaults to none.
+	Keep []string `group:"Program" help:"Patterns of files, below a job's working directory, that are copied to the bus at the job's end and served from there, host or no host: such as *.yml,config/**." placeholder:"PATTERN,..." variable:"NETLAB_API_KEEP"`
 
 	HTTP   `embed:"" group:"HTTP"`
 	Bus    Bus    `embed:"" group:"Bus"`
@@ -64,6 +72,7 @@ func (a *API) complete(t *taking) {
 		a.Worker.DataDir = filepath.Join(a.DataDir, "worker")
 	}
 	a.DataDir = absolute(a.DataDir)
+	a.Keep = trimmed(a.Keep)
 	a.Worker.complete(t.machine)
 	if a.WithWorker && a.DefaultHost == "" {
 		a.DefaultHost = a.Worker.Host
@@ -85,6 +94,14 @@ func (a *API) validate() []Fault {
 	}
 	if !a.LogDefault.valid() {
 		faults = append(faults, faultf("NETLAB_API_LOG_DEFAULT", "%q is no form: use text or json", a.LogDefault))
+	}
+	if len(a.Keep) > maxKeep {
+		faults = append(faults, faultf("NETLAB_API_KEEP", "has %d patterns: use at most %d", len(a.Keep), maxKeep))
+	}
+	for _, pattern := range a.Keep {
+		if err := artifact.CheckPattern(pattern); err != nil {
+			faults = append(faults, faultf("NETLAB_API_KEEP", "%q %v", pattern, err))
+		}
 	}
 	faults = append(faults, a.HTTP.validate()...)
 	faults = append(faults, a.Bus.validate()...)

@@ -95,6 +95,11 @@ func TestAPIFaults(t *testing.T) {
 		"a bare number of time":   {[]string{"NETLAB_API_IDLE_TIMEOUT=30"}, []string{"NETLAB_API_IDLE_TIMEOUT: no duration"}},
 		"status output":           {[]string{"NETLAB_API_STATUS_OUTPUT=yaml"}, []string{"NETLAB_API_STATUS_OUTPUT: json or text"}},
 		"log default":             {[]string{"NETLAB_API_LOG_DEFAULT=sse"}, []string{"NETLAB_API_LOG_DEFAULT: text or json"}},
+		"kept files":              {[]string{"NETLAB_API_KEEP=*.yml, config/**,**/*.cfg"}, nil},
+		"kept files elsewhere":    {[]string{"NETLAB_API_KEEP=*.yml,/etc/*"}, []string{`NETLAB_API_KEEP: "/etc/*" is absolute`}},
+		"kept files above":        {[]string{"NETLAB_API_KEEP=../*"}, []string{"NETLAB_API_KEEP: '..'"}},
+		"kept files, no pattern":  {[]string{"NETLAB_API_KEEP=[a"}, []string{"NETLAB_API_KEEP: no pattern"}},
+		"kept files, too many":    {[]string{"NETLAB_API_KEEP=" + strings.Repeat("a,", 51)}, []string{"NETLAB_API_KEEP: at most 50"}},
 		"default host":            {[]string{"NETLAB_API_DEFAULT_HOST=a.b"}, []string{"NETLAB_API_DEFAULT_HOST: host name"}},
 		"insecure in words":       {[]string{"NETLAB_API_INSECURE=perhaps"}, []string{`NETLAB_API_INSECURE: "perhaps"`}},
 

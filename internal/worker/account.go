@@ -45,27 +45,36 @@ func runAs(name string) (*account.Account, error) {
 // accountOf is whom the job runs as: the one account of the host, else the user that the request names, else the owner of the
 // working directory or of its nearest existing parent. An *invalidError is the request's fault.
 func (w *Worker) accountOf(job *jobs.Job) (*account.Account, error) {
-	if w.runAs != nil {
-		if w.runAs.Credential() == nil {
-			return w.runAs, nil
-		}
-		// The host's fault, not the request's.
-		if err := w.runAs.CheckHome(); err != nil {
+	who, err := w.accountFor(job.Request.User, job.Workdir)
+	if err != nil || w.runAs != nil && w.runAs.Credential() == nil {
+		return who, err
+	}
+	if err := who.CheckHome(); err != nil {
+		if w.runAs != nil {
+			// The host's fault, not the request's.
 			return nil, fmt.Errorf("NETLAB_RUN_AS_USER: %w", err)
 		}
+		return nil, invalid("user", "%v", err)
+	}
+	return who, nil
+}
+
+// accountFor is accountOf without a look at the home, which only a run needs.
+func (w *Worker) accountFor(name, workdir string) (*account.Account, error) {
+	if w.runAs != nil {
 		return w.runAs, nil
 	}
 	var who *account.Account
 	var err error
 	from := ""
-	if job.Request.User != "" {
-		who, err = account.Lookup(job.Request.User)
+	if name != "" {
+		who, err = account.Lookup(name)
 	} else {
 		var uid int
-		if uid, err = account.OwnerOf(realPath(job.Workdir)); err != nil {
+		if uid, err = account.OwnerOf(realPath(workdir)); err != nil {
 			return nil, invalid("workdir", "%v", err)
 		}
-		from = fmt.Sprintf(", who owns %s or the directory above it", job.Workdir)
+		from = fmt.Sprintf(", who owns %s or the directory above it", workdir)
 		who, err = account.ByID(uid)
 	}
 	var unknown *account.UnknownError
@@ -76,9 +85,6 @@ func (w *Worker) accountOf(job *jobs.Job) (*account.Account, error) {
 		return nil, err
 	case who.UID < firstUser || who.UID == nobody:
 		return nil, invalid("user", "%s%s is an account of the system, as which no job runs: name the user of the lab in user, or set NETLAB_RUN_AS_USER on the host", who.Name, from)
-	}
-	if err := who.CheckHome(); err != nil {
-		return nil, invalid("user", "%v", err)
 	}
 	return who, nil
 }

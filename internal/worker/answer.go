@@ -26,6 +26,8 @@ func (w *Worker) endpoints() map[string]func(context.Context, []byte) ([]byte, e
 		"status":    w.status,
 		"templates": w.templates,
 		"labs":      w.labList,
+		"artifacts": w.artifacts,
+		"artifact":  w.artifact,
 	}
 }
 

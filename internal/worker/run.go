@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -32,6 +33,9 @@ type run struct {
 	owner string
 	// instance is Netlab's id of the lab, once the driver has said it.
 	instance atomic.Pointer[string]
+	// kept is what was kept of the job's files, keptNot says what could not be.
+	kept    *jobs.Kept
+	keptNot []string
 	// canceled says, at the end, that a client has asked for it.
 	canceled bool
 }
@@ -96,6 +100,9 @@ func (r *run) journey(ctx context.Context) error {
 			end, err = r.refuse(canceled("canceled before Netlab began")), nil
 		}
 	}
+	if err == nil {
+		err = r.keepFiles(ctx)
+	}
 	r.canceled = errors.Is(context.Cause(runCtx), errCanceled)
 	close(ended)
 	if spoolErr := <-spooled; err == nil {
@@ -109,8 +116,9 @@ func (r *run) journey(ctx context.Context) error {
 		j.Reason, j.ExitCode = end.reason, end.exitCode
 		j.Errors = r.fitting(end.errors)
 		for _, warning := range end.warnings {
-			j.Warnings = append(j.Warnings, fit(r.secrets.mask(warning), warningRoom))
+			j.Warnings = append(slices.Clip(j.Warnings), fit(r.secrets.mask(warning), warningRoom))
 		}
+		j.Kept, j.Warnings = r.kept, append(slices.Clip(j.Warnings), r.keptNot...)
 		if end.event != jobs.Succeed {
 			text := fit(r.secrets.mask(end.text), errorRoom)
 			j.Error = &text

@@ -80,6 +80,7 @@ type Worker struct {
 	cancels *cancels
 	known   *knownLabs
 	labs    *labs
+	looks   *looks
 	// runAs is the account of every job; nil: each job has its own.
 	runAs     *account.Account
 	source    string
@@ -104,6 +105,7 @@ func New(ctx context.Context, c Config) (*Worker, error) {
 		source:  "/hosts/" + c.Host + "/workers/" + data.identity,
 		started: time.Now().UTC(),
 		netlab:  &installation{python: c.Python, dataDir: c.DataDir},
+		looks:   newLooks(),
 	}
 	fail := func(err error) (*Worker, error) {
 		data.close()

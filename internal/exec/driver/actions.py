@@ -52,6 +52,8 @@ class Actions:
             say(f"the lab {lab.instance} in {lab.dir} runs and is unchanged, nothing to do")
             if lab.missing():
                 say(f"of its files {', '.join(lab.missing())} not found: restart makes them again")
+            if files.is_stale(files.SNAPSHOT_YAML, files.SNAPSHOT):
+                self.write_yaml()
             return
         why = why or self.no_going_on(lab)
         if why:

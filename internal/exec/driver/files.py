@@ -60,6 +60,15 @@ def traces() -> list:
     return [name for name in PROOF if os.path.lexists(name)] + lab_folders() + drafts()
 
 
+def is_stale(name: str, source: str) -> bool:
+    """Whether the file is not there, is no file, or is older than the one that it is made of."""
+    try:
+        made = os.lstat(name)
+        return not stat.S_ISREG(made.st_mode) or made.st_mtime_ns < os.stat(source).st_mtime_ns
+    except OSError:
+        return True
+
+
 def doubtful() -> list:
     """What Netlab may have made, where nothing else says that it was here."""
     return [name for name in LIKELY if os.path.lexists(name)]

@@ -1,0 +1,76 @@
+package api
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+
+	"github.com/gofiber/fiber/v2"
+
+	"netlab-runner/internal/artifact"
+	"netlab-runner/internal/topology"
+)
+
+// snapshotFile is the artifact that has a lab's topology.
+const snapshotFile = "netlab.snapshot.yml"
+
+// getTopology shows the topology of the lab of a job's working directory, out of the snapshot that is there, or was kept.
+func (s *Server) getTopology(c *fiber.Ctx) error {
+	job, err := s.job(parameter(c, "id"))
+	if err != nil {
+		return err
+	}
+	source, err := s.sourceOf(&job, snapshotFile)
+	if err != nil {
+		return err
+	}
+	head, first, err := source.begin(artifact.PieceSize)
+	var known *failure
+	if errors.As(err, &known) && known.status == http.StatusNotFound {
+		return failed(known.status, "there is no %s in %s on host %s: a job with the action create, up or restart makes one", snapshotFile, job.Workdir, job.Host)
+	}
+	if err != nil {
+		return err
+	}
+	lab, err := s.topologyOf(source, head, first)
+	if err != nil {
+		return err
+	}
+	return c.JSON(lab)
+}
+
+func (s *Server) topologyOf(source *artifactSource, head artifact.Head, first []byte) (*topology.Topology, error) {
+	unreadable := func(err error) error {
+		return failed(http.StatusConflict, "%s in %s on host %s cannot be read as a lab's topology: %v; a job with the action restart makes it anew",
+			snapshotFile, source.place.Workdir, source.host, err)
+	}
+	if head.Bytes > topology.MaxBytes {
+		return nil, unreadable(fmt.Errorf("it has %d bytes, at most %d are read", head.Bytes, topology.MaxBytes))
+	}
+	ctx, cancel := context.WithTimeout(s.running, askTimeout)
+	defer cancel()
+	select {
+	case s.parsing <- struct{}{}:
+		defer func() { <-s.parsing }()
+	case <-ctx.Done():
+		return nil, failed(http.StatusServiceUnavailable, "other topologies are being read")
+	}
+	source.etag = head.ETag
+	rest := newArtifactStream(ctx, source, 0, head.Bytes, first)
+	defer func() { _ = rest.Close() }()
+	var content bytes.Buffer
+	content.Grow(int(head.Bytes))
+	if _, err := io.Copy(&content, rest); errors.Is(err, errChanged) {
+		return nil, failed(http.StatusServiceUnavailable, "%s in %s on host %s is just being written", snapshotFile, source.place.Workdir, source.host)
+	} else if err != nil {
+		return nil, hostAway(err)
+	}
+	lab, err := topology.Read(content.Bytes())
+	if err != nil {
+		return nil, unreadable(err)
+	}
+	return lab, nil
+}
