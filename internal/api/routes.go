@@ -35,4 +35,5 @@ func (s *Server) hostRoutes(r fiber.Router) {
 	r.Get("/status/:instance", s.getInstance)
 	r.Get("/templates", s.getTemplates)
 	r.Get("/labs", s.getLabs)
+	r.Post("/connect", s.postConnect)
 }

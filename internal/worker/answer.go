@@ -26,6 +26,7 @@ func (w *Worker) endpoints() map[string]func(context.Context, []byte) ([]byte, e
 		"status":    w.status,
 		"templates": w.templates,
 		"labs":      w.labList,
+		"connect":   w.connect,
 	}
 }
 

@@ -77,7 +77,10 @@ type Worker struct {
 	known   *knownLabs
 	labs    *labs
 	// runAs is the account of every job; nil: each job has its own.
-	runAs     *account.Account
+	runAs *account.Account
+	// connecting and drawing have room for the questions of these kinds that are worked on.
+	connecting, drawing chan struct{}
+
 	source    string
 	started   time.Time
 	running   sync.WaitGroup
@@ -100,6 +103,9 @@ func New(ctx context.Context, c Config) (*Worker, error) {
 		source:  "/hosts/" + c.Host + "/workers/" + data.identity,
 		started: time.Now().UTC(),
 		netlab:  &installation{python: c.Python, dataDir: c.DataDir},
+
+		connecting: make(chan struct{}, askedAtOnce),
+		drawing:    make(chan struct{}, askedAtOnce),
 	}
 	fail := func(err error) (*Worker, error) {
 		data.close()
