@@ -36,4 +36,5 @@ func (s *Server) hostRoutes(r fiber.Router) {
 	r.Get("/templates", s.getTemplates)
 	r.Get("/labs", s.getLabs)
 	r.Post("/connect", s.postConnect)
+	r.Post("/graph", s.postGraph)
 }

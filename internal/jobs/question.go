@@ -48,8 +48,11 @@ type Graph struct {
 	Type string `json:"type"`
 }
 
+// TopologyGraph is the type of graph that shows nodes and links.
+const TopologyGraph = "topology"
+
 // graphTypes are Netlab's.
-var graphTypes = []string{"topology", "bgp", "isis"} //nolint:gochecknoglobals // a table that is never written
+var graphTypes = []string{TopologyGraph, "bgp", "isis"} //nolint:gochecknoglobals // a table that is never written
 
 var nodeName = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}$`)
 
@@ -84,7 +87,7 @@ func ParseGraph(body []byte) (*Graph, error) {
 	switch {
 	case f.faulty("type"):
 	case q.Type == "":
-		q.Type = graphTypes[0]
+		q.Type = TopologyGraph
 	case !slices.Contains(graphTypes, q.Type):
 		f.fault("type", "%s is unknown: use one of %s", shown(q.Type), strings.Join(graphTypes, ", "))
 	}

@@ -27,6 +27,7 @@ func (w *Worker) endpoints() map[string]func(context.Context, []byte) ([]byte, e
 		"templates": w.templates,
 		"labs":      w.labList,
 		"connect":   w.connect,
+		"graph":     w.graph,
 	}
 }
 

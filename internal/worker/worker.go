@@ -48,6 +48,8 @@ type Config struct {
 	Labels  map[string]string
 	// Start replaces Netlab's driver, for tests and benchmarks; nil: the real one.
 	Start func(exec.Run) (Process, error)
+	// GraphProgram draws graphs; empty: netlab-graph beside this program.
+	GraphProgram string
 	// Version is this program's.
 	Version string
 	Log     *slog.Logger
@@ -80,6 +82,8 @@ type Worker struct {
 	runAs *account.Account
 	// connecting and drawing have room for the questions of these kinds that are worked on.
 	connecting, drawing chan struct{}
+	// keeping is held while a picture is stored.
+	keeping sync.Mutex
 
 	source    string
 	started   time.Time

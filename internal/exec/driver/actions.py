@@ -199,6 +199,8 @@ class Actions:
         if cleanup and lab.traces:
             say(f"the lab in {lab.dir} does not run (not found: a lock, a container, a status entry), its files are removed")
             work.remove_files(lab)
+        elif cleanup:
+            files.remove([name for name in files.GRAPHS if os.path.lexists(name)])  # a graph can be drawn without a lab
 
     def collect(self) -> None:
         lab = state.Lab()

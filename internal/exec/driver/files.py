@@ -17,10 +17,12 @@ SNAPSHOT_YAML = "netlab.snapshot.yml"
 LOCK = "netlab.lock"
 MANIFEST = ".netlab-inputs.json"
 CLAB = "clab.yml"
+# What the worker has drawn of the lab.
+GRAPHS = tuple(f"netlab.graph{kind}.svg{draft}" for kind in ("", "-bgp", "-isis") for draft in ("", ".new"))
 # What Netlab's own cleanup removes without asking whose it is.
 GENERATED = (
     SNAPSHOT, SNAPSHOT_YAML, LOCK, MANIFEST, CLAB, "clab-augment.yml", "clab_files", "external.txt", "hosts.yml",
-    "ansible.cfg", "group_vars", "host_vars", "node_files", "config",
+    "ansible.cfg", "group_vars", "host_vars", "node_files", "config", *GRAPHS,
 )
 # Of these one is enough to say that Netlab was here; the others of GENERATED may be somebody's own.
 TRACES = (SNAPSHOT, SNAPSHOT_YAML, LOCK, MANIFEST, CLAB, "external.txt", "node_files")

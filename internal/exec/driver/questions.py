@@ -136,6 +136,37 @@ def check(command: list, words: list, by_shell: bool) -> None:
             raise Refused("invalid", f"show: {word!r} has a character that the node's shell would take for its own: leave it out")
 
 
+def made_of(topology: str) -> bool:
+    """Whether the lab that was created here was made of that topology."""
+    plain, _ = state.load_snapshot()
+    sources = (plain or {}).get("input") or []
+    return bool(sources) and os.path.realpath(topology) == os.path.realpath(str(sources[0]))
+
+
+def tidy_texts() -> None:
+    """Netlab writes texts of the lab's users between quotes as they are: with a quote in them they would be more than texts."""
+    from netsim.outputs import graph as output
+    from netlab_driver import hooks
+
+    def plain(box: Any, key: str) -> None:
+        if isinstance(box, dict) and isinstance(box.get(key), str):
+            box[key] = box[key].replace('"', "'").replace("\\", "/")
+
+    def tidy(topology: Any, settings: Any, drawn: Any, *_: Any) -> None:
+        plain(topology.get("graph"), "title")
+        plain(topology.defaults.get("graph"), "title")
+        for cluster in (drawn.get("clusters") or {}).values():
+            plain(cluster, "title")
+            plain(cluster, "name")
+        for item in [*(drawn.get("nodes") or {}).values(), *drawn.edges]:
+            for attributes in (item.get("graph"), item.get("attr")):
+                if isinstance(attributes, dict):
+                    attributes.pop("format", None)  # Graphviz's own attributes: links, files, scripts
+
+    if hasattr(output, "draw_graph"):
+        hooks.around(output, "draw_graph", tidy)
+
+
 def graph(answer: Answer, question: dict) -> None:
     """Make the description of a graph in Graphviz's language, as `netlab graph` does."""
     from netsim.cli import graph as cli
@@ -143,7 +174,7 @@ def graph(answer: Answer, question: dict) -> None:
     topology, kind = question["topology"], question["type"]
     out = os.path.join(tempfile.mkdtemp(prefix="netlab-graph-"), "graph.dot")  # in a folder that the worker removes
     args = ["--type", kind]
-    if topology:
+    if topology and not made_of(topology):
         answer.say(step=f"Netlab transforms {topology}")
         scratch = tempfile.mkdtemp(prefix="netlab-graph-")
         validate.lay_out(scratch)
@@ -152,6 +183,7 @@ def graph(answer: Answer, question: dict) -> None:
         answer.say(step=f"{files.SNAPSHOT} is being loaded")
         if state.load_snapshot()[0] is None:
             raise Refused("state", state.load_snapshot()[1] or f"{files.SNAPSHOT} is not found in {os.getcwd()}")
+    tidy_texts()
     try:
         cli.run([*args, out])
     except SystemExit:
