@@ -17,7 +17,7 @@ import (
 
 // labTimeout bounds a question about a lab, from the request to the answer: its clients wait for 15 s. The host gives up
 // before.
-const labTimeout = 14 * time.Second
+const labTimeout = 14500 * time.Millisecond
 
 // connectAnswer is what the host says of POST /connect. Error says why the exit code of the show command is not 0.
 type connectAnswer struct {

@@ -23,7 +23,7 @@ import (
 const askedAtOnce = 3
 
 // replyTime is what is left of a question's time for the answer to be sent.
-const replyTime = time.Second
+const replyTime = 500 * time.Millisecond
 
 // noAnswer is why a question about a lab has none, with the HTTP status that says so: 400 (the question), 404 (there is no such
 // lab or node), 409 (the lab's state), 503 (later, maybe).
@@ -123,36 +123,39 @@ func (w *Worker) find(ctx context.Context, q *jobs.Lab) (*site, error) {
 }
 
 // open opens the directory below the roots, with the rights of whose it is.
-func (w *Worker) open(q *jobs.Lab, dir string, lab *inventory.Lab) (s *site, err error) {
-	s = &site{lab: lab}
-	if s.root, s.rel, err = w.within("workdir", dir, false); err != nil {
+func (w *Worker) open(q *jobs.Lab, dir string, lab *inventory.Lab) (*site, error) {
+	root, rel, err := w.within("workdir", dir, false)
+	if err != nil {
 		return nil, err
 	}
-	defer func() {
-		if err != nil {
-			_ = s.root.Close()
-		}
-	}()
-	s.dir = filepath.Join(s.root.Name(), s.rel)
-	if _, err := s.root.Stat(s.rel); errors.Is(err, fs.ErrNotExist) {
-		return nil, noAnswerf(http.StatusNotFound, "there is no directory %s on host %s", dir, w.config.Host)
+	s := &site{lab: lab, root: root, rel: rel, dir: filepath.Join(root.Name(), rel)}
+	if err := w.enterSite(q, s); err != nil {
+		_ = root.Close()
+		return nil, err
 	}
-	if lab != nil && lab.StatusFile != "" {
-		s.who, err = w.ownerOf(lab)
+	return s, nil
+}
+
+func (w *Worker) enterSite(q *jobs.Lab, s *site) (err error) {
+	if _, err := s.root.Stat(s.rel); errors.Is(err, fs.ErrNotExist) {
+		return noAnswerf(http.StatusNotFound, "there is no directory %s on host %s", s.dir, w.config.Host)
+	}
+	if s.lab != nil && s.lab.StatusFile != "" {
+		s.who, err = w.ownerOf(s.lab)
 	} else {
 		s.who, err = w.accountOf(&jobs.Job{Workdir: s.dir, Request: jobs.Request{User: q.User}})
 	}
 	if err != nil {
-		return nil, err
+		return err
 	}
 	err = s.who.Do(func() (err error) {
 		s.file, err = openDir(s.root, s.rel)
 		return err
 	})
 	if err != nil {
-		return nil, invalid("workdir", "%s cannot be opened by %s: %v", dir, s.who.Name, err)
+		return invalid("workdir", "%s cannot be opened by %s: %v", s.dir, s.who.Name, err)
 	}
-	return s, nil
+	return nil
 }
 
 // setting is how Netlab is asked about the site.

@@ -37,8 +37,18 @@ func (w *Worker) render(ctx context.Context, description string, user *syscall.C
 		}
 		program = filepath.Join(filepath.Dir(self), graphProgram)
 	}
+	binary, err := os.Open(program)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%s is not there, which draws the graphs: put it beside this program", program)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("graphs cannot be drawn: %w", err)
+	}
+	defer binary.Close()
 	var image, fault bytes.Buffer
 	cmd := exec.CommandContext(ctx, program)
+	// The user need not be able to come to where the programs are.
+	cmd.Path, cmd.ExtraFiles = "/proc/self/fd/3", []*os.File{binary}
 	cmd.Dir = "/"
 	// Graphviz's compiled code would be kept in a folder that other users can prepare. Without one it is compiled anew.
 	cmd.Env = []string{"TMPDIR=/proc/self/nowhere", "GOMAXPROCS=2", "GOTRACEBACK=none"}
@@ -47,9 +57,6 @@ func (w *Worker) render(ctx context.Context, description string, user *syscall.C
 	cmd.Stdin = strings.NewReader(description)
 	cmd.Stdout, cmd.Stderr = &limited{buffer: &image, limit: maxSVG}, &limited{buffer: &fault, limit: 64 << 10}
 	if err := cmd.Start(); err != nil {
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil, fmt.Errorf("%s is not there, which draws the graphs: put it beside this program", program)
-		}
 		return nil, fmt.Errorf("graphs cannot be drawn: %w", err)
 	}
 	// It ends by itself, too, should this process be killed meanwhile.
@@ -60,7 +67,7 @@ func (w *Worker) render(ctx context.Context, description string, user *syscall.C
 			return nil, fmt.Errorf("graphs cannot be drawn: its process cannot be limited: %w", err)
 		}
 	}
-	err := cmd.Wait()
+	err = cmd.Wait()
 	text, _, _ := strings.Cut(strings.TrimSpace(fault.String()), "\n")
 	var exit *exec.ExitError
 	switch {
