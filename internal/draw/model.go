@@ -64,6 +64,9 @@ type Cluster struct{ Label string }
 // Read takes the picture out of a description.
 func Read(description []byte) (*Picture, error) {
 	g, err := graphviz.ParseBytes(description)
+	if err == nil && g == nil {
+		err = errors.New("there is no graph")
+	}
 	if err != nil {
 		return nil, fmt.Errorf("Graphviz cannot read Netlab's graph, maybe because of a quote in a title or a name: %w", err)
 	}
