@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"slices"
 	"strings"
@@ -67,12 +68,15 @@ func (s *Server) askLab(lab *jobs.Lab, endpoint string, question, answer any) er
 		Status int
 		Error  string
 	}
-	switch err := json.Unmarshal(data, &none); {
+	err = json.Unmarshal(data, &none)
+	switch {
 	case err != nil:
-	case slices.Contains([]int{http.StatusBadRequest, http.StatusNotFound, http.StatusConflict, http.StatusServiceUnavailable}, none.Status):
-		return failed(none.Status, "%s", none.Error)
 	case none.Status == 0:
 		err = json.Unmarshal(data, answer)
+	case slices.Contains([]int{http.StatusBadRequest, http.StatusNotFound, http.StatusConflict, http.StatusServiceUnavailable}, none.Status):
+		return failed(none.Status, "%s", none.Error)
+	default:
+		err = fmt.Errorf("it has the status %d", none.Status)
 	}
 	if err != nil {
 		return failed(http.StatusServiceUnavailable, "host %s: its answer cannot be read: %v", host, err)

@@ -11,6 +11,9 @@ import (
 // few is up to how many nodes a graph is drawn in ranks: of more, the ranks get too wide for a screen.
 const few = 20
 
+// middling is up to how many nodes links are led around other nodes, which takes long for more.
+const middling = 150
+
 // fills are the colours of devices: light, so that black text can be read on each.
 var fills = []string{"#cfe2f3", "#d9ead3", "#fff2cc", "#ead1dc", "#d0e0e3", "#fce5cd", "#d9d2e9", "#e6e6c8"} //nolint:gochecknoglobals // a table that is never written
 
@@ -29,7 +32,11 @@ func (p *Picture) dot() []byte {
 	b.WriteString("graph {\n")
 	b.WriteString(`bgcolor="white" pad="0.2" fontname="Helvetica" outputorder="edgesfirst" charset="UTF-8"` + "\n")
 	if many {
-		b.WriteString(`overlap="prism" sep="+6" splines="line" K="0.7" start="7"` + "\n")
+		splines := "true" // around the boxes of others
+		if len(p.Nodes) > middling {
+			splines = "line"
+		}
+		fmt.Fprintf(&b, "overlap=\"prism\" sep=\"+6\" splines=\"%s\" K=\"0.7\" start=\"7\"\n", splines)
 	} else {
 		b.WriteString(`nodesep="0.5" ranksep="0.8"` + "\n")
 	}
