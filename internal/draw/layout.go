@@ -11,7 +11,7 @@ import (
 // few is up to how many nodes a graph is drawn in ranks: of more, the ranks get too wide for a screen.
 const few = 20
 
-// middling is up to how many nodes links are led around other nodes, which takes long for more.
+// middling is up to how many nodes the room is used well, and links are led around other nodes: for more it takes too long.
 const middling = 150
 
 // fills are the colours of devices: light, so that black text can be read on each.
@@ -32,11 +32,11 @@ func (p *Picture) dot() []byte {
 	b.WriteString("graph {\n")
 	b.WriteString(`bgcolor="white" pad="0.2" fontname="Helvetica" outputorder="edgesfirst" charset="UTF-8"` + "\n")
 	if many {
-		splines := "true" // around the boxes of others
+		overlap, splines := "prism", "true" // around the boxes of others
 		if len(p.Nodes) > middling {
-			splines = "line"
+			overlap, splines = "scale", "line"
 		}
-		fmt.Fprintf(&b, "overlap=\"prism\" sep=\"+6\" splines=\"%s\" K=\"0.7\" start=\"7\"\n", splines)
+		fmt.Fprintf(&b, "overlap=\"%s\" sep=\"+6\" splines=\"%s\" K=\"0.7\" start=\"7\"\n", overlap, splines)
 	} else {
 		b.WriteString(`nodesep="0.5" ranksep="0.8"` + "\n")
 	}
