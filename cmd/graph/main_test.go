@@ -174,10 +174,10 @@ func TestDescriptionsThatCannotBeDrawn(t *testing.T) {
 		fmt.Fprintf(&many, "n%d; ", i)
 	}
 	for name, c := range map[string]struct{ description, says string }{
-		"none":    {"", "cannot read"},
-		"broken":  {"graph { a -- ", "cannot read"},
+		"none":    {"", "cannot be read"},
+		"broken":  {"graph { a -- ", "cannot be read"},
 		"empty":   {"graph { }", "no nodes"},
-		"garbage": {strings.Repeat("\x00\xff", 1000), "cannot read"},
+		"garbage": {strings.Repeat("\x00\xff", 1000), "cannot be read"},
 		"many":    {many.String() + "}", "more than 2000 nodes"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -35,13 +35,13 @@ func (p *Picture) clean(svg []byte) ([]byte, error) {
 			break
 		}
 		if err != nil {
-			return nil, fmt.Errorf("Graphviz's picture cannot be read: %w", err)
+			return nil, fmt.Errorf("the picture of Graphviz cannot be read: %w", err)
 		}
 		switch t := token.(type) {
 		case xml.StartElement:
 			if !slices.Contains(elements, t.Name.Local) {
 				if err := d.Skip(); err != nil {
-					return nil, fmt.Errorf("Graphviz's picture cannot be read: %w", err)
+					return nil, fmt.Errorf("the picture of Graphviz cannot be read: %w", err)
 				}
 				continue
 			}

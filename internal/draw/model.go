@@ -68,7 +68,7 @@ func Read(description []byte) (*Picture, error) {
 		err = errors.New("there is no graph")
 	}
 	if err != nil {
-		return nil, fmt.Errorf("Graphviz cannot read Netlab's graph, maybe because of a quote in a title or a name: %w", err)
+		return nil, fmt.Errorf("the graph that Netlab describes cannot be read, maybe because of a quote in a title or a name: %w", err)
 	}
 	p := &Picture{Title: line(g.GetStr("label"))}
 	clusters, err := p.readClusters(g)

@@ -12,15 +12,15 @@ import (
 func (p *Picture) SVG(ctx context.Context) ([]byte, error) {
 	g, err := graphviz.ParseBytes(p.dot())
 	if err != nil {
-		return nil, fmt.Errorf("Graphviz cannot read what it is to draw: %w", err)
+		return nil, fmt.Errorf("cannot read what is to be drawn: %w", err)
 	}
 	viz, err := graphviz.New(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("Graphviz cannot be started: %w", err)
+		return nil, fmt.Errorf("cannot start Graphviz: %w", err)
 	}
 	var picture bytes.Buffer
 	if err := viz.SetLayout(graphviz.Layout(p.engine())).Render(ctx, g, graphviz.SVG, &picture); err != nil {
-		return nil, fmt.Errorf("Graphviz cannot draw the graph: %w", err)
+		return nil, fmt.Errorf("cannot draw the graph: %w", err)
 	}
 	return p.clean(picture.Bytes())
 }
