@@ -20,7 +20,7 @@ ARGS ?=
 # The race detector needs a C compiler, without which Go says CGO_ENABLED=0. The tests then still run.
 RACE = $(if $(filter 1,$(shell go env CGO_ENABLED)),-race)
 
-PROGRAMS := bin/netlab-api bin/netlab-worker
+PROGRAMS := bin/netlab-api bin/netlab-worker bin/netlab-graph
 
 .PHONY: help
 help: ## List the targets
@@ -31,7 +31,7 @@ check-tools:
 	@scripts/check-tools
 
 .PHONY: build
-build: venv $(PROGRAMS) bin/nats-server nats ## Build the programs into bin/: netlab-api, netlab-worker, nats-server and nats; and set up .venv
+build: venv $(PROGRAMS) bin/nats-server nats ## Build the programs into bin/: netlab-api, netlab-worker, netlab-graph, nats-server and nats; and set up .venv
 
 # Go itself knows best what has to be built anew. It does not ask git (-buildvcs), which may refuse a checkout of another
 # user's; the version says what git knows.

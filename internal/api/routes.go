@@ -45,4 +45,6 @@ func (s *Server) hostRoutes(r fiber.Router) {
 	r.Get("/templates", s.getTemplates)
 	r.Get("/labs", s.getLabs)
 	r.Get("/metrics", s.getMetrics)
+	r.Post("/connect", s.postConnect)
+	r.Post("/graph", s.postGraph)
 }

@@ -90,7 +90,7 @@ const (
 	// answers bounds the questions that an endpoint works on at once; more wait.
 	answers = 4
 	// answerLimit bounds the time for one. Nobody waits for it much longer.
-	answerLimit = 10 * time.Second
+	answerLimit = 13 * time.Second
 )
 
 // Answer serves an endpoint of a host until ctx ends. Whoever asks after it has returned, and after what this connection

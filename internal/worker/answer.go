@@ -28,6 +28,8 @@ func (w *Worker) endpoints() map[string]func(context.Context, []byte) ([]byte, e
 		"labs":      w.labList,
 		"artifacts": w.artifacts,
 		"artifact":  w.artifact,
+		"connect":   w.connect,
+		"graph":     w.graph,
 	}
 }
 

@@ -52,6 +52,8 @@ type Config struct {
 	LogLimit int64
 	// Start replaces Netlab's driver, for tests and benchmarks; nil: the real one.
 	Start func(exec.Run) (Process, error)
+	// GraphProgram draws graphs; empty: netlab-graph beside this program.
+	GraphProgram string
 	// Version is this program's.
 	Version string
 	Log     *slog.Logger
@@ -82,7 +84,12 @@ type Worker struct {
 	labs    *labs
 	looks   *looks
 	// runAs is the account of every job; nil: each job has its own.
-	runAs     *account.Account
+	runAs *account.Account
+	// connecting and drawing have room for the questions of these kinds that are worked on.
+	connecting, drawing chan struct{}
+	// keeping is held while a picture is stored.
+	keeping sync.Mutex
+
 	source    string
 	started   time.Time
 	running   sync.WaitGroup
@@ -106,6 +113,9 @@ func New(ctx context.Context, c Config) (*Worker, error) {
 		started: time.Now().UTC(),
 		netlab:  &installation{python: c.Python, dataDir: c.DataDir},
 		looks:   newLooks(),
+
+		connecting: make(chan struct{}, askedAtOnce),
+		drawing:    make(chan struct{}, askedAtOnce),
 	}
 	fail := func(err error) (*Worker, error) {
 		data.close()

@@ -24,6 +24,7 @@ func TestMain(m *testing.M) {
 		for name, pkg := range map[string]string{
 			"netlab-api":    "netlab-runner/cmd/api",
 			"netlab-worker": "netlab-runner/cmd/worker",
+			"netlab-graph":  "netlab-runner/cmd/graph",
 			"nats-server":   "github.com/nats-io/nats-server/v2",
 		} {
 			build := exec.Command("go", "build", "-o", filepath.Join(dir, name), pkg)

@@ -222,6 +222,8 @@ class Actions:
         if cleanup and lab.traces:
             work.remove_files(lab)
             say(f"the lab in {lab.dir} does not run (not found: a lock, a container, a status entry), its files were removed")
+        elif cleanup:
+            files.remove([name for name in files.GRAPHS if os.path.lexists(name)])  # a graph can be drawn without a lab
 
     def check_instance(self, lab: state.Lab) -> None:
         """A working directory says which lab it is; an id that the request has beside it may say otherwise."""

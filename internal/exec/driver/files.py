@@ -24,7 +24,9 @@ TOPOLOGIES = (CLAB, "clab-augment.yml")  # what Netlab starts containerlab with
 PROOF = (SNAPSHOT, SNAPSHOT_YAML, LOCK, MANIFEST)
 # What else Netlab's own cleanup removes without asking whose it is. Without a proof it may be somebody's own.
 LIKELY = (*TOPOLOGIES, "clab_files", "external.txt", "hosts.yml", "ansible.cfg", "group_vars", "host_vars", "node_files", "config")
-GENERATED = (*PROOF, *LIKELY)
+# What the worker has drawn of the lab.
+GRAPHS = tuple(f"netlab.graph{kind}.svg{draft}" for kind in ("", "-bgp", "-isis") for draft in ("", ".new"))
+GENERATED = (*PROOF, *LIKELY, *GRAPHS)
 
 
 def lab_folders() -> list:
@@ -76,7 +78,7 @@ def doubtful() -> list:
 
 def generated(snapshot: Any, manifest: Any, name: str, proven: bool) -> list:
     """Everything in the working directory that was generated, as far as can be told. proven: it is known that a lab was here."""
-    names = {*lab_folders(), *drafts()}
+    names = {*lab_folders(), *drafts(), *GRAPHS}
     if proven:
         names.update(GENERATED, ("__pycache__",))
     if name:

@@ -4,6 +4,7 @@
     main.py netlab DIR COMMAND [ARG ...]  a `netlab COMMAND ...` that one of those commands starts by itself
     main.py query [--instance ID] ...     what `netlab status` shows, as JSON or as text
     main.py forget DIR STATUS-FILE        removes the entries of that directory, where nothing is left, from the file
+    main.py ask ANSWER-FD PLACE-FD TEXT   what a node of a lab shows, or a lab's graph: see questions.py
     main.py probe OLDEST                  which Netlab this interpreter has, as one line of JSON; OLDEST is the minimum
 """
 
@@ -39,6 +40,10 @@ def main(argv: list) -> int:
         from netlab_driver import labs
 
         return labs.forget(args[0], args[1])
+    if verb == "ask" and len(args) == 3:
+        from netlab_driver import questions
+
+        return questions.ask(int(args[0]), int(args[1]), args[2])
     if verb == "probe" and len(args) == 1:
         from netlab_driver import install
 

@@ -1,0 +1,255 @@
+package main_test
+
+import (
+	"bytes"
+	"encoding/xml"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// program is where TestMain has built it: the package of Graphviz must not be loaded here, as in no other program.
+var program string
+
+func TestMain(m *testing.M) {
+	os.Exit(func() int {
+		dir, err := os.MkdirTemp("", "netlab-graph-")
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+		defer os.RemoveAll(dir)
+		program = filepath.Join(dir, "netlab-graph")
+		if out, err := exec.Command("go", "build", "-o", program, ".").CombinedOutput(); err != nil {
+			fmt.Fprintf(os.Stderr, "%v: %s", err, out)
+			return 1
+		}
+		return m.Run()
+	}())
+}
+
+// draw returns the picture, or why there is none.
+func draw(t *testing.T, description string) (svg, fault string) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), program)
+	cmd.Stdin = strings.NewReader(description)
+	cmd.Env = []string{"TMPDIR=/proc/self/nowhere"}
+	var out, errs bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	if err := cmd.Run(); err != nil {
+		if cmd.ProcessState == nil || cmd.ProcessState.ExitCode() != 1 || out.Len() > 0 {
+			t.Fatalf("%v: %s %s", err, &out, &errs)
+		}
+		return "", strings.TrimSpace(errs.String())
+	}
+	return out.String(), ""
+}
+
+// picture is what an SVG shows.
+type picture struct {
+	texts, titles []string
+	shapes        map[string]int
+}
+
+// parse reads a picture, in which only these elements and attributes may be.
+func parse(t *testing.T, svg string) picture {
+	t.Helper()
+	p := picture{shapes: map[string]int{}}
+	inside := ""
+	for d := xml.NewDecoder(strings.NewReader(svg)); ; {
+		token, err := d.Token()
+		if errors.Is(err, io.EOF) {
+			return p
+		}
+		if err != nil {
+			t.Fatalf("%v in %s", err, svg)
+		}
+		switch e := token.(type) {
+		case xml.StartElement:
+			inside = e.Name.Local
+			p.shapes[inside]++
+			if !slices.Contains([]string{"svg", "g", "title", "polygon", "polyline", "path", "ellipse", "text"}, inside) {
+				t.Errorf("an element %s", inside)
+			}
+			for _, a := range e.Attr {
+				name := a.Name.Local
+				if a.Name.Space != "" || strings.HasPrefix(name, "on") || slices.Contains([]string{"href", "style", "id", "src"}, name) || strings.Contains(a.Value, ":") && name != "xmlns" {
+					t.Errorf("an attribute %s:%s=%q", a.Name.Space, name, a.Value)
+				}
+			}
+		case xml.EndElement:
+			inside = ""
+		case xml.CharData:
+			switch inside {
+			case "text":
+				p.texts = append(p.texts, string(e))
+			case "title":
+				p.titles = append(p.titles, string(e))
+			}
+		case xml.Comment, xml.Directive, xml.ProcInst:
+			t.Errorf("%T in the picture", e)
+		}
+	}
+}
+
+func has(t *testing.T, what string, list []string, words ...string) {
+	t.Helper()
+	for _, w := range words {
+		if !slices.Contains(list, w) {
+			t.Errorf("no %s %q in %q", what, w, list)
+		}
+	}
+}
+
+func TestDrawing(t *testing.T) {
+	t.Parallel()
+	svg, fault := draw(t, `graph {
+  label="A lab"
+  node [fillcolor="#ff9f01"]
+  subgraph "cluster_AS_1" { label="AS 1"
+    "r1" [ label="r1 [frr]\n10.0.0.1/32" ] }
+  "r2" [ label="r2 [eos]\n" fillcolor="#123456" ]
+  lan_1 [ label="172.16.0.0/24" ]
+  "r1" -- "r2" [ taillabel="10.1.0.1" headlabel="10.1.0.2" color="#b21a1a" penwidth="2" style="dashed" dir="forward" ]
+  "r1" -- "lan_1"
+}`)
+	if fault != "" {
+		t.Fatal(fault)
+	}
+	p := parse(t, svg)
+	has(t, "text", p.texts, "A lab", "AS 1", "r1", "frr", "10.0.0.1/32", "r2", "eos", "172.16.0.0/24", "10.1.0.1", "10.1.0.2")
+	has(t, "title", p.titles, "r1", "r2", "lan_1", "r1 – r2", "r1 – lan_1")
+	for _, part := range []string{`fill="#123456"`, `stroke="#b21a1a"`, `stroke-dasharray`, `stroke-width="2`} {
+		if !strings.Contains(svg, part) {
+			t.Errorf("no %s in %s", part, svg)
+		}
+	}
+}
+
+// Nothing of what users write gets further than a text, and no file is read.
+func TestHostileDescriptions(t *testing.T) {
+	t.Parallel()
+	secret := filepath.Join(t.TempDir(), "secret.svg")
+	if err := os.WriteFile(secret, []byte(`<svg xmlns="http://www.w3.org/2000/svg"><text>secret</text></svg>`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, description := range map[string]string{
+		"links":  `graph { URL="javascript:alert(1)"; a [href="javascript:alert(1)" label="a [x]\n" tooltip="<script>"]; a -- b [URL="http://x" edgetooltip=x labelURL="javascript:x"] }`,
+		"images": `graph { imagepath="/"; a [image="` + secret + `" shape=custom shapefile="` + secret + `" label="a [x]\n"]; b }`,
+		"fonts":  `graph { fontpath="/etc"; stylesheet="http://x/y.css"; _background="c 7 -#ff0000 P 4 0 0 100 0"; a [fontname="x\" onload=\"alert(1)" fillcolor="red\" onload=\"alert(1)" label="a [x]\n"]; b }`,
+		"html":   `graph { a [label=<<table href="javascript:alert(1)"><tr><td><img src="` + secret + `"/></td></tr></table>>]; b }`,
+		"names":  `graph { "</title><script>alert(1)</script>" [label="</text><script>alert(1)</script> [</text><a>]\n"]; b; subgraph "cluster_<script>" { label="<script>"; c } }`,
+		"huge":   `graph { size="1e9,1e9"; dpi=1000000000; a [width=1000000000 height=1000000000 fontsize=1000000000 label="a [x]\n" peripheries=100000 shape=polygon sides=100000000]; a -- b [minlen=1000000 weight=1000000000 penwidth=1000000000] }`,
+		"strict": `strict digraph { a -> b -> a [label="\G\E\T\H\L"]; b }`,
+		"layout": `graph { layout=patchwork; engine=x; charset=latin1; rankdir=LR; ratio=1000000000; a; b [pos="1e300,1e300!" pin=true] }`,
+		"bytes":  "graph { a [label=\"a [\x01\xff\u202e&amp;&#0;]\\n\"]; b }",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			svg, fault := draw(t, description)
+			if fault != "" {
+				t.Fatal(fault)
+			}
+			p := parse(t, svg)
+			if !slices.Contains(p.texts, "b") || strings.Contains(svg, "secret") || strings.Contains(svg, "<script") || p.shapes["image"] > 0 || len(svg) > 20000 {
+				t.Errorf("%d bytes: %s", len(svg), svg)
+			}
+		})
+	}
+}
+
+func TestDescriptionsThatCannotBeDrawn(t *testing.T) {
+	t.Parallel()
+	var many strings.Builder
+	many.WriteString("graph { ")
+	for i := range 3000 {
+		fmt.Fprintf(&many, "n%d; ", i)
+	}
+	for name, c := range map[string]struct{ description, says string }{
+		"none":    {"", "cannot be read"},
+		"broken":  {"graph { a -- ", "cannot be read"},
+		"empty":   {"graph { }", "no nodes"},
+		"garbage": {strings.Repeat("\x00\xff", 1000), "cannot be read"},
+		"many":    {many.String() + "}", "more than 2000 nodes"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			if svg, fault := draw(t, c.description); !strings.Contains(fault, c.says) || strings.Contains(fault, "\n") || strings.Contains(fault, "panic") {
+				t.Errorf("%q, %.100s", fault, svg)
+			}
+		})
+	}
+}
+
+// Of 50 nodes each can be read: no two boxes overlap, and the picture has the form of a screen.
+func TestManyNodes(t *testing.T) {
+	t.Parallel()
+	var b strings.Builder
+	b.WriteString("graph { ")
+	for i := range 50 {
+		fmt.Fprintf(&b, "\"r%d\" [label=\"r%d [frr]\\n10.0.0.%d/32\"]\n", i, i, i)
+	}
+	for i := range 16 {
+		for s := range 4 {
+			fmt.Fprintf(&b, "r%d -- r%d\n", s, i+4)
+		}
+	}
+	for i := range 30 {
+		fmt.Fprintf(&b, "r%d -- r%d\n", i+20, i%16+4)
+	}
+	svg, fault := draw(t, b.String()+"}")
+	if fault != "" {
+		t.Fatal(fault)
+	}
+	p := parse(t, svg)
+	has(t, "text", p.texts, "r0", "r49")
+	m := regexp.MustCompile(`width="([0-9]+)pt" height="([0-9]+)pt"`).FindStringSubmatch(svg)
+	if m == nil {
+		t.Fatalf("no size in %.300s", svg)
+	}
+	width, _ := strconv.Atoi(m[1])
+	height, _ := strconv.Atoi(m[2])
+	if width > 2000 || height > 2000 || width > 3*height || height > 3*width {
+		t.Errorf("%d x %d points", width, height)
+	}
+	boxes := boxesOf(t, svg)
+	if len(boxes) != 50 {
+		t.Fatalf("%d boxes", len(boxes))
+	}
+	for i, a := range boxes {
+		for _, b := range boxes[:i] {
+			if a.left < b.right && b.left < a.right && a.top < b.bottom && b.top < a.bottom {
+				t.Errorf("%+v and %+v overlap", a, b)
+			}
+		}
+	}
+}
+
+type box struct{ left, top, right, bottom float64 }
+
+// boxesOf are the frames of the nodes.
+func boxesOf(t *testing.T, svg string) (boxes []box) {
+	t.Helper()
+	for _, part := range strings.Split(svg, `class="node"`)[1:] {
+		_, path, _ := strings.Cut(part, ` d="`)
+		path, _, _ = strings.Cut(path, `"`)
+		b := box{1e9, 1e9, -1e9, -1e9}
+		for _, point := range strings.FieldsFunc(path, func(r rune) bool { return strings.ContainsRune("MC ", r) }) {
+			var x, y float64
+			if _, err := fmt.Sscanf(point, "%f,%f", &x, &y); err != nil {
+				t.Fatalf("%v: %s", err, point)
+			}
+			b = box{min(b.left, x), min(b.top, y), max(b.right, x), max(b.bottom, y)}
+		}
+		boxes = append(boxes, b)
+	}
+	return boxes
+}
