@@ -19,6 +19,7 @@ func (s *Server) routes() {
 	r := s.app.Group(s.config.Prefix)
 	s.jobRoutes(r)
 	s.hostRoutes(r)
+	s.documentRoutes(r)
 }
 
 func (s *Server) jobRoutes(r fiber.Router) {
@@ -35,4 +36,10 @@ func (s *Server) hostRoutes(r fiber.Router) {
 	r.Get("/status/:instance", s.getInstance)
 	r.Get("/templates", s.getTemplates)
 	r.Get("/labs", s.getLabs)
+}
+
+func (s *Server) documentRoutes(r fiber.Router) {
+	r.Get("/openapi.json", s.getOpenAPI)
+	r.Get("/docs", s.getDocs)
+	r.Get("/docs/:file", s.getDocsFile)
 }

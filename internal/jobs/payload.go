@@ -59,6 +59,23 @@ func ParseWithBundle(body, bundle []byte) (*Payload, error) {
 	if err != nil {
 		return nil, err
 	}
+	p := f.payload(bundle)
+	if err := f.err(); err != nil {
+		return nil, err
+	}
+	p.Warnings = append([]string{}, f.warnings...)
+	return p, nil
+}
+
+// PayloadFields lists the fields that a payload may have, by their names in JSON.
+func PayloadFields() []string {
+	f := &fields{unnamed: make(map[string]int)}
+	f.payload(nil)
+	return f.asked
+}
+
+// payload asks for every field. Where there are faults, what it returns is of no use.
+func (f *fields) payload(bundle []byte) *Payload {
 	p := &Payload{}
 	q := &p.Request
 	q.Action = f.action()
@@ -99,11 +116,7 @@ func ParseWithBundle(body, bundle []byte) (*Payload, error) {
 	q.Host = f.host()
 	q.Labels = f.labels()
 	f.warnUnknown()
-	if err := f.err(); err != nil {
-		return nil, err
-	}
-	p.Warnings = append([]string{}, f.warnings...)
-	return p, nil
+	return p
 }
 
 func (f *fields) action() Action {
