@@ -43,6 +43,7 @@ var (
 	elementName = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.+@-]{0,127}$`)
 	pluginName  = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z0-9_]+)*$`)
 	instance    = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}$`)
+	wholeNumber = regexp.MustCompile(`^[0-9]{1,18}$`)
 	labelKey    = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_./-]{0,62}$`)
 	labelValue  = regexp.MustCompile(`^[A-Za-z0-9_.:/@+-]{0,63}$`)
 )
@@ -237,6 +238,11 @@ func (f *fields) number(field string, limit int) int {
 }
 
 func (f *fields) instance() string {
+	if raw, ok := f.members["instance"]; ok && kind(raw) == "a number" && !wholeNumber.Match(raw) {
+		f.asked = append(f.asked, "instance")
+		f.fault("instance", "%s is not valid: use a whole number, or the name of the lab as a string", shown(string(raw)))
+		return ""
+	}
 	return f.matching("instance", f.token("instance"), instance,
 		"1 to 64 letters, digits, '_', '.' and '-', first a letter, digit or '_'")
 }

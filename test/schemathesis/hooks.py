@@ -13,8 +13,9 @@ import schemathesis
 ROOT = os.environ["SCHEMATHESIS_ROOT"]  # below which working directories may lie
 HOST = os.environ["SCHEMATHESIS_HOST"]
 
-# Where the document's examples have their labs.
+# Where the document's examples have their labs, and on which host.
 EXAMPLE_ROOT = "/home/alice/netlab"
+EXAMPLE_HOST = "lab1"
 
 # A run of Netlab takes seconds, and each of a working directory waits for the one before. So only the first jobs are run as
 # they come; the others are to make a lab without a topology, which end before Netlab starts.
@@ -47,7 +48,7 @@ def fitting(body):
 @schemathesis.hook
 def before_load_schema(ctx, raw_schema):
     """Put the examples' labs where this host has its own."""
-    text = json.dumps(raw_schema).replace(EXAMPLE_ROOT, ROOT)
+    text = json.dumps(raw_schema).replace(EXAMPLE_ROOT, ROOT).replace(f'"{EXAMPLE_HOST}"', f'"{HOST}"')
     raw_schema.clear()
     raw_schema.update(json.loads(text))
 
