@@ -78,6 +78,10 @@ lint: golangci-lint ## Run the linters, which hold what each package may import,
 fmt: golangci-lint ## Format the Go code
 	bin/golangci-lint fmt ./...
 
+.PHONY: docs
+docs: check-tools ## Write docs/settings.md from the code
+	NETLAB_TEST_WRITE=1 go test -count=1 -run '^TestDocument$$' ./internal/settings
+
 .PHONY: bench
 bench: venv ## Run the benchmarks of docs/performance.md; ARGS are their flags, such as ARGS="-short -run post"
 	go run ./test/bench $(ARGS)
