@@ -88,6 +88,10 @@ func (s *Service) fill(root *yaml.Node) {
 			set(schemes, scheme.name, get(root, "components", "securitySchemes", scheme.name))
 		}
 	}
-	set(get(root, "components"), "securitySchemes", schemes)
+	if len(schemes.Content) == 0 {
+		remove(get(root, "components"), func(key string, _ *yaml.Node) bool { return key == "securitySchemes" })
+	} else {
+		set(get(root, "components"), "securitySchemes", schemes)
+	}
 	set(root, "security", security)
 }
