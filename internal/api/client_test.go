@@ -68,7 +68,7 @@ func (b *testBundle) conforms(resp *http.Response, body []byte) {
 // contract is the document of the API under test.
 func (b *testBundle) contract() *contract.Contract {
 	b.t.Helper()
-	document, err := b.api.document()
+	document, err := openAPI(&b.api.config)
 	if err != nil {
 		b.t.Fatal(err)
 	}

@@ -43,9 +43,6 @@ func (s *Server) guarded(c *fiber.Ctx) (err error) {
 	return c.Next()
 }
 
-// methods are those that a route may have or be asked for in vain: Fiber's own, and QUERY, which is younger.
-var methods = append(slices.Clone(fiber.DefaultMethods), "QUERY") //nolint:gochecknoglobals // a table that is never written
-
 // knownMethods answers a request whose method Fiber does not know, for which Fiber itself has a bare text.
 func knownMethods(next fasthttp.RequestHandler) fasthttp.RequestHandler {
 	return func(c *fasthttp.RequestCtx) {

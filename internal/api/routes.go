@@ -39,7 +39,7 @@ func (s *Server) hostRoutes(r fiber.Router) {
 }
 
 func (s *Server) documentRoutes(r fiber.Router) {
-	r.Get("/openapi.json", s.getOpenAPI)
+	r.Get("/openapi.json", s.getOpenAPI())
 	r.Get("/docs", s.getDocs)
 	r.Get("/docs/:file", s.getDocsFile)
 }

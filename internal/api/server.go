@@ -12,7 +12,6 @@ import (
 	"log/slog"
 	"net"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/gofiber/fiber/v2"
@@ -112,8 +111,6 @@ type Server struct {
 	config Config
 	log    *slog.Logger
 	app    *fiber.App
-	// document is the OpenAPI document.
-	document func() ([]byte, error)
 
 	// running ends, with errStopping, when the server shuts down. It is the parent of every request's context.
 	running context.Context
@@ -123,7 +120,7 @@ type Server struct {
 // New returns a server that serves nothing yet.
 func New(c Config) *Server {
 	c.complete()
-	s := &Server{config: c, log: c.Log, document: sync.OnceValues(openAPI(&c))}
+	s := &Server{config: c, log: c.Log}
 	s.running, s.stop = context.WithCancelCause(context.Background())
 	s.app = fiber.New(fiber.Config{
 		DisableStartupMessage: true,
