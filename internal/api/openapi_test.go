@@ -60,7 +60,10 @@ func TestOpenAPISchemasAreTheTypes(t *testing.T) {
 		for _, member := range anyList(c.At("components", "schemas", name, "required")) {
 			required = append(required, member.(string))
 		}
-		for field := range reflect.TypeOf(shown).Fields() {
+		for _, field := range reflect.VisibleFields(reflect.TypeOf(shown)) {
+			if field.Anonymous || !field.IsExported() {
+				continue
+			}
 			member, option, _ := strings.Cut(field.Tag.Get("json"), ",")
 			if properties[member] == nil {
 				t.Errorf("%s: no %s", name, member)

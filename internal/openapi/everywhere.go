@@ -16,7 +16,9 @@ var everywhere = []struct{ status, response string }{ //nolint:gochecknoglobals 
 	{"401", "Unauthorized"},
 	{"408", "RequestTimeout"},
 	{"413", "TooLarge"},
+	{"414", "PathTooLong"},
 	{"431", "HeadersTooLarge"},
+	{"503", "Unavailable"},
 }
 
 func operations(root *yaml.Node) []*yaml.Node {

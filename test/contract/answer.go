@@ -49,7 +49,7 @@ func (c *Contract) checkElsewhere(a Answer, methods []string) error {
 	}
 	// Given before anybody looks for a route.
 	allowed = append(allowed, http.StatusBadRequest, http.StatusUnauthorized, http.StatusRequestTimeout,
-		http.StatusRequestEntityTooLarge, http.StatusRequestHeaderFieldsTooLarge)
+		http.StatusRequestEntityTooLarge, http.StatusRequestURITooLong, http.StatusRequestHeaderFieldsTooLarge, http.StatusServiceUnavailable)
 	if !slices.Contains(allowed, a.Status) {
 		return fmt.Errorf("%s %s: no operation of the document, and the status is %d", a.Method, a.Path, a.Status)
 	}
