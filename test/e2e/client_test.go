@@ -48,9 +48,6 @@ func (a *api) open(t *testing.T, method, path string, body any, header ...string
 	if err != nil {
 		t.Fatal(err)
 	}
-	if a.token != "" {
-		request.Header.Set("Authorization", "Bearer "+a.token)
-	}
 	for i := 0; i < len(header); i += 2 {
 		request.Header.Set(header[i], header[i+1])
 	}

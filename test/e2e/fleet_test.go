@@ -31,8 +31,6 @@ type api struct {
 	*program
 	base string
 	env  []string
-	// token is what the API asks for, where it asks for one.
-	token string
 }
 
 // newFleet prepares a fleet without any process. extra is added to every program's environment.
@@ -150,11 +148,6 @@ func (f *fleet) startAPI(env []string) *api {
 	f.t.Helper()
 	a := &api{program: launch(f.t, "netlab-api", env), env: env}
 	a.base = "http://" + a.expect(`listening.* address=(\S+)`)[1]
-	for _, setting := range env {
-		if token, ok := strings.CutPrefix(setting, "NETLAB_API_TOKEN="); ok {
-			a.token = token
-		}
-	}
 	f.apis = append(f.apis, a)
 	return a
 }

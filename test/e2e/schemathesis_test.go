@@ -1,6 +1,7 @@
 package e2e_test
 
 import (
+	"encoding/json"
 	"net/http"
 	"os"
 	"os/exec"
@@ -23,19 +24,32 @@ func TestSchemathesis(t *testing.T) {
 		t.Fatalf("no %s: run make venv-schemathesis", program)
 	}
 	const token = "of-the-test"
-	f := single(t, "NETLAB_API_TOKEN="+token, "NETLAB_WORKER_TEMPLATES="+filepath.Join(root, "test", "labs"))
+	f := newFleet(t, "NETLAB_API_TOKEN="+token, "NETLAB_WORKER_TEMPLATES="+filepath.Join(root, "test", "labs"))
+	a := f.startAPI(append(f.environment("home"), "NETLAB_API_DATA_DIR="+f.path("data"), "NETLAB_API_PORT=0",
+		"NETLAB_API_WITH_WORKER=true", "NETLAB_WORKER_HOST=alpha"))
+	ask := func(method, path string, body any, want int) []byte {
+		t.Helper()
+		status, answer := a.do(t, method, path, body, "Authorization", "Bearer "+token)
+		if status != want {
+			t.Fatalf("%s %s: %d %s", method, path, status, answer)
+		}
+		return answer
+	}
 	// What there is to be read: a lab that runs, and jobs.
-	f.any().run(t, jobs.Success, object{"action": "up", "workdir": f.lab("external", "external")})
-	f.any().run(t, jobs.Success, object{"action": "create", "workdir": f.lab("made", "frr3"), "user": caller(t)})
+	for action, dir := range map[jobs.Action]string{jobs.Up: f.lab("external", "external"), jobs.Create: f.lab("made", "frr3")} {
+		var job jobs.Job
+		if err := json.Unmarshal(ask("POST", "/jobs", object{"action": action, "workdir": dir}, http.StatusAccepted), &job); err != nil {
+			t.Fatal(err)
+		}
+		ask("GET", "/jobs/"+job.ID+"/log?follow=true", nil, http.StatusOK)
+	}
 
 	// The document is for those who have the token alone, which schemathesis does not send for it.
 	document := f.path("openapi.json")
-	if status, body := f.any().do(t, "GET", "/openapi.json", nil); status != http.StatusOK {
-		t.Fatalf("%d %s", status, body)
-	} else if err := os.WriteFile(document, body, 0o600); err != nil {
+	if err := os.WriteFile(document, ask("GET", "/openapi.json", nil, http.StatusOK), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	args := []string{"--config-file", filepath.Join(root, "schemathesis.toml"), "run", document, "--url", f.any().base, "--no-color"}
+	args := []string{"--config-file", filepath.Join(root, "schemathesis.toml"), "run", document, "--url", a.base, "--no-color"}
 	if examples := os.Getenv("NETLAB_TEST_SCHEMATHESIS"); examples != "" {
 		args = append(args, "--max-examples", examples)
 	} else {
