@@ -11,10 +11,12 @@ NATSCLI_VERSION := v0.5.1
 
 # The version that the programs state, main.version of each.
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
-# Additional flags for `go test`, the time that each fuzz test and the walk get, and flags for what `make run` and `make bench` run.
+# Additional flags for `go test`, the time that each fuzz test and the walk get, the requests that schemathesis makes of each
+# operation in a phase, and flags for what `make run` and `make bench` run.
 TESTFLAGS ?=
 FUZZTIME ?= 30s
 WALK ?= 1h
+EXAMPLES ?= 100
 ARGS ?=
 
 # The race detector needs a C compiler, without which Go says CGO_ENABLED=0. The tests then still run.
@@ -24,7 +26,7 @@ PROGRAMS := bin/netlab-api bin/netlab-worker bin/netlab-graph
 
 .PHONY: help
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 .PHONY: check-tools
 check-tools:
@@ -53,10 +55,14 @@ golangci-lint: check-tools
 
 .PHONY: venv
 venv: check-tools ## Install Netlab and Ansible into .venv, as requirements.txt says
-	@scripts/venv
+	@scripts/venv .venv requirements.txt
+
+.PHONY: venv-schemathesis
+venv-schemathesis: check-tools
+	@scripts/venv .venv-schemathesis test/schemathesis/requirements.txt
 
 .PHONY: test
-test: build vet lint ## Run all tests, with vet, the linters and the race detector
+test: build venv-schemathesis vet lint ## Run all tests, with vet, the linters and the race detector
 	@$(if $(RACE),,echo "No C compiler (or CGO_ENABLED=0): testing without the race detector.")
 	go test $(RACE) -count=1 -timeout 20m $(TESTFLAGS) ./...
 	@scripts/fuzz-briefly $(RACE)
@@ -73,6 +79,10 @@ lint: golangci-lint ## Run the linters, which hold what each package may import,
 fmt: golangci-lint ## Format the Go code
 	bin/golangci-lint fmt ./...
 
+.PHONY: docs
+docs: check-tools ## Write docs/settings.md from the code
+	NETLAB_TEST_WRITE=1 go test -count=1 -run '^TestDocument$$' ./internal/settings
+
 .PHONY: bench
 bench: venv ## Run the benchmarks of docs/performance.md; ARGS are their flags, such as ARGS="-short -run post"
 	go run ./test/bench $(ARGS)
@@ -80,6 +90,10 @@ bench: venv ## Run the benchmarks of docs/performance.md; ARGS are their flags, 
 .PHONY: walk
 walk: build ## Run random jobs and sabotage for WALK (1h), to find a lab that no action gets out of its state
 	NETLAB_TEST_WALK=$(WALK) go test -count=1 -timeout 0 -v -run '^TestWalk$$' ./test/e2e
+
+.PHONY: schemathesis
+schemathesis: build venv-schemathesis ## Hold the running service to its OpenAPI document with schemathesis; EXAMPLES (100) an operation
+	NETLAB_TEST_SCHEMATHESIS=$(EXAMPLES) go test -count=1 -timeout 0 -v -run '^TestSchemathesis$$' ./test/e2e
 
 .PHONY: fuzz
 fuzz: check-tools ## Run every fuzz test for FUZZTIME (30s)
@@ -99,5 +113,5 @@ demo: build ## Watch a real Netlab run go through the whole system
 	@.venv/bin/python scripts/demo
 
 .PHONY: clean
-clean: ## Remove all that make made: bin/, .venv/ and .run/
-	rm -rf bin .venv .run
+clean: ## Remove all that make made: bin/, .venv/, .venv-schemathesis/ and .run/
+	rm -rf bin .venv .venv-schemathesis .run

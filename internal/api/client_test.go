@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"netlab-runner/test/contract"
 )
 
 // reply is an answer of the API, read to its end.
@@ -43,7 +45,38 @@ func (b *testBundle) do(method, path, body string, headers ...string) reply {
 	if err != nil {
 		b.t.Fatalf("%s %s: %v after %d bytes", method, path, err, len(text))
 	}
+	b.conforms(resp, text)
 	return reply{resp.StatusCode, resp.Header, string(text)}
+}
+
+// conforms holds an answer to the OpenAPI document: every one that a test gets goes through here. A body that was not read is
+// nil.
+func (b *testBundle) conforms(resp *http.Response, body []byte) {
+	b.t.Helper()
+	request := resp.Request
+	if b.undocumented != "" && request.URL.Path == b.undocumented {
+		return
+	}
+	err := b.contract().Check(contract.Answer{
+		Method: request.Method, Path: request.URL.EscapedPath(), Status: resp.StatusCode, Header: resp.Header, Body: body,
+	})
+	if err != nil {
+		b.t.Errorf("not as the OpenAPI document says: %v", err)
+	}
+}
+
+// contract is the document of the API under test.
+func (b *testBundle) contract() *contract.Contract {
+	b.t.Helper()
+	document, err := openAPI(&b.api.config)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	c, err := contract.New(document)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return c
 }
 
 func (b *testBundle) get(path string, headers ...string) reply {
@@ -66,6 +99,7 @@ func (b *testBundle) open(path string, headers ...string) *opened {
 	if err != nil {
 		b.t.Fatal(err)
 	}
+	b.conforms(resp, nil)
 	o := &opened{resp.StatusCode, resp.Header, bufio.NewReader(resp.Body), func() { _ = resp.Body.Close() }}
 	b.t.Cleanup(o.close)
 	return o

@@ -153,7 +153,7 @@ func (s *Server) guard(next fasthttp.RequestHandler) fasthttp.RequestHandler {
 			s.refuse(c, &failure{status: http.StatusServiceUnavailable, text: own.refusal})
 		case f.fault != nil:
 			s.refuse(c, f.fault)
-		case !slices.Contains(fiber.DefaultMethods, string(c.Method())):
+		case !slices.Contains(methods, string(c.Method())):
 			s.refuse(c, &failure{status: http.StatusBadRequest, text: "the method of the request is not known"})
 		default:
 			next(c)

@@ -23,6 +23,7 @@ func (s *Server) routes() {
 	r := s.app.Group(s.config.Prefix)
 	s.jobRoutes(r)
 	s.hostRoutes(r)
+	s.documentRoutes(r)
 }
 
 func (s *Server) jobRoutes(r fiber.Router) {
@@ -47,4 +48,10 @@ func (s *Server) hostRoutes(r fiber.Router) {
 	r.Get("/metrics", s.getMetrics)
 	r.Post("/connect", s.postConnect)
 	r.Post("/graph", s.postGraph)
+}
+
+func (s *Server) documentRoutes(r fiber.Router) {
+	r.Get("/openapi.json", s.getOpenAPI())
+	r.Get("/docs", s.getDocs)
+	r.Get("/docs/:file", s.getDocsFile)
 }

@@ -164,6 +164,7 @@ func New(c Config) *Server {
 		DisableStartupMessage: true,
 		ServerHeader:          strings.TrimSuffix("netlab-api/"+c.Version, "/"),
 		CaseSensitive:         true,
+		RequestMethods:        methods,
 		// What a handler reads of the request is copied, since a stream outlives its handler and the view keeps ids.
 		Immutable: true,
 		BodyLimit: c.BodyLimit,

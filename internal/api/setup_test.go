@@ -42,6 +42,8 @@ type testBundle struct {
 	address string
 	url     string
 	client  *http.Client
+	// undocumented is the path of a route that the test made itself.
+	undocumented string
 }
 
 // setup starts an API; change alters its configuration before.

@@ -47,6 +47,11 @@ const (
 	ReasonHostFailed Reason = "host_failed"
 )
 
+// Reasons lists every reason.
+var Reasons = []Reason{ //nolint:gochecknoglobals // a table that is never written
+	ReasonNetlabFailed, ReasonInvalid, ReasonTimeout, ReasonCanceled, ReasonInterrupted, ReasonHostFailed,
+}
+
 // Waiting says what a queued job waits for. The API works it out when asked, so that it is never stale.
 type Waiting struct {
 	// For is "job" (an earlier job of the same working directory), "slot" or "host".

@@ -45,6 +45,7 @@ var (
 	elementName = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.+@-]{0,127}$`)
 	pluginName  = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z0-9_]+)*$`)
 	instance    = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}$`)
+	wholeNumber = regexp.MustCompile(`^[0-9]{1,18}$`)
 	labelKey    = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_./-]{0,62}$`)
 	labelValue  = regexp.MustCompile(`^[A-Za-z0-9_.:/@+-]{0,63}$`)
 )
@@ -61,6 +62,23 @@ func ParseWithBundle(body, bundle []byte) (*Payload, error) {
 	if err != nil {
 		return nil, err
 	}
+	p := f.payload(bundle)
+	if err := f.err(); err != nil {
+		return nil, err
+	}
+	p.Warnings = append([]string{}, f.warnings...)
+	return p, nil
+}
+
+// PayloadFields lists the fields that a payload may have, by their names in JSON.
+func PayloadFields() []string {
+	f := &fields{unnamed: make(map[string]int)}
+	f.payload(nil)
+	return f.asked
+}
+
+// payload asks for every field. Where there are faults, what it returns is of no use.
+func (f *fields) payload(bundle []byte) *Payload {
 	p := &Payload{}
 	q := &p.Request
 	q.Action = f.action()
@@ -105,11 +123,7 @@ func ParseWithBundle(body, bundle []byte) (*Payload, error) {
 	q.Host = f.host()
 	q.Labels = f.labels()
 	f.warnUnknown()
-	if err := f.err(); err != nil {
-		return nil, err
-	}
-	p.Warnings = append([]string{}, f.warnings...)
-	return p, nil
+	return p
 }
 
 func (f *fields) action() Action {
@@ -230,6 +244,11 @@ func (f *fields) number(field string, limit int) int {
 }
 
 func (f *fields) instance() string {
+	if raw, ok := f.members["instance"]; ok && kind(raw) == "a number" && !wholeNumber.Match(raw) {
+		f.asked = append(f.asked, "instance")
+		f.fault("instance", "%s is not valid: use a whole number, or the name of the lab as a string", shown(string(raw)))
+		return ""
+	}
 	return f.matching("instance", f.token("instance"), instance,
 		"1 to 64 letters, digits, '_', '.' and '-', first a letter, digit or '_'")
 }

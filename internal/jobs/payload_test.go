@@ -212,6 +212,8 @@ func TestParsePayloadRefuses(t *testing.T) {
 		{body(`"instance":"a b"`), "instance", "not valid"},
 		{body(`"instance":"-x"`), "instance", "not valid"},
 		{body(`"instance":-1`), "instance", "not valid"},
+		{body(`"instance":1.5`), "instance", "whole number"},
+		{body(`"instance":1e3`), "instance", "whole number"},
 		{body(`"timeoutSeconds":0`), "timeoutSeconds", "from 1 to 604800"},
 		{body(`"timeoutSeconds":604801`), "timeoutSeconds", "from 1 to 604800"},
 		{body(`"timeoutSeconds":1e99`), "timeoutSeconds", "whole number"},
