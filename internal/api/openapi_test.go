@@ -11,6 +11,7 @@ import (
 
 	"netlab-runner/internal/hosts"
 	"netlab-runner/internal/jobs"
+	"netlab-runner/internal/topology"
 )
 
 var parameterOfPath = regexp.MustCompile(`:([A-Za-z]+)`)
@@ -54,6 +55,8 @@ func TestOpenAPISchemasAreTheTypes(t *testing.T) {
 	for name, shown := range map[string]any{
 		"Job": jobs.Job{}, "Waiting": jobs.Waiting{}, "Problem": jobs.Problem{}, "Request": jobs.Request{}, "Content": jobs.Content{},
 		"Host": hosts.Host{}, "Netlab": hosts.Netlab{}, "Lab": lab{}, "HostError": hostError{},
+		"Kept": jobs.Kept{}, "Topology": topology.Topology{}, "Node": topology.Node{}, "Mgmt": topology.Mgmt{}, "Endpoint": topology.Endpoint{},
+		"Interface": topology.Interface{}, "Neighbor": topology.Neighbor{}, "Link": topology.Link{}, "Prefix": topology.Prefix{},
 	} {
 		properties, _ := c.At("components", "schemas", name, "properties").(map[string]any)
 		var required []string

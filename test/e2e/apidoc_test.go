@@ -69,7 +69,7 @@ func TestAPIDocument(t *testing.T) {
 	variables := f.path("variables")
 	for _, b := range docBlocks(t, filepath.Join(root, "docs", "api.md")) {
 		if b.needs != "" && !strings.Contains(string(served), `"`+b.needs+`"`) {
-			t.Logf("docs/api.md:%d: there is no %s yet", b.line, b.needs)
+			t.Logf("docs/api.md:%d: there is no %s", b.line, b.needs)
 			continue
 		}
 		script := strings.ReplaceAll(b.script, "http://127.0.0.1:8090", f.any().base)
