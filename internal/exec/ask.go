@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -90,11 +91,8 @@ func (n *Netlab) ask(ctx context.Context, s *Setting, question map[string]any, l
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	output := &head{limit: limit, full: cancel}
-	cmd := n.command(ctx, append(s.Env, jobVariable+"="+mark), "ask", "3", "4", string(text))
-	cmd.Dir = "/"
+	cmd := n.commandAs(ctx, s.User, append(slices.Clip(s.Env), jobVariable+"="+mark), "ask", "3", "4", string(text))
 	cmd.ExtraFiles = []*os.File{answers, s.Place}
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Credential: s.User}
-	cmd.Cancel = func() error { return unix.Kill(-cmd.Process.Pid, unix.SIGKILL) }
 	cmd.Stdout, cmd.Stderr = output, output
 	err = cmd.Run()
 	sweep(mark, cmd.Process)

@@ -4,17 +4,12 @@ import (
 	"context"
 	"fmt"
 	"syscall"
-
-	"golang.org/x/sys/unix"
 )
 
 // Forget removes the entries of a directory, in which nothing is left of a lab, from somebody's status file. It runs as the
 // user, whose file it is; nil: as this process.
 func (n *Netlab) Forget(ctx context.Context, dir, statusFile string, user *syscall.Credential, env []string) error {
-	cmd := n.command(ctx, env, "forget", dir, statusFile)
-	cmd.Dir = "/"
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Credential: user}
-	cmd.Cancel = func() error { return unix.Kill(-cmd.Process.Pid, unix.SIGKILL) }
+	cmd := n.commandAs(ctx, user, env, "forget", dir, statusFile)
 	stderr := &bounded{limit: maxStatus}
 	cmd.Stderr = stderr
 	if err := cmd.Run(); err != nil {

@@ -44,11 +44,7 @@ func (n *Netlab) Status(ctx context.Context, q StatusQuery) ([]byte, error) {
 	if q.Text {
 		args = append(args, "--text")
 	}
-	cmd := n.command(ctx, q.Env, args...)
-	cmd.Dir = "/"
-	// In a session of its own, so that what hangs is ended with whatever it has started.
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Credential: q.User}
-	cmd.Cancel = func() error { return unix.Kill(-cmd.Process.Pid, unix.SIGKILL) }
+	cmd := n.commandAs(ctx, q.User, q.Env, args...)
 	stdout, stderr := &bounded{limit: maxStatus}, &bounded{limit: maxStatus}
 	cmd.Stdout, cmd.Stderr = stdout, stderr
 	err := cmd.Run()
@@ -67,6 +63,16 @@ func (n *Netlab) Status(ctx context.Context, q StatusQuery) ([]byte, error) {
 	default:
 		return nil, fmt.Errorf("asking Netlab for its status: %w", err)
 	}
+}
+
+// commandAs is a command of the driver's that only asks or notes something, as that user (nil: as this process), in a session of
+// its own, so that what hangs is ended with whatever it has started.
+func (n *Netlab) commandAs(ctx context.Context, user *syscall.Credential, env []string, args ...string) *exec.Cmd {
+	cmd := n.command(ctx, env, args...)
+	cmd.Dir = "/"
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Credential: user}
+	cmd.Cancel = func() error { return unix.Kill(-cmd.Process.Pid, unix.SIGKILL) }
+	return cmd
 }
 
 var errTooLong = errors.New("the answer is too long")

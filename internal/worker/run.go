@@ -115,7 +115,7 @@ func (r *run) journey(ctx context.Context) error {
 		r.tell(j)
 		j.Reason, j.ExitCode = end.reason, end.exitCode
 		j.Errors = r.fitting(end.errors)
-		for _, warning := range end.warnings {
+		for _, warning := range end.warnings[:min(len(end.warnings), mostWarnings)] {
 			j.Warnings = append(slices.Clip(j.Warnings), fit(r.secrets.mask(warning), warningRoom))
 		}
 		j.Kept, j.Warnings = r.kept, append(slices.Clip(j.Warnings), r.keptNot...)
@@ -279,7 +279,7 @@ func (r *run) watch(ctx, runCtx context.Context, process Process, began time.Tim
 	switch {
 	case err == nil && result.ExitCode == 0:
 		end := succeeded(&result.ExitCode)
-		end.warnings = result.Warnings[:min(len(result.Warnings), mostWarnings)]
+		end.warnings = result.Warnings
 		return end, nil
 	case stopped != nil:
 		stopped.text += leftText(left) + "; " + r.labNow(ctx)
@@ -339,7 +339,7 @@ func lastWords(ctx context.Context, process Process) (exec.Result, error) {
 func (r *run) judge(result exec.Result) outcome {
 	end := failed(jobs.ReasonNetlabFailed, result.Error)
 	end.errors = result.Errors
-	end.warnings = result.Warnings[:min(len(result.Warnings), mostWarnings)]
+	end.warnings = result.Warnings
 	switch {
 	case result.HostFault:
 		end.reason = jobs.ReasonHostFailed
