@@ -47,11 +47,11 @@ type ObjectRef struct {
 }
 
 // NameOf is the name under which the object of a job is stored: one token, that of no other job.
-func (r *ObjectRef) NameOf(id string) string {
-	if r.Attempt == "" {
+func (ref *ObjectRef) NameOf(id string) string {
+	if ref.Attempt == "" {
 		return id
 	}
-	return id + attemptMark + r.Attempt
+	return id + attemptMark + ref.Attempt
 }
 
 // attemptMark is in no job's id.

@@ -19,7 +19,10 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // MinVersion is the oldest Netlab that the driver runs: the first with a pickled snapshot.
@@ -108,6 +111,16 @@ func (n *Netlab) command(ctx context.Context, env []string, args ...string) *exe
 	cmd := exec.CommandContext(ctx, n.Python, append([]string{"-u", "-X", "utf8", n.driver}, args...)...)
 	cmd.Env = env
 	cmd.WaitDelay = time.Second // a grandchild that keeps the pipes open must not hold up the answer
+	return cmd
+}
+
+// commandAs is a command of the driver's that only asks or notes something, as that user (nil: as this process), in a session of
+// its own, so that what hangs is ended with whatever it has started.
+func (n *Netlab) commandAs(ctx context.Context, user *syscall.Credential, env []string, args ...string) *exec.Cmd {
+	cmd := n.command(ctx, env, args...)
+	cmd.Dir = "/"
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Credential: user}
+	cmd.Cancel = func() error { return unix.Kill(-cmd.Process.Pid, unix.SIGKILL) }
 	return cmd
 }
 

@@ -7,8 +7,6 @@ import (
 	"fmt"
 	"os/exec"
 	"syscall"
-
-	"golang.org/x/sys/unix"
 )
 
 // notFound is the driver's exit code for an answer that says there is no such lab.
@@ -63,16 +61,6 @@ func (n *Netlab) Status(ctx context.Context, q StatusQuery) ([]byte, error) {
 	default:
 		return nil, fmt.Errorf("asking Netlab for its status: %w", err)
 	}
-}
-
-// commandAs is a command of the driver's that only asks or notes something, as that user (nil: as this process), in a session of
-// its own, so that what hangs is ended with whatever it has started.
-func (n *Netlab) commandAs(ctx context.Context, user *syscall.Credential, env []string, args ...string) *exec.Cmd {
-	cmd := n.command(ctx, env, args...)
-	cmd.Dir = "/"
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Credential: user}
-	cmd.Cancel = func() error { return unix.Kill(-cmd.Process.Pid, unix.SIGKILL) }
-	return cmd
 }
 
 var errTooLong = errors.New("the answer is too long")

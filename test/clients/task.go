@@ -171,9 +171,6 @@ func nodes(log string) []Node {
 	return list
 }
 
-// ErrNoRoute is a service without the route.
-var ErrNoRoute = errors.New("the service has no such route")
-
 // Artifact reads a file that a job left.
 func (t *Task) Artifact(ctx context.Context, id, path string) ([]byte, error) {
 	route := "/jobs/" + url.PathEscape(id) + "/artifact?path=" + url.QueryEscape(path)
@@ -181,8 +178,6 @@ func (t *Task) Artifact(ctx context.Context, id, path string) ([]byte, error) {
 	switch {
 	case err != nil:
 		return nil, err
-	case a.status == http.StatusNotFound && string(a.body) == noRoute:
-		return nil, ErrNoRoute
 	case a.status != http.StatusOK:
 		return nil, &Error{Method: http.MethodGet, Path: route, Status: a.status, Body: string(a.body)}
 	case len(a.body) > artifactBytes:
@@ -190,8 +185,6 @@ func (t *Task) Artifact(ctx context.Context, id, path string) ([]byte, error) {
 	}
 	return a.body, nil
 }
-
-const noRoute = `{"error":"not found"}` + "\n"
 
 // Connect runs show commands on a node of a lab and returns what they print.
 func (t *Task) Connect(ctx context.Context, payload map[string]any) (string, error) {
@@ -217,8 +210,6 @@ func (t *Task) button(ctx context.Context, path string, payload map[string]any, 
 	switch {
 	case err != nil:
 		return err
-	case a.status == http.StatusNotFound && string(a.body) == noRoute:
-		return ErrNoRoute
 	case a.status/100 != 2:
 		return &Error{Method: http.MethodPost, Path: path, Status: a.status, Body: string(a.body)}
 	}
