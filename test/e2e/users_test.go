@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io/fs"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -479,8 +480,8 @@ func (c *crowd) startAs(t *testing.T, who *syscall.Credential, program string, e
 	if err != nil {
 		t.Fatal(err)
 	}
-	a := &api{program: launchAs(t, who, name, env), env: env}
-	a.base = "http://" + a.expect(`listening.* address=(\S+)`)[1]
+	a := &api{program: launchAs(t, who, name, env), env: env, client: http.DefaultClient}
+	a.reach(a.expect(`listening.* address=(\S+)`)[1])
 	a.awaitReady(1)
 	return a
 }
