@@ -100,6 +100,8 @@ class Actions:
             if verdict.get("refused"):
                 self.refuse(verdict["refused"])
             now = state.Lab()
+            if now.unknown():
+                raise Failure(now.unknown())
             rivals = state.rivals(now, identity["instance"])
             if rivals:
                 self.refuse(

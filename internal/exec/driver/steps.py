@@ -21,13 +21,13 @@ class Steps:
 
     def __init__(self) -> None:
         self._waiting = False
-        self._interrupted = False
+        self.interrupted = False  # while a command ran
         signal.signal(signal.SIGINT, self._interrupt)
 
     def _interrupt(self, *_: Any) -> None:
         if not self._waiting:
             raise KeyboardInterrupt
-        self._interrupted = True
+        self.interrupted = True
 
     @contextlib.contextmanager
     def _patience(self) -> Iterator[None]:
@@ -93,7 +93,7 @@ class Steps:
                 line = asked.readline()
             code: Optional[int] = None
             try:
-                if line.endswith(b"\n") and not self._interrupted and decide(json.loads(line)):
+                if line.endswith(b"\n") and not self.interrupted and decide(json.loads(line)):
                     with contextlib.suppress(BrokenPipeError):
                         os.write(answering, GO)
             finally:
@@ -104,7 +104,7 @@ class Steps:
         return code
 
     def check(self, code: int) -> None:
-        if self._interrupted and code:
+        if self.interrupted and code:
             raise KeyboardInterrupt
 
 

@@ -98,11 +98,18 @@ class TakeDown:
             if fault:
                 say(f"containerlab cannot destroy it: {fault}")
 
+    def look(self, *earlier: state.Lab) -> state.Lab:
+        """What is there of the lab now, as it was seen earlier. What Docker does not say is not gone: raises Failure."""
+        lab = state.Lab()
+        if lab.silence and any("clab" in one.providers for one in (lab, *earlier)):
+            if self.steps.interrupted:  # so was the question
+                raise KeyboardInterrupt
+            raise Failure(f"Docker cannot be asked whether the lab is gone ({lab.silence}): start Docker, and submit the job again")
+        return lab
+
     def clear(self, lab: state.Lab) -> state.Lab:
         """Remove what a down leaves where it failed or did not know of it. Returns what is there then."""
-        after = state.Lab()
-        if after.silence and "clab" in (lab.providers | after.providers):
-            raise Failure(f"Docker cannot be asked whether the lab is gone ({after.silence}): start Docker, and submit the job again")
+        after = self.look(lab)
         by_hand = self.force or not self.tried
         faults = []
         for container in after.containers:
@@ -111,13 +118,13 @@ class TakeDown:
         seen = [lab]
         if after.containers:
             seen.append(after)  # networks are known by their containers only while these are there
-            after = state.Lab()
+            after = self.look(lab)
         after.remember(*seen)
         if not after.containers:
             faults += [containers.remove_network(name) for name in after.networks]
             faults += [containers.remove_bridge(name) for name in after.left()["bridge"]]
             if after.networks or after.bridges:
-                after = state.Lab()
+                after = self.look(lab)
                 after.remember(*seen)
         for fault in dict.fromkeys(filter(None, faults)):
             say(fault)
