@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -108,7 +109,7 @@ func (b *Bus) Answer(ctx context.Context, host, endpoint string, answer func(ctx
 			defer func() { <-free }()
 			limited, cancel := context.WithTimeout(ctx, answerLimit)
 			defer cancel()
-			data, err := answer(limited, m.Data)
+			data, err := b.survive(endpoint, func() ([]byte, error) { return answer(limited, m.Data) })
 			if err := b.reply(m, data, err); err != nil {
 				b.log.Warn("bus: reply", "endpoint", endpoint, "error", err)
 			}
@@ -122,6 +123,17 @@ func (b *Bus) Answer(ctx context.Context, host, endpoint string, answer func(ctx
 		_ = sub.Unsubscribe() // where the connection is closed nobody is heard anyway
 		working.Wait()
 	}, nil
+}
+
+// survive keeps a fault in the answer to one question from ending the program, with all that it does for others.
+func (b *Bus) survive(endpoint string, answer func() ([]byte, error)) (data []byte, err error) {
+	defer func() {
+		if fault := recover(); fault != nil {
+			b.log.Error("bus: panic", "endpoint", endpoint, "fault", fault, "stack", string(debug.Stack()))
+			data, err = nil, fmt.Errorf("%s: internal error, the log of the host's worker has it", endpoint)
+		}
+	}()
+	return answer()
 }
 
 func (b *Bus) reply(question *nats.Msg, data []byte, failure error) error {

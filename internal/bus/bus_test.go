@@ -404,6 +404,9 @@ func TestAskAndAnswer(t *testing.T) {
 		if string(q) == `"fail"` {
 			return nil, errors.New("no\nNetlab")
 		}
+		if string(q) == `"panic"` {
+			panic("of an endpoint")
+		}
 		return []byte(large), nil
 	})
 	if err != nil {
@@ -420,6 +423,12 @@ func TestAskAndAnswer(t *testing.T) {
 	var refused *HostError
 	if _, err := b.Ask(ctx, "a", "status", "fail"); !errors.As(err, &refused) || refused.Text != "no Netlab" {
 		t.Errorf("refusal: %v", err)
+	}
+	if _, err := b.Ask(ctx, "a", "status", "panic"); !errors.As(err, &refused) || !strings.Contains(refused.Text, "internal error") {
+		t.Errorf("panic: %v", err)
+	}
+	if got, err := b.Ask(ctx, "a", "status", 1); err != nil || string(got) != large {
+		t.Errorf("after a panic: %d bytes, %v", len(got), err)
 	}
 	stop()
 	finish()

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -182,17 +183,23 @@ func (f *fields) token(field string) string {
 	case "a string":
 		return strings.TrimSpace(unquote(raw))
 	case "a number":
-		return string(raw)
+		return numeral(raw)
 	default:
 		f.fault(field, "must be a number or a string, is %s", of)
 		return ""
 	}
 }
 
+// zeroFraction is what some clients write behind a whole number: JSON does not tell 5.0 from 5.
+var zeroFraction = regexp.MustCompile(`^(-?[0-9]+)\.0+$`)
+
+// numeral is a JSON number as text, a whole one without a fraction.
+func numeral(raw json.RawMessage) string { return zeroFraction.ReplaceAllString(string(raw), "$1") }
+
 // flag returns a boolean that may come as a string or a number too.
 func (f *fields) flag(field string) bool {
 	raw, of := f.get(field)
-	value := string(raw)
+	value := numeral(raw)
 	switch of {
 	case "":
 		return false

@@ -244,7 +244,7 @@ func (f *fields) number(field string, limit int) int {
 }
 
 func (f *fields) instance() string {
-	if raw, ok := f.members["instance"]; ok && kind(raw) == "a number" && !wholeNumber.Match(raw) {
+	if raw, ok := f.members["instance"]; ok && kind(raw) == "a number" && !wholeNumber.MatchString(numeral(raw)) {
 		f.asked = append(f.asked, "instance")
 		f.fault("instance", "%s is not valid: use a whole number, or the name of the lab as a string", shown(string(raw)))
 		return ""

@@ -30,7 +30,6 @@ func JSON(s Service) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	leaveOut(root)
 	if err := completeOperations(root); err != nil {
 		return nil, err
 	}
