@@ -65,9 +65,7 @@ func (b *testBundle) conforms(resp *http.Response, body []byte) {
 	}
 }
 
-// contract is the document of the API under test.
-func (b *testBundle) contract() *contract.Contract {
-	b.t.Helper()
+func (b *testBundle) readContract() *contract.Contract {
 	document, err := openAPI(&b.api.config)
 	if err != nil {
 		b.t.Fatal(err)

@@ -90,7 +90,7 @@ func TestStalledReadersAreCut(t *testing.T) {
 // A reader that is slow and yet reads is served as long as it takes.
 func TestSlowReadersAreServed(t *testing.T) {
 	t.Parallel()
-	b := setup(t, func(c *Config) { c.WriteTimeout = 250 * time.Millisecond })
+	b := setup(t, func(c *Config) { c.WriteTimeout = time.Second })
 	b.online(hostNamed("a"))
 	text := strings.Repeat("0123456789abcde\n", 6<<16)
 	p := b.ended(text)
@@ -99,7 +99,7 @@ func TestSlowReadersAreServed(t *testing.T) {
 		t.Fatal(err)
 	}
 	resp := rawStream(t, conn, "GET /jobs/"+p.ID+"/log?follow=true HTTP/1.1\r\nHost: a\r\n\r\n")
-	pause := time.NewTicker(100 * time.Millisecond)
+	pause := time.NewTicker(400 * time.Millisecond)
 	defer pause.Stop()
 	var got strings.Builder
 	for range 8 { // for three times the timeout

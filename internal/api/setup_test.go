@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 
@@ -16,6 +17,7 @@ import (
 	"netlab-runner/internal/hosts"
 	"netlab-runner/internal/logfile"
 	"netlab-runner/internal/view"
+	"netlab-runner/test/contract"
 )
 
 func TestMain(m *testing.M) {
@@ -44,6 +46,9 @@ type testBundle struct {
 	client  *http.Client
 	// undocumented is the path of a route that the test made itself.
 	undocumented string
+
+	// contract is the document of the API, made when it is first asked for.
+	contract func() *contract.Contract
 }
 
 // setup starts an API; change alters its configuration before.
@@ -83,6 +88,7 @@ func prepare(t *testing.T, change func(*Config)) *testBundle {
 		change(&c)
 	}
 	b.api = New(c)
+	b.contract = sync.OnceValue(b.readContract)
 	return b
 }
 
