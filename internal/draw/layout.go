@@ -81,10 +81,11 @@ func (p *Picture) writeNode(b *bytes.Buffer, i int, many bool) {
 		fill = fillOf(n.Device)
 	}
 	lines := []string{"<b>" + html.EscapeString(n.Name) + "</b>"}
-	for _, more := range []string{n.Device, n.Address} {
-		if more == n.Address && many {
-			continue // smaller boxes can be read from further away
-		}
+	texts := []string{n.Device, n.Address}
+	if many {
+		texts = texts[:1] // smaller boxes can be read from further away
+	}
+	for _, more := range texts {
 		if more != "" {
 			lines = append(lines, `<font point-size="10" color="#37424a">`+html.EscapeString(more)+"</font>")
 		}

@@ -94,8 +94,15 @@ func (n *Netlab) ask(ctx context.Context, s *Setting, question map[string]any, l
 	cmd := n.commandAs(ctx, s.User, append(slices.Clip(s.Env), jobVariable+"="+mark), "ask", "3", "4", string(text))
 	cmd.ExtraFiles = []*os.File{answers, s.Place}
 	cmd.Stdout, cmd.Stderr = output, output
-	err = cmd.Run()
-	sweep(mark, cmd.Process)
+	if err := cmd.Start(); err != nil {
+		return a, nil, false, fmt.Errorf("asking Netlab: %w", err)
+	}
+	left := &tree{job: mark}
+	if leader, err := readProcess(cmd.Process.Pid); err == nil {
+		left.driver = leader.identity()
+	}
+	err = cmd.Wait()
+	left.sweep()
 	if errors.Is(err, exec.ErrWaitDelay) {
 		err = nil // who held the pipe open is gone by now
 	}
@@ -103,20 +110,21 @@ func (n *Netlab) ask(ctx context.Context, s *Setting, question map[string]any, l
 	switch {
 	case output.cut:
 		return a, output.text.Bytes(), true, nil
+	case a.Refused != nil:
+		return a, nil, false, &RefusedError{Kind: a.Kind, Text: strings.ToValidUTF8(*a.Refused, "\uFFFD")}
+	case a.ExitCode != nil || a.Dot != nil:
+		return a, output.text.Bytes(), false, nil
 	case !time.Now().Before(deadline):
 		return a, nil, false, &HungError{Step: steps}
 	case ctx.Err() != nil:
 		return a, nil, false, ctx.Err()
-	case a.Refused != nil:
-		return a, nil, false, &RefusedError{Kind: a.Kind, Text: strings.ToValidUTF8(*a.Refused, "\uFFFD")}
-	case a.ExitCode == nil && a.Dot == nil:
+	default:
 		why := string(lastLine(output.text.Bytes()))
 		if why == "" && err != nil {
 			why = err.Error()
 		}
 		return a, nil, false, fmt.Errorf("asking Netlab: %s", strings.ToValidUTF8(why, "\uFFFD"))
 	}
-	return a, output.text.Bytes(), false, nil
 }
 
 // readAnswer returns the last line, and the last step.
@@ -139,12 +147,8 @@ func readAnswer(file *os.File) (last answer, step string) {
 	return last, step
 }
 
-// sweep ends what a question has left behind: those of its session, and those with its mark in their environment.
-func sweep(mark string, leader *os.Process) {
-	if leader != nil {
-		_ = unix.Kill(-leader.Pid, unix.SIGKILL) // by the group: the leader itself is gone
-	}
-	t := &tree{job: mark}
+// sweep ends what is left of a question.
+func (t *tree) sweep() {
 	for end := time.Now().Add(sweepLimit); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
 		left, err := t.living()
 		if err != nil || len(left) == 0 {

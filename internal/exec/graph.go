@@ -15,6 +15,8 @@ type GraphQuery struct {
 	Setting
 	// Topology is relative to the directory, and is transformed anew. Empty: the lab's snapshot.
 	Topology string
+	// SnapshotOnly refuses a topology that the snapshot was not made of: to transform it runs code of whoever wrote it.
+	SnapshotOnly bool
 	// Type is Netlab's: "topology", "bgp" or "isis".
 	Type string
 }
@@ -33,7 +35,7 @@ func (n *Netlab) Graph(ctx context.Context, q GraphQuery) (string, error) {
 		}
 	}
 	q.Env = append(q.Env[:len(q.Env):len(q.Env)], "TMPDIR="+scratch)
-	question := map[string]any{"verb": "graph", "topology": q.Topology, "type": q.Type}
+	question := map[string]any{"verb": "graph", "topology": q.Topology, "snapshotOnly": q.SnapshotOnly, "type": q.Type}
 	a, _, cut, err := n.ask(ctx, &q.Setting, question, maxGraphLog)
 	switch {
 	case err != nil:

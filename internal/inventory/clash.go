@@ -66,13 +66,16 @@ func (l *Listing) Clash(id Identity, claims []Identity) error {
 // takeDown is the end of a remedy.
 func (l *Lab) takeDown() string {
 	if l.Gone {
-		return fmt.Sprintf(", or take that lab down, whose directory is gone (`destroy` with workdir %s)", shown(l.Dir))
+		return fmt.Sprintf(", or take that lab down, whose directory is gone (`destroy` with workdir %s%s)", shown(l.Dir), byHand)
 	}
 	if l.Dir == "" {
 		return ", or remove its containers"
 	}
-	return fmt.Sprintf(", or take that lab down (`destroy` with workdir %s)", shown(l.Dir))
+	return fmt.Sprintf(", or take that lab down (`destroy` with workdir %s%s)", shown(l.Dir), byHand)
 }
+
+// byHand is for a lab that no job can take down: somebody started it elsewhere, or has put a file into its place.
+const byHand = "; by hand where that is no directory below a root of this host's"
 
 // moved says whether the lab is the one of this identity, whose directory was moved: the old one is gone, the owner is the same,
 // and so is the name or, since a lab is named after its directory, the place that it was moved from.

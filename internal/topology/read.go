@@ -15,6 +15,8 @@ const (
 	// maxParts bounds what a snapshot is made of, and so the memory that it takes to read one: a list of nothing needs a
 	// hundred times its text.
 	maxParts = 800_000
+	// maxText bounds the text in it with every alias written out, in bytes: what is read is not much more than what was sent.
+	maxText = 2 * MaxBytes
 )
 
 // Read reads a snapshot. Its error says what is wrong with it, and shows nothing of it.
@@ -45,7 +47,7 @@ func unmarshal(content []byte, s *snapshot) (err error) {
 	}()
 	var document yaml.Node
 	if err = yaml.Unmarshal(content, &document); err == nil {
-		if err := (&scale{weights: map[*yaml.Node]int{}}).check(&document); err != nil {
+		if err := (&scale{weights: map[*yaml.Node]weight{}}).check(&document); err != nil {
 			return err
 		}
 		err = document.Decode(s)

@@ -7,48 +7,60 @@ import (
 	"gopkg.in/yaml.v3"
 )
 
-// scale weighs a document as it is once every alias stands for what it names: a few hundred bytes may be billions of values.
-type scale struct{ weights map[*yaml.Node]int }
+// scale weighs a document as it is once every alias stands for what it names: a few hundred bytes may be billions of values,
+// and one long text many times as long.
+type scale struct{ weights map[*yaml.Node]weight }
+
+// weight is how many values a node has and how many bytes of text, as far as they count.
+type weight struct {
+	parts, bytes int
+	underWay     bool // it is being weighed: an alias to it would be without end
+}
+
+func (w weight) plus(more weight) weight {
+	return weight{parts: min(w.parts+more.parts, maxParts+1), bytes: min(w.bytes+more.bytes, maxText+1)}
+}
 
 func (s *scale) check(document *yaml.Node) error {
 	weight, err := s.weigh(document)
-	if err == nil && weight > maxParts {
-		err = fmt.Errorf("it has more than %d parts", maxParts)
+	switch {
+	case err != nil:
+		return err
+	case weight.parts > maxParts:
+		return fmt.Errorf("it has more than %d parts", maxParts)
+	case weight.bytes > maxText:
+		return fmt.Errorf("it has more than %d bytes of text with its aliases written out", maxText)
 	}
-	return err
+	return nil
 }
 
-// underWay is the weight of what is being weighed: an alias to it would be without end.
-const underWay = -1
-
-// weigh returns how many values the node has, as far as they count.
-func (s *scale) weigh(n *yaml.Node) (int, error) {
+func (s *scale) weigh(n *yaml.Node) (weight, error) {
 	if n.Kind == yaml.AliasNode {
 		n = n.Alias
 	}
-	if weight, ok := s.weights[n]; ok {
-		if weight == underWay {
-			return 0, errors.New("it has a value that contains itself")
+	if known, ok := s.weights[n]; ok {
+		if known.underWay {
+			return weight{}, errors.New("it has a value that contains itself")
 		}
-		return weight, nil
+		return known, nil
 	}
 	if n.Kind == yaml.ScalarNode {
-		return 1, nil
+		return weight{parts: 1, bytes: len(n.Value)}, nil
 	}
 	if err := checkKeys(n); err != nil {
-		return 0, err
+		return weight{}, err
 	}
-	s.weights[n] = underWay
-	weight := 1
+	s.weights[n] = weight{underWay: true}
+	sum := weight{parts: 1}
 	for _, child := range n.Content {
-		w, err := s.weigh(child)
+		more, err := s.weigh(child)
 		if err != nil {
-			return 0, err
+			return weight{}, err
 		}
-		weight = min(weight+w, maxParts+1)
+		sum = sum.plus(more)
 	}
-	s.weights[n] = weight
-	return weight, nil
+	s.weights[n] = sum
+	return sum, nil
 }
 
 // maxKeys bounds a mapping: the library compares each of its keys with every other, and has an error for each two that are one.

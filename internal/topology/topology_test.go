@@ -112,6 +112,7 @@ func hostile() map[string]struct{ text, word string } {
 		"deep mapping":    {"nodes: " + strings.Repeat("{a: ", 100_000), "not YAML"},
 		"deep blocks":     {"nodes: \n" + strings.Repeat("- ", 100_000), "not YAML"},
 		"alias bomb":      {bomb.String() + "nodes: {}\n", "parts"},
+		"long alias":      {"t: &t " + strings.Repeat("x", 1<<20) + "\nnodes: { n: { interfaces: [" + strings.Repeat("{ifname: *t},", 20) + "] } }", "bytes of text"},
 		"alias of many":   {interfaces + "}", "parts"},
 		"many keys":       {"nodes:\n" + many(20_000, func(i int) string { return fmt.Sprintf("  n%d: {}\n", i) }), "keys"},
 		"one key":         {many(1000, func(int) string { return "a: 1\n" }), "same key"},

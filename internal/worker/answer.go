@@ -103,6 +103,10 @@ func (w *Worker) instance(ctx context.Context, listing *inventory.Listing, key s
 	if err != nil {
 		return nil, err
 	}
+	_, err = looked(ctx, w.looks, lab.Dir, func() (struct{}, error) { return struct{}{}, checkOwner(lab.Dir, who) })
+	if err != nil {
+		return nil, fmt.Errorf("lab %s in %s: %w", key, lab.Dir, err)
+	}
 	output, err := netlab.Status(ctx, exec.StatusQuery{
 		Instance:   lab.Instance,
 		Text:       text,
@@ -132,7 +136,7 @@ func (w *Worker) ownerOf(lab *inventory.Lab) (*account.Account, error) {
 		return nil, err
 	}
 	if uid == os.Geteuid() {
-		if w.runAs == nil || w.runAs.UID != uid {
+		if w.ranByHand(uid) {
 			if err := onlyRoots(filepath.Join(lab.Dir, snapshotFile)); err != nil {
 				return nil, fmt.Errorf("lab %s was started by root, and its snapshot, which is code, is not run as root: %w; "+
 					"take the lab down and start it as the owner of its directory", lab.Key, err)
@@ -141,6 +145,32 @@ func (w *Worker) ownerOf(lab *inventory.Lab) (*account.Account, error) {
 		return account.Self()
 	}
 	return account.ByID(uid)
+}
+
+// ranByHand says that the user, root, is none as whom this worker runs jobs.
+func (w *Worker) ranByHand(uid int) bool {
+	return uid == 0 && os.Geteuid() == 0 && (w.runAs == nil || w.runAs.UID != uid)
+}
+
+// checkOwner returns an error where a lab's directory or its snapshot, which is code, belongs to neither the user whose status
+// file lists the lab nor root: an entry may be older than what is there.
+func checkOwner(dir string, who *account.Account) error {
+	if os.Geteuid() != 0 {
+		return nil
+	}
+	for _, path := range []string{dir, filepath.Join(dir, snapshotFile)} {
+		var stat unix.Stat_t
+		err := unix.Stat(path, &stat)
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+		case err != nil:
+			return err
+		case int(stat.Uid) != who.UID && stat.Uid != 0:
+			return fmt.Errorf("by its status entry the lab is %s's, and what is there belongs to another user: remove the entry with a destroy job of %s's, or give the directory back",
+				who.Name, who.Name)
+		}
+	}
+	return nil
 }
 
 // onlyRoots returns an error where somebody else than root could have made what is at the path.
@@ -195,7 +225,7 @@ func (w *Worker) templates(_ context.Context, question []byte) ([]byte, error) {
 		entries, err = folder.ReadDir(-1)
 	}
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("templates: dir %q: %w", q.Dir, err)
+		return nil, fmt.Errorf("templates: dir %q: %w; name a directory below the host's template root", q.Dir, err)
 	}
 	list := []template{}
 	for _, e := range entries {

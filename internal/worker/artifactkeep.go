@@ -33,7 +33,7 @@ const maxKeptNot = 10
 // error means that it is to be tried again: the worker stops. What an earlier worker has kept of the job stays as it is.
 func (r *run) keepFiles(ctx context.Context) error {
 	birth := r.entry.Birth
-	if len(birth.Keep) == 0 || r.scene.Dir == "" {
+	if len(birth.Keep) == 0 || !r.ran {
 		return nil
 	}
 	k := &keeper{

@@ -44,7 +44,7 @@ func (w *Worker) draw(ctx context.Context, q *jobs.Graph) (*drawn, error) {
 		return nil, err
 	}
 	defer s.close()
-	topology, err := s.topology(q.TopologyPath)
+	topology, err := looked(ctx, w.looks, s.dir, func() (string, error) { return s.topology(q.TopologyPath) })
 	if err != nil {
 		return nil, err
 	}
@@ -52,7 +52,9 @@ func (w *Worker) draw(ctx context.Context, q *jobs.Graph) (*drawn, error) {
 	if err != nil {
 		return nil, err
 	}
-	description, err := netlab.Graph(ctx, exec.GraphQuery{Setting: w.setting(netlab, s), Topology: topology, Type: q.Type})
+	description, err := netlab.Graph(ctx, exec.GraphQuery{
+		Setting: w.setting(netlab, s), Topology: topology, SnapshotOnly: w.ranByHand(s.who.UID), Type: q.Type,
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -64,7 +66,8 @@ func (w *Worker) draw(ctx context.Context, q *jobs.Graph) (*drawn, error) {
 	if q.Type != jobs.TopologyGraph {
 		name = "netlab.graph-" + q.Type + ".svg"
 	}
-	if err := w.keepGraph(s, name, answer.SVG); err != nil {
+	_, err = looked(ctx, w.looks, s.dir, func() (struct{}, error) { return struct{}{}, w.keepGraph(s, name, answer.SVG) })
+	if err != nil {
 		w.log.Info("a graph is not stored", "directory", s.dir, "error", err)
 		return answer, nil
 	}
@@ -93,8 +96,11 @@ func (s *site) topology(path string) (topology string, err error) {
 
 // keepGraph stores a file in the site's directory.
 func (w *Worker) keepGraph(s *site, name string, content []byte) error {
-	w.keeping.Lock()
-	defer w.keeping.Unlock()
+	path := filepath.Join(s.dir, name)
+	if _, busy := w.keeping.LoadOrStore(path, true); busy {
+		return nil // whoever is at it stores the same picture
+	}
+	defer w.keeping.Delete(path)
 	return s.who.Do(func() error {
 		// The directory that was looked at, not what may be at its path by now.
 		dir, err := os.OpenRoot(filepath.Join("/proc/self/fd", fmt.Sprint(s.file.Fd())))
@@ -102,6 +108,6 @@ func (w *Worker) keepGraph(s *site, name string, content []byte) error {
 			return err
 		}
 		defer func() { _ = dir.Close() }()
-		return store(dir, name, content)
+		return replace(dir, name, content)
 	})
 }

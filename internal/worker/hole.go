@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"errors"
 	"log/slog"
 	"os"
 
@@ -47,6 +48,9 @@ func (h *holes) dropped(pos int64, log *slog.Logger) {
 // skip returns where to read on from pos: behind a hole that is worth its while, where there is one.
 func (h *holes) skip(pos int64) int64 {
 	data, err := unix.Seek(int(h.file.Fd()), pos, unix.SEEK_DATA)
+	if errors.Is(err, unix.ENXIO) { // the hole ends where the file does
+		data, err = unix.Seek(int(h.file.Fd()), 0, unix.SEEK_END)
+	}
 	if err != nil || data-pos < holeLeast {
 		return pos
 	}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
+	"runtime/debug"
 	"sync"
 	"time"
 )
@@ -11,6 +13,7 @@ import (
 // looks are the looks at files that are under way, those that hang among them: a file server may be away for days, and what
 // waits for it cannot be called back.
 type looks struct {
+	log   *slog.Logger
 	mu    sync.Mutex
 	total int
 	// at counts them by the directory that was asked for: one that hangs holds up no other.
@@ -20,12 +23,12 @@ type looks struct {
 const (
 	maxLooks = 64
 	// maxLooksAt is no less than what is worked on at a time where all is well.
-	maxLooksAt = 8
+	maxLooksAt = 12
 	// hangGrace is what a look has left after its time, to say what it has found.
 	hangGrace = 500 * time.Millisecond
 )
 
-func newLooks() *looks { return &looks{at: map[string]int{}} }
+func newLooks(log *slog.Logger) *looks { return &looks{log: log, at: map[string]int{}} }
 
 func (l *looks) begin(dir string) error {
 	l.mu.Lock()
@@ -59,8 +62,15 @@ func looked[T any](ctx context.Context, l *looks, dir string, f func() (T, error
 	answers := make(chan answer, 1)
 	go func() {
 		defer l.end(dir)
-		value, err := f()
-		answers <- answer{value, err}
+		var a answer
+		defer func() {
+			if fault := recover(); fault != nil { // else it would end the program, with all that it does for others
+				l.log.Error("panic in a look at files", "directory", dir, "fault", fault, "stack", string(debug.Stack()))
+				a = answer{err: errors.New("internal error, the log of the host's worker has it")}
+			}
+			answers <- a
+		}()
+		a.value, a.err = f()
 	}()
 	select {
 	case a := <-answers:

@@ -131,7 +131,11 @@ func fill(dir *os.Root, p *place, job *jobs.Job, who *account.Account, m *materi
 				return refusedBundle(err)
 			}
 		}
-		p.topology, err = findTopology(dir, p.dir, job, m)
+		where := p.dir
+		if job.Action == jobs.Validate && m.bundle != nil {
+			where = "the bundle" // and not the scratch directory that it was unpacked into
+		}
+		p.topology, err = findTopology(dir, where, job, m)
 		return err
 	case jobs.Collect:
 		if err := checkOutput(dir, outputOf(&job.Request)); err != nil {
@@ -289,6 +293,14 @@ func store(dir *os.Root, name string, content []byte) error {
 	if has(dir, name, content) {
 		return nil
 	}
+	if err := replace(dir, name, content); err != nil {
+		return invalid("topology", "it cannot be stored: %v", err)
+	}
+	return nil
+}
+
+// replace writes a file by a rename.
+func replace(dir *os.Root, name string, content []byte) error {
 	temporary := name + ".new"
 	file, err := create(dir, temporary)
 	if err == nil {
@@ -300,9 +312,8 @@ func store(dir *os.Root, name string, content []byte) error {
 	}
 	if err != nil {
 		_ = dir.Remove(temporary)
-		return invalid("topology", "it cannot be stored: %v", err)
 	}
-	return nil
+	return err
 }
 
 // has says whether the file has that content. It waits for no pipe.

@@ -22,8 +22,8 @@ import (
 // whoever is too many hears so at once.
 const askedAtOnce = 3
 
-// replyTime is what is left of a question's time for the answer to be sent.
-const replyTime = 500 * time.Millisecond
+// replyTime is what is left of a question's time for what it started to be ended, and for the answer to be sent.
+const replyTime = 1500 * time.Millisecond
 
 // noAnswer is why a question about a lab has none, with the HTTP status that says so: 400 (the question), 404 (there is no such
 // lab or node), 409 (the lab's state), 503 (later, maybe).
@@ -101,25 +101,30 @@ func (w *Worker) find(ctx context.Context, q *jobs.Lab) (*site, error) {
 	if err != nil {
 		return nil, noAnswerf(http.StatusServiceUnavailable, "the labs of host %s cannot be looked at: %v", w.config.Host, err)
 	}
-	dir, lab := q.Workdir, (*inventory.Lab)(nil)
-	if dir != "" {
-		dir = realPath(dir)
-		here := listing.At(dir)
-		if i := slices.IndexFunc(here, func(l inventory.Lab) bool { return l.Instance == q.Instance }); i > 0 {
-			here = here[i:]
-		}
-		if len(here) > 0 {
-			lab = &here[0]
-		}
+	if q.Workdir != "" {
+		return looked(ctx, w.looks, q.Workdir, func() (*site, error) {
+			dir := realPath(q.Workdir)
+			return w.open(q, dir, labAt(listing, dir, q.Instance))
+		})
 	}
-	if dir == "" {
-		known, ok := listing.Lab(q.Instance)
-		if !ok || known.Dir == "" {
-			return nil, noAnswerf(http.StatusNotFound, "there is no lab %s on host %s; GET /labs lists those there are", q.Instance, w.config.Host)
-		}
-		dir, lab = known.Dir, known
+	known, ok := listing.Lab(q.Instance)
+	if !ok || known.Dir == "" {
+		return nil, noAnswerf(http.StatusNotFound, "there is no lab %s on host %s; GET /labs lists those there are", q.Instance, w.config.Host)
 	}
-	return w.open(q, dir, lab)
+	return looked(ctx, w.looks, known.Dir, func() (*site, error) { return w.open(q, known.Dir, known) })
+}
+
+// labAt is the lab in the directory, of several that of the instance; nil where there is none. The instance of a question that
+// names a directory may be a client's own number of the lab, which Netlab has not been told.
+func labAt(listing *inventory.Listing, dir, instance string) *inventory.Lab {
+	here := listing.At(dir)
+	if i := slices.IndexFunc(here, func(l inventory.Lab) bool { return l.Instance == instance }); i > 0 {
+		return &here[i]
+	}
+	if len(here) > 0 {
+		return &here[0]
+	}
+	return nil
 }
 
 // open opens the directory below the roots, with the rights of whose it is.
@@ -140,7 +145,8 @@ func (w *Worker) enterSite(q *jobs.Lab, s *site) (err error) {
 	if _, err := s.root.Stat(s.rel); errors.Is(err, fs.ErrNotExist) {
 		return noAnswerf(http.StatusNotFound, "there is no directory %s on host %s", s.dir, w.config.Host)
 	}
-	if s.lab != nil && s.lab.StatusFile != "" {
+	listed := s.lab != nil && s.lab.StatusFile != ""
+	if listed {
 		s.who, err = w.ownerOf(s.lab)
 	} else {
 		s.who, err = w.accountOf(&jobs.Job{Workdir: s.dir, Request: jobs.Request{User: q.User}})
@@ -154,6 +160,12 @@ func (w *Worker) enterSite(q *jobs.Lab, s *site) (err error) {
 	})
 	if err != nil {
 		return invalid("workdir", "%s cannot be opened by %s: %v", s.dir, s.who.Name, err)
+	}
+	if listed {
+		if err := checkOwner(fmt.Sprintf("/proc/self/fd/%d", s.file.Fd()), s.who); err != nil {
+			_ = s.file.Close()
+			return noAnswerf(http.StatusConflict, "%s: %v", s.dir, err)
+		}
 	}
 	return nil
 }

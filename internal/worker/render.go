@@ -55,7 +55,8 @@ func (w *Worker) render(ctx context.Context, description string, user *syscall.C
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Credential: user}
 	cmd.WaitDelay = time.Second
 	cmd.Stdin = strings.NewReader(description)
-	cmd.Stdout, cmd.Stderr = &limited{buffer: &image, limit: maxSVG}, &limited{buffer: &fault, limit: 64 << 10}
+	picture := &limited{buffer: &image, limit: maxSVG}
+	cmd.Stdout, cmd.Stderr = picture, &limited{buffer: &fault, limit: 64 << 10}
 	if err := cmd.Start(); err != nil {
 		return nil, fmt.Errorf("graphs cannot be drawn: %w", err)
 	}
@@ -73,6 +74,8 @@ func (w *Worker) render(ctx context.Context, description string, user *syscall.C
 	switch {
 	case ctx.Err() != nil:
 		return nil, noAnswerf(http.StatusServiceUnavailable, "host %s: drawing the graph takes too long, it was ended", w.config.Host)
+	case picture.full:
+		return nil, noAnswerf(http.StatusBadRequest, "the graph cannot be drawn: the picture has more than %d bytes", maxSVG)
 	case errors.As(err, &exit) && exit.ExitCode() == 1 && text != "":
 		return nil, noAnswerf(http.StatusBadRequest, "the graph cannot be drawn: %s", strings.ToValidUTF8(text, "\uFFFD"))
 	case err != nil:
@@ -85,10 +88,12 @@ func (w *Worker) render(ctx context.Context, description string, user *syscall.C
 type limited struct {
 	buffer *bytes.Buffer
 	limit  int
+	full   bool
 }
 
 func (l *limited) Write(p []byte) (int, error) {
 	if l.buffer.Len()+len(p) > l.limit {
+		l.full = true
 		return 0, fmt.Errorf("it has more than %d bytes", l.limit)
 	}
 	return l.buffer.Write(p)

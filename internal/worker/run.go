@@ -29,6 +29,8 @@ type run struct {
 	secrets  secrets
 	// scene is set before the driver starts, or read again where a worker before this one has started it.
 	scene scene
+	// ran says that there is, or was, a driver.
+	ran bool
 	// owner is the user that the job runs as by the directory's owner, since it names none.
 	owner string
 	// instance is Netlab's id of the lab, once the driver has said it.
@@ -244,6 +246,7 @@ const lookAtTheLab = "; look at the lab with a status job"
 // watch follows the driver, which began at that time, to its end: it answers its questions, publishes phases, keeps the
 // timeout, and stops the run when its job is canceled.
 func (r *run) watch(ctx, runCtx context.Context, process Process, began time.Time) (outcome, error) {
+	r.ran = true
 	if r.w.runAs == nil {
 		r.owner = r.scene.Who.Name
 	}

@@ -87,8 +87,8 @@ type Worker struct {
 	runAs *account.Account
 	// connecting and drawing have room for the questions of these kinds that are worked on.
 	connecting, drawing chan struct{}
-	// keeping is held while a picture is stored.
-	keeping sync.Mutex
+	// keeping has the paths of the pictures that are being stored.
+	keeping sync.Map
 
 	source    string
 	started   time.Time
@@ -112,7 +112,7 @@ func New(ctx context.Context, c Config) (*Worker, error) {
 		source:  "/hosts/" + c.Host + "/workers/" + data.identity,
 		started: time.Now().UTC(),
 		netlab:  &installation{python: c.Python, dataDir: c.DataDir},
-		looks:   newLooks(),
+		looks:   newLooks(c.Log),
 
 		connecting: make(chan struct{}, askedAtOnce),
 		drawing:    make(chan struct{}, askedAtOnce),

@@ -16,11 +16,11 @@ import signal
 import sys
 import tempfile
 import threading
-from typing import Any
+from typing import Any, Optional
 
 from netlab_driver import files, install, state, validate
 
-DOT_LIMIT = 4 << 20  # characters of a graph's description
+DOT_LIMIT = 2 << 20  # characters of a graph's description, of which none takes more than six bytes in the answer
 TEXT_LIMIT = 4000  # characters of an error
 NAMES = 60  # nodes that an error names
 SPECIAL = set("|()*?[]#~!{}$")  # what a shell makes something of outside of quotes
@@ -40,7 +40,7 @@ class Answer:
         os.set_inheritable(fd, False)
 
     def say(self, **what: Any) -> None:
-        os.write(self.fd, json.dumps(what).encode() + b"\n")
+        os.write(self.fd, json.dumps(what, ensure_ascii=False).encode("utf-8", "replace") + b"\n")
 
 
 def ask(answer_fd: int, place: int, text: str) -> int:
@@ -136,9 +136,8 @@ def check(command: list, words: list, by_shell: bool) -> None:
             raise Refused("invalid", f"show: {word!r} has a character that the node's shell would take for its own: leave it out")
 
 
-def made_of(topology: str) -> bool:
+def made_of(plain: Optional[dict], topology: str) -> bool:
     """Whether the lab that was created here was made of that topology."""
-    plain, _ = state.load_snapshot()
     sources = (plain or {}).get("input") or []
     return bool(sources) and os.path.realpath(topology) == os.path.realpath(str(sources[0]))
 
@@ -174,15 +173,18 @@ def graph(answer: Answer, question: dict) -> None:
     topology, kind = question["topology"], question["type"]
     out = os.path.join(tempfile.mkdtemp(prefix="netlab-graph-"), "graph.dot")  # in a folder that the worker removes
     args = ["--type", kind]
-    if topology and not made_of(topology):
+    plain, fault = state.load_snapshot()
+    if topology and not made_of(plain, topology):
+        if question.get("snapshotOnly"):
+            raise Refused("state", "the lab was started by root: only what its snapshot has is drawn, leave topologyPath out")
         answer.say(step=f"Netlab transforms {topology}")
         scratch = tempfile.mkdtemp(prefix="netlab-graph-")
         validate.lay_out(scratch)
         args += ["--topology", topology]
     else:
         answer.say(step=f"{files.SNAPSHOT} is being loaded")
-        if state.load_snapshot()[0] is None:
-            raise Refused("state", state.load_snapshot()[1] or f"{files.SNAPSHOT} is not found in {os.getcwd()}")
+        if plain is None:
+            raise Refused("state", fault or f"{files.SNAPSHOT} is not found in {os.getcwd()}")
     tidy_texts()
     try:
         cli.run([*args, out])
