@@ -50,6 +50,7 @@ func (l *listener) Accept() (net.Conn, error) {
 		}
 		own := &conn{Conn: c, stall: l.stall, release: release, refused: refusal != "", refusal: refusal, opened: time.Now()}
 		own.control(func(fd int) error { return unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, unsent) })
+		own.plain = l.tls == nil
 		if l.tls != nil {
 			return &tlsConn{Conn: tls.Server(own, l.tls), own: own}, nil
 		}
@@ -64,6 +65,8 @@ type conn struct {
 	net.Conn
 	stall     time.Duration
 	lingering atomic.Bool
+	// plain is a connection on which nothing but HTTP is understood, until its first bytes have come.
+	plain bool
 
 	// refused says that the connection is one too many, refusal why: it gets this one answer.
 	refused bool
@@ -80,6 +83,21 @@ func (c *conn) SetReadDeadline(t time.Time) error {
 		t = last
 	}
 	return c.Conn.SetReadDeadline(t)
+}
+
+// tlsRecord is the first byte of a client that speaks TLS. No request begins with it.
+const tlsRecord = 0x16
+
+// Read is as of any connection. One that speaks TLS to a plain port is ended: the server below would wait for the end of a line.
+func (c *conn) Read(p []byte) (n int, err error) {
+	n, err = c.Conn.Read(p)
+	if c.plain && n > 0 {
+		c.plain = false
+		if p[0] == tlsRecord {
+			return 0, io.EOF
+		}
+	}
+	return n, err
 }
 
 // Write is as of any connection.

@@ -70,7 +70,6 @@ func TestServerErrorsAreJSON(t *testing.T) {
 		"body too large, in chunks":   {"POST /jobs HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n800000\r\n" + large + "\r\n0\r\n\r\n", 413, "body: has more than 65536 bytes"},
 		"headers too large":           {"GET /jobs HTTP/1.1\r\nHost: a\r\nX-A: " + large[:1<<20] + "\r\n\r\n", 431, "headers have more than 16384 bytes"},
 		"path too long":               {"GET /jobs/" + large[:1<<20] + " HTTP/1.1\r\nHost: a\r\n\r\n", 431, "headers have more than 16384 bytes"},
-		"no HTTP":                     {"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", 400, "not valid HTTP/1.1"},
 		"no request line":             {"nonsense\r\n\r\n", 400, "not valid HTTP/1.1"},
 		"bad content length":          {"POST /jobs HTTP/1.1\r\nHost: a\r\nContent-Length: -7\r\n\r\n", 400, "not valid HTTP/1.1"},
 		"header line without a colon": {"GET /jobs HTTP/1.1\r\nAuthorization Basic c2VjcmV0\r\n\r\n", 408, "did not arrive within 100ms"},

@@ -53,8 +53,8 @@ type list struct {
 // listQuery reads the parameters of the list. Its error names all that are wrong.
 func listQuery(c *fiber.Ctx) (list, error) {
 	p := parameters{Ctx: c}
-	q := list{filter: p.filter(), limit: maxPage, cursor: p.once("cursor")}
-	if text := p.once("limit"); text != "" {
+	q := list{filter: p.filter(), limit: maxPage, cursor: p.Query("cursor")}
+	if text := p.Query("limit"); text != "" {
 		var err error
 		if q.limit, err = strconv.Atoi(text); err != nil || q.limit < 1 || q.limit > maxPage {
 			p.fault("limit", "%q is out of range: use 1 to %d", shown(text), maxPage)
@@ -89,26 +89,14 @@ func (p *parameters) err() error {
 	return &jobs.Invalid{Faults: p.faults}
 }
 
-// once returns the value of a parameter. Of two that differ nobody knows which one is meant.
-func (p *parameters) once(name string) string {
-	value := p.Query(name)
-	for _, other := range p.Context().QueryArgs().PeekMulti(name) {
-		if string(other) != value {
-			p.fault(name, "is given twice: send it once")
-			break
-		}
-	}
-	return value
-}
-
 func (p *parameters) filter() view.Filter {
 	f := view.Filter{
-		State:      jobs.State(p.once("state")),
-		Action:     jobs.Action(p.once("action")),
-		User:       p.once("user"),
-		Workspace:  p.once("workspace"),
-		Deployment: p.once("deployment"),
-		Host:       p.once("host"),
+		State:      jobs.State(p.Query("state")),
+		Action:     jobs.Action(p.Query("action")),
+		User:       p.Query("user"),
+		Workspace:  p.Query("workspace"),
+		Deployment: p.Query("deployment"),
+		Host:       p.Query("host"),
 	}
 	if f.State != "" && !slices.Contains(jobs.States, f.State) {
 		p.fault("state", "%q is none: use %s", shown(string(f.State)), words(jobs.States))
@@ -117,7 +105,7 @@ func (p *parameters) filter() view.Filter {
 		p.fault("action", "%q is none: use %s", shown(string(f.Action)), words(jobs.Actions))
 	}
 	// Another name of workspace, as in the body of a job.
-	switch project := p.once("project"); {
+	switch project := p.Query("project"); {
 	case f.Workspace == "":
 		f.Workspace = project
 	case project != "" && project != f.Workspace:

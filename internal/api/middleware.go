@@ -41,6 +41,21 @@ func (s *Server) guarded(c *fiber.Ctx) (err error) {
 	return c.Next()
 }
 
+// unambiguous refuses a parameter that is there with two values: nobody knows which one is meant.
+func unambiguous(c *fiber.Ctx) error {
+	first, twice := make(map[string]string), ""
+	c.Context().QueryArgs().VisitAll(func(name, value []byte) {
+		if was, ok := first[string(name)]; ok && was != string(value) && twice == "" {
+			twice = string(name)
+		}
+		first[string(name)] = string(value)
+	})
+	if twice != "" {
+		return invalid(shown(twice), "is given twice: send it once")
+	}
+	return c.Next()
+}
+
 // serverLog takes what the HTTP server logs: connections that broke.
 type serverLog struct{ log *slog.Logger }
 

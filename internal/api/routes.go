@@ -18,7 +18,7 @@ func (s *Server) routes() {
 	if a := newAccess(&s.config); a != nil {
 		s.app.Use(a.check)
 	}
-	s.app.Use(s.takeBody)
+	s.app.Use(sameSite, unambiguous, s.takeBody)
 	// Fiber answers HEAD wherever it answers GET.
 	r := s.app.Group(s.config.Prefix)
 	s.jobRoutes(r)

@@ -37,6 +37,9 @@ func (d *Dispatcher) enclose(ctx context.Context, birth *bus.Birth, p *jobs.Payl
 	}
 	if err := d.bus.PutObject(ctx, birth.Host, birth.Object.NameOf(birth.ID), content); err != nil {
 		_ = d.bus.PurgeObject(ctx, birth.Host, birth.Object.NameOf(birth.ID)) // else the sweep does it
+		if errors.Is(err, bus.ErrFull) {
+			return fmt.Errorf("the %s cannot be stored until other jobs have ended, or NETLAB_BUS_OBJECTS_BYTES is raised: %w", kind, err)
+		}
 		return fmt.Errorf("the %s cannot be stored: %w", kind, err)
 	}
 	return nil

@@ -186,8 +186,8 @@ func TestABundleThereIsNoRoomFor(t *testing.T) {
 		_, err = b.Submit(t.Context(), p)
 		return err
 	}
-	if err := submit(2 << 20); !errors.Is(err, bus.ErrFull) {
-		t.Errorf("%v, want ErrFull", err)
+	if err := submit(2 << 20); !errors.Is(err, bus.ErrFull) || !strings.Contains(err.Error(), "NETLAB_BUS_OBJECTS_BYTES") {
+		t.Errorf("%v, want ErrFull and the setting", err)
 	}
 	if n := b.view.Active("a"); n > 0 {
 		t.Errorf("%d jobs", n)

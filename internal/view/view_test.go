@@ -298,6 +298,13 @@ func TestWaiting(t *testing.T) {
 	b.born("j4", "a", "/y")
 	b.born("j5", "b", "/x")
 	b.born("j6", "free", "/x")
+	b.born("j7", "a", "/z")
+	b.born("j8", "roomy", "/x")
+	b.born("j9", "roomy", "/x")
+	b.born("j10", "roomy", "/y")
+	if _, err := b.bus.AcquireLease(t.Context(), &hosts.Host{Name: "roomy", Identity: "one", Slots: 2}); err != nil {
+		t.Fatal(err)
+	}
 	if _, err := b.bus.AcquireLease(t.Context(), &hosts.Host{Name: "free", Identity: "one", Slots: 1}); err != nil {
 		t.Fatal(err)
 	}
@@ -306,16 +313,18 @@ func TestWaiting(t *testing.T) {
 	}
 	b.move(first, jobs.Start, 0)
 	b.eventually("the first is running", func() bool { return followed(v, "j1") == jobs.Running })
-	for _, name := range []string{"a", "free"} {
+	for _, name := range []string{"a", "free", "roomy"} {
 		b.eventually("the host is online", func() bool { h, _ := v.Host(name); return h.Online })
 	}
 	for id, want := range map[string]*jobs.Waiting{
-		"j1": nil,
-		"j2": {For: "job", Job: "j1", Position: 1},
-		"j3": {For: "job", Job: "j2", Position: 2},
-		"j4": {For: "slot", Position: 2},
-		"j6": nil,
-		"j5": {For: "host"},
+		"j1":  nil,
+		"j2":  {For: "job", Job: "j1", Position: 1},
+		"j3":  {For: "job", Job: "j2", Position: 2},
+		"j4":  {For: "slot"}, // those before it wait for the first
+		"j7":  {For: "slot", Position: 1},
+		"j10": nil, // there is a slot for it
+		"j6":  nil,
+		"j5":  {For: "host"},
 	} {
 		job, err := v.Job(t.Context(), id)
 		if err != nil {

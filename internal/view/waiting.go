@@ -12,9 +12,9 @@ func (v *View) waiting(e *entry) *jobs.Waiting {
 	if h == nil || !v.online(h, time.Now()) {
 		return &jobs.Waiting{For: "host"}
 	}
-	w := &jobs.Waiting{For: "slot"}
-	running := 0
 	same := &jobs.Waiting{For: "job"}
+	// ahead are the queued jobs that only want a slot; busy are the directories whose next job runs, or is one of them.
+	running, ahead, busy := 0, 0, map[string]bool{}
 	for _, other := range v.active[e.job.Host] {
 		if other.birth >= e.birth {
 			break
@@ -22,21 +22,23 @@ func (v *View) waiting(e *entry) *jobs.Waiting {
 		if !other.job.Action.Changes() || !e.job.Action.Changes() {
 			continue
 		}
-		if other.job.State == jobs.Queued {
-			w.Position++
-		} else {
-			running++
-		}
 		if other.job.Workdir == e.job.Workdir {
 			same.Job = other.job.ID
 			same.Position++
 		}
+		switch {
+		case other.job.State != jobs.Queued:
+			running++
+		case !busy[other.job.Workdir]:
+			ahead++
+		}
+		busy[other.job.Workdir] = true
 	}
-	if same.Position > 0 {
+	switch {
+	case same.Position > 0:
 		return same
-	}
-	if w.Position == 0 && running < h.host.Slots {
+	case running+ahead < h.host.Slots:
 		return nil // it is about to start
 	}
-	return w
+	return &jobs.Waiting{For: "slot", Position: ahead}
 }

@@ -131,6 +131,36 @@ func TestOnlyRoots(t *testing.T) {
 	}
 }
 
+// A snapshot is code: what another user has put where a lab was does not run as the lab's owner.
+func TestCheckOwner(t *testing.T) {
+	t.Parallel()
+	if os.Geteuid() != 0 {
+		t.Skip("files are given to other users, which only root can do: run it as root")
+	}
+	who := &account.Account{Name: "ann", UID: 40001, GID: 40001}
+	for name, c := range map[string]struct {
+		dir, snapshot int // owners; -1: there is no snapshot
+		refused       bool
+	}{
+		"the lab's own":           {40001, 40001, false},
+		"without a snapshot":      {40001, -1, false},
+		"root's":                  {0, 0, false},
+		"another's directory":     {40002, 40001, true},
+		"another's snapshot":      {40001, 40002, true},
+		"another's empty one":     {40002, -1, true},
+		"another's, of everybody": {40002, 40002, true},
+	} {
+		dir := t.TempDir()
+		if c.snapshot >= 0 {
+			must(t, os.WriteFile(filepath.Join(dir, snapshotFile), nil, 0o600), os.Chown(filepath.Join(dir, snapshotFile), c.snapshot, c.snapshot))
+		}
+		must(t, os.Chown(dir, c.dir, c.dir))
+		if err := checkOwner(dir, who); (err != nil) != c.refused {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 func TestTemplates(t *testing.T) {
 	t.Parallel()
 	outside := people.Dir(t)

@@ -195,3 +195,27 @@ func TestEndOfAJobWhoseLogIsCutOff(t *testing.T) {
 		t.Errorf("%s, %d bytes: %q", got.Reason, got.LogBytes, text)
 	}
 }
+
+// A program may make its output as long as it likes without writing it.
+func TestAHoleThatEndsWithTheFile(t *testing.T) {
+	t.Parallel()
+	file, err := os.Create(filepath.Join(t.TempDir(), "output"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	const size = 1 << 33
+	if _, err := file.WriteString("text\n"); err != nil {
+		t.Fatal(err)
+	}
+	if err := file.Truncate(size); err != nil {
+		t.Skipf("the file system has no large files: %v", err)
+	}
+	h := &holes{file: file}
+	if got := h.skip(holeBlock); got != size {
+		t.Errorf("on to %d of %d", got, int64(size))
+	}
+	if got := h.skip(size - 5); got != size-5 {
+		t.Errorf("from near the end to %d", got)
+	}
+}

@@ -57,7 +57,10 @@ func (w *Worker) render(ctx context.Context, description string, user *syscall.C
 	cmd.Stdin = strings.NewReader(description)
 	picture := &limited{buffer: &image, limit: maxSVG}
 	cmd.Stdout, cmd.Stderr = picture, &limited{buffer: &fault, limit: 64 << 10}
-	if err := cmd.Start(); err != nil {
+	tooLong := noAnswerf(http.StatusServiceUnavailable, "host %s: drawing the graph takes too long, it was ended", w.config.Host)
+	if err := cmd.Start(); ctx.Err() != nil {
+		return nil, tooLong
+	} else if err != nil {
 		return nil, fmt.Errorf("graphs cannot be drawn: %w", err)
 	}
 	// It ends by itself, too, should this process be killed meanwhile.
@@ -73,7 +76,7 @@ func (w *Worker) render(ctx context.Context, description string, user *syscall.C
 	var exit *exec.ExitError
 	switch {
 	case ctx.Err() != nil:
-		return nil, noAnswerf(http.StatusServiceUnavailable, "host %s: drawing the graph takes too long, it was ended", w.config.Host)
+		return nil, tooLong
 	case picture.full:
 		return nil, noAnswerf(http.StatusBadRequest, "the graph cannot be drawn: the picture has more than %d bytes", maxSVG)
 	case errors.As(err, &exit) && exit.ExitCode() == 1 && text != "":

@@ -110,7 +110,7 @@ func New(ctx context.Context, c Config) (*Worker, error) {
 		config: c, log: c.Log, data: data,
 		queue:   newQueue(c.Slots),
 		source:  "/hosts/" + c.Host + "/workers/" + data.identity,
-		started: time.Now().UTC(),
+		started: time.Now().UTC().Truncate(time.Second),
 		netlab:  &installation{python: c.Python, dataDir: c.DataDir},
 		looks:   newLooks(c.Log),
 
