@@ -233,21 +233,80 @@ func TestManyNodes(t *testing.T) {
 	}
 }
 
+// No link of 50 nodes runs behind a node that it does not end at: it would be read as two others.
+func TestLinksGoAroundNodes(t *testing.T) {
+	t.Parallel()
+	description, err := os.ReadFile("testdata/fifty.dot") // Netlab's own
+	if err != nil {
+		t.Fatal(err)
+	}
+	svg, fault := draw(t, string(description))
+	if fault != "" {
+		t.Fatal(fault)
+	}
+	boxes, links := boxesOf(t, svg), strings.Split(svg, `class="edge"`)[1:]
+	if len(boxes) != 50 || len(links) != 64 {
+		t.Fatalf("%d boxes, %d links", len(boxes), len(links))
+	}
+	for _, link := range links {
+		points := pointsOf(t, link)
+		for _, b := range boxes {
+			if b.has(points[0], -4) || b.has(points[len(points)-1], -4) {
+				continue // it ends there
+			}
+			for i := 0; i+3 < len(points); i += 3 {
+				for step := range 101 {
+					if p := bezier(points[i:i+4], float64(step)/100); b.has(p, 1) {
+						t.Fatalf("a link runs through %+v at %v: %.300s", b, p, link)
+					}
+				}
+			}
+		}
+	}
+}
+
+type point struct{ x, y float64 }
+
+// bezier is the point of a curve at s, from 0 to 1.
+func bezier(p []point, s float64) point {
+	u := 1 - s
+	at := func(a, b, c, d float64) float64 { return u*u*u*a + 3*u*u*s*b + 3*u*s*s*c + s*s*s*d }
+	return point{at(p[0].x, p[1].x, p[2].x, p[3].x), at(p[0].y, p[1].y, p[2].y, p[3].y)}
+}
+
+// pointsOf are those of the first path in the text.
+func pointsOf(t *testing.T, text string) (points []point) {
+	t.Helper()
+	_, path, _ := strings.Cut(text, ` d="`)
+	path, _, _ = strings.Cut(path, `"`)
+	for _, field := range strings.FieldsFunc(path, func(r rune) bool { return strings.ContainsRune("MC ", r) }) {
+		var p point
+		if _, err := fmt.Sscanf(field, "%f,%f", &p.x, &p.y); err != nil {
+			t.Fatalf("%v: %s", err, field)
+		}
+		points = append(points, p)
+	}
+	return points
+}
+
+// has says whether the point is inside, so far from the frame.
+func (b box) has(p point, margin float64) bool {
+	return p.x > b.left+margin && p.x < b.right-margin && p.y > b.top+margin && p.y < b.bottom-margin
+}
+
 type box struct{ left, top, right, bottom float64 }
 
 // boxesOf are the frames of the nodes.
 func boxesOf(t *testing.T, svg string) (boxes []box) {
 	t.Helper()
 	for _, part := range strings.Split(svg, `class="node"`)[1:] {
-		_, path, _ := strings.Cut(part, ` d="`)
-		path, _, _ = strings.Cut(path, `"`)
 		b := box{1e9, 1e9, -1e9, -1e9}
-		for _, point := range strings.FieldsFunc(path, func(r rune) bool { return strings.ContainsRune("MC ", r) }) {
-			var x, y float64
-			if _, err := fmt.Sscanf(point, "%f,%f", &x, &y); err != nil {
-				t.Fatalf("%v: %s", err, point)
-			}
-			b = box{min(b.left, x), min(b.top, y), max(b.right, x), max(b.bottom, y)}
+		points := pointsOf(t, part)
+		if len(points) == 0 {
+			continue // a segment, which is an ellipse
+		}
+		for _, p := range points {
+			b = box{min(b.left, p.x), min(b.top, p.y), max(b.right, p.x), max(b.bottom, p.y)}
 		}
 		boxes = append(boxes, b)
 	}

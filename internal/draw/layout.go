@@ -19,16 +19,19 @@ var fills = []string{"#cfe2f3", "#d9ead3", "#fff2cc", "#ead1dc", "#d0e0e3", "#fc
 
 // engine is Graphviz's program that lays the picture out.
 func (p *Picture) engine() string {
-	if len(p.Nodes) <= few {
-		return "dot"
+	if p.many() {
+		return "sfdp"
 	}
-	return "sfdp"
+	return "dot"
 }
+
+// many says that there is no room for all the texts, nor for layers: of nodes, or of the links of a full mesh.
+func (p *Picture) many() bool { return len(p.Nodes) > few || len(p.Edges) > 3*few }
 
 // dot describes the picture for Graphviz: every text is escaped, and there is no attribute but those that are written here.
 func (p *Picture) dot() []byte {
 	var b bytes.Buffer
-	many := len(p.Nodes) > few
+	many := p.many()
 	b.WriteString("graph {\n")
 	b.WriteString(`bgcolor="white" pad="0.2" fontname="Helvetica" outputorder="edgesfirst" charset="UTF-8"` + "\n")
 	if many {
@@ -36,7 +39,7 @@ func (p *Picture) dot() []byte {
 		if len(p.Nodes) > middling {
 			overlap, splines = "scale", "line"
 		}
-		fmt.Fprintf(&b, "overlap=\"%s\" sep=\"+6\" splines=\"%s\" K=\"0.7\" start=\"7\"\n", overlap, splines)
+		fmt.Fprintf(&b, "overlap=\"%s\" sep=\"+10\" esep=\"+3\" splines=\"%s\" K=\"0.7\" start=\"7\"\n", overlap, splines)
 	} else {
 		b.WriteString(`nodesep="0.5" ranksep="0.8"` + "\n")
 	}
