@@ -31,19 +31,22 @@ func TestDownWhileDockerGoesAway(t *testing.T) {
 	l.mustBeDown(t)
 }
 
-// Netlab's down takes an interrupt during its probes for an answer, and ends with 0 as if it had done its work.
+// Netlab's down takes an interrupt during its probes for an answer, and ends with 0 as if it had done its work. The action ends
+// all the same, and removes nothing any more.
 func TestDownInterruptedAtItsProbes(t *testing.T) {
 	t.Parallel()
 	l := clab(t, owned())
 	l.must(t, "up")
-	l.host.SetKnob("docker version", standins.Knob{Gate: "gate"})
-	p := l.start(t, l.run(t, action("down")))
-	l.host.Gate("gate").Await(deadline)
-	if err := p.Stop(testContext(t), exec.StopOptions{Grace: exec.DefaultGrace}); err != nil {
-		t.Fatal(err)
-	}
-	if result := wait(t, p); result.ExitCode == 0 || !result.Stopped || len(l.entries(t)) == 0 {
-		t.Errorf("%+v, entries %v", result, l.entries(t))
+	for _, name := range []string{"down", "destroy"} {
+		l.host.SetKnob("docker version", standins.Knob{Gate: name})
+		p := l.start(t, l.run(t, action(name)))
+		l.host.Gate(name).Await(deadline)
+		if err := p.Stop(testContext(t), exec.StopOptions{Grace: exec.DefaultGrace}); err != nil {
+			t.Fatal(err)
+		}
+		if result := wait(t, p); result.ExitCode == 0 || !result.Stopped || len(l.running()) != 3 || len(l.entries(t)) == 0 {
+			t.Errorf("%s: %+v, entries %v, containers %v", name, result, l.entries(t), l.running())
+		}
 	}
 	l.host.SetKnob("docker version")
 	l.must(t, "down")
