@@ -57,7 +57,8 @@ type Config struct {
 	BodyLimit int
 	// BundleLimit is the size of the largest multipart body in bytes. Defaults to 32 MiB.
 	BundleLimit int
-	// IdleTimeout is how long a connection without a request is kept. Defaults to 30 s.
+	// IdleTimeout is how long a connection without a request is kept. Defaults to 5 s: there are clients that open one for every
+	// request and never use it again.
 	IdleTimeout time.Duration
 	// BodyMemory bounds the memory for bodies of more than 64 KiB, in bytes, each counted twice. Defaults to 256 MiB, and to
 	// no less than one body of the largest kind needs.
@@ -111,7 +112,7 @@ func (c *Config) complete() {
 		c.ClientConnections = (c.Connections + 1) / 2
 	}
 	for timeout, standard := range map[*time.Duration]time.Duration{
-		&c.IdleTimeout:  30 * time.Second,
+		&c.IdleTimeout:  5 * time.Second,
 		&c.RoomTimeout:  5 * time.Second,
 		&c.ReadTimeout:  30 * time.Second,
 		&c.WriteTimeout: time.Minute,

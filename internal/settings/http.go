@@ -67,8 +67,8 @@ type HTTP struct {
 	// WriteTimeout is how long a client may take for each 64 KiB of an answer. Defaults to 1 min.
 	WriteTimeout time.Duration `default:"1m" help:"How long a client may take for each 64KiB of an answer." placeholder:"DURATION" variable:"NETLAB_API_WRITE_TIMEOUT"`
 
-	// IdleTimeout is how long a connection without a request is kept. Defaults to 30 s.
-	IdleTimeout time.Duration `default:"30s" help:"How long a connection without a request is kept." placeholder:"DURATION" variable:"NETLAB_API_IDLE_TIMEOUT"`
+	// IdleTimeout is how long a connection without a request is kept. Defaults to 5 s.
+	IdleTimeout time.Duration `default:"5s" help:"How long a connection without a request is kept." placeholder:"DURATION" variable:"NETLAB_API_IDLE_TIMEOUT"`
 }
 
 // Credentials says whether a client has to say who it is.
@@ -133,7 +133,7 @@ func (h *HTTP) validateLimits() []Fault {
 	}{
 		{"NETLAB_API_READ_TIMEOUT", h.ReadTimeout, "30s"},
 		{"NETLAB_API_WRITE_TIMEOUT", h.WriteTimeout, "1m"},
-		{"NETLAB_API_IDLE_TIMEOUT", h.IdleTimeout, "30s"},
+		{"NETLAB_API_IDLE_TIMEOUT", h.IdleTimeout, "5s"},
 	} {
 		if timeout.value <= 0 {
 			faults = append(faults, faultf(timeout.variable, "%s is too short: use a time above 0, such as %s", duration(timeout.value), timeout.common))
