@@ -24,23 +24,10 @@ func (w *Worker) connect(ctx context.Context, question []byte) ([]byte, error) {
 	if err := json.Unmarshal(question, &q); err != nil {
 		return nil, fmt.Errorf("connect: %w", err)
 	}
-	answer, err := w.show(ctx, &q)
-	return w.answerOf(err, answer)
+	return w.visit(ctx, w.connecting, &q.Lab, func(ctx context.Context, s *site) (any, error) { return w.show(ctx, s, &q) })
 }
 
-func (w *Worker) show(ctx context.Context, q *jobs.Connect) (*shown, error) {
-	leave, err := enter(w.connecting)
-	if err != nil {
-		return nil, err
-	}
-	defer leave()
-	ctx, cancel := hurry(ctx)
-	defer cancel()
-	s, err := w.find(ctx, &q.Lab)
-	if err != nil {
-		return nil, err
-	}
-	defer s.close()
+func (w *Worker) show(ctx context.Context, s *site, q *jobs.Connect) (*shown, error) {
 	if why := notRunning(s); why != "" {
 		return nil, noAnswerf(http.StatusConflict, "the lab in %s does not run (%s): start it first (up)", s.dir, why)
 	}

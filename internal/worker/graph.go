@@ -9,6 +9,8 @@ import (
 	"os"
 	"path/filepath"
 
+	"golang.org/x/sys/unix"
+
 	"netlab-runner/internal/exec"
 	"netlab-runner/internal/jobs"
 )
@@ -27,23 +29,10 @@ func (w *Worker) graph(ctx context.Context, question []byte) ([]byte, error) {
 	if err := json.Unmarshal(question, &q); err != nil {
 		return nil, fmt.Errorf("graph: %w", err)
 	}
-	answer, err := w.draw(ctx, &q)
-	return w.answerOf(err, answer)
+	return w.visit(ctx, w.drawing, &q.Lab, func(ctx context.Context, s *site) (any, error) { return w.draw(ctx, s, &q) })
 }
 
-func (w *Worker) draw(ctx context.Context, q *jobs.Graph) (*drawn, error) {
-	leave, err := enter(w.drawing)
-	if err != nil {
-		return nil, err
-	}
-	defer leave()
-	ctx, cancel := hurry(ctx)
-	defer cancel()
-	s, err := w.find(ctx, &q.Lab)
-	if err != nil {
-		return nil, err
-	}
-	defer s.close()
+func (w *Worker) draw(ctx context.Context, s *site, q *jobs.Graph) (*drawn, error) {
 	topology, err := looked(ctx, w.looks, s.dir, func() (string, error) { return s.topology(q.TopologyPath) })
 	if err != nil {
 		return nil, err
@@ -66,8 +55,7 @@ func (w *Worker) draw(ctx context.Context, q *jobs.Graph) (*drawn, error) {
 	if q.Type != jobs.TopologyGraph {
 		name = "netlab.graph-" + q.Type + ".svg"
 	}
-	_, err = looked(ctx, w.looks, s.dir, func() (struct{}, error) { return struct{}{}, w.keepGraph(s, name, answer.SVG) })
-	if err != nil {
+	if err := w.keepGraph(ctx, s, name, answer.SVG); err != nil {
 		w.log.Info("a graph is not stored", "directory", s.dir, "error", err)
 		return answer, nil
 	}
@@ -94,20 +82,28 @@ func (s *site) topology(path string) (topology string, err error) {
 	return topology, err
 }
 
-// keepGraph stores a file in the site's directory.
-func (w *Worker) keepGraph(s *site, name string, content []byte) error {
-	path := filepath.Join(s.dir, name)
-	if _, busy := w.keeping.LoadOrStore(path, true); busy {
-		return nil // whoever is at it stores the same picture
+// keepGraph stores a file in the site's directory: the one that was looked at, not what may be at its path by now.
+func (w *Worker) keepGraph(ctx context.Context, s *site, name string, content []byte) error {
+	// A descriptor of its own: the site is closed when the question ends, and a look may go on.
+	fd, err := unix.FcntlInt(s.file.Fd(), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return err
 	}
-	defer w.keeping.Delete(path)
-	return s.who.Do(func() error {
-		// The directory that was looked at, not what may be at its path by now.
-		dir, err := os.OpenRoot(filepath.Join("/proc/self/fd", fmt.Sprint(s.file.Fd())))
-		if err != nil {
-			return err
+	place, who, path := os.NewFile(uintptr(fd), s.dir), s.who, filepath.Join(s.dir, name)
+	_, err = looked(ctx, w.looks, s.dir, func() (struct{}, error) {
+		defer place.Close()
+		if _, busy := w.keeping.LoadOrStore(path, true); busy {
+			return struct{}{}, nil // whoever is at it stores the same picture
 		}
-		defer func() { _ = dir.Close() }()
-		return replace(dir, name, content)
+		defer w.keeping.Delete(path)
+		return struct{}{}, who.Do(func() error {
+			dir, err := os.OpenRoot(fmt.Sprintf("/proc/self/fd/%d", place.Fd()))
+			if err != nil {
+				return err
+			}
+			defer func() { _ = dir.Close() }()
+			return replace(dir, name, content)
+		})
 	})
+	return err
 }

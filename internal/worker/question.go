@@ -79,6 +79,25 @@ func enter(places chan struct{}) (leave func(), err error) {
 	}
 }
 
+// visit answers a question about a lab with what f finds there. It takes one of the places for questions of its kind, and leaves
+// time for the reply.
+func (w *Worker) visit(ctx context.Context, places chan struct{}, lab *jobs.Lab, f func(ctx context.Context, s *site) (any, error)) ([]byte, error) {
+	leave, err := enter(places)
+	if err != nil {
+		return w.answerOf(err, nil)
+	}
+	defer leave()
+	ctx, cancel := hurry(ctx)
+	defer cancel()
+	s, err := w.find(ctx, lab)
+	if err != nil {
+		return w.answerOf(err, nil)
+	}
+	defer s.close()
+	found, err := f(ctx, s)
+	return w.answerOf(err, found)
+}
+
 // site is a lab, or a directory that may become one, as a question finds it.
 type site struct {
 	// dir is the real path, file the opened directory, root the allowed root and rel the path below it.
