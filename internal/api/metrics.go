@@ -33,7 +33,10 @@ func (s *Server) pattern(c *fiber.Ctx) string {
 	if !s.patterns[path] {
 		return ""
 	}
-	return strings.TrimPrefix(path, s.config.Prefix)
+	if below, ok := strings.CutPrefix(path, s.config.Prefix+"/"); ok {
+		return "/" + below
+	}
+	return path
 }
 
 // openStream is an answer without an end of its own, as the metrics count it. The server closes it when it has sent it, or

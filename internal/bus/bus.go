@@ -7,6 +7,7 @@ package bus
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -239,7 +240,10 @@ func (b *Bus) lastMessage(ctx context.Context, stream, subject string) (*nats.Ms
 	api := b.apiPrefix + ".DIRECT.GET." + stream
 	var question []byte
 	if strings.Contains(subject, "*") {
-		question = []byte(`{"last_by_subj":"` + subject + `"}`)
+		var err error
+		if question, err = json.Marshal(map[string]string{"last_by_subj": subject}); err != nil {
+			return nil, err
+		}
 	} else {
 		api += "." + subject
 	}

@@ -9,7 +9,9 @@ import (
 	"fmt"
 	"io"
 	"strconv"
+	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/google/uuid"
 	"github.com/nats-io/nats.go"
@@ -26,6 +28,8 @@ const (
 	keptListFile = "list"
 	// maxKeptList bounds the list in memory, in bytes.
 	maxKeptList = 8 << 20
+	// maxKeptBytes is more than any worker keeps of one file.
+	maxKeptBytes = 1 << 40
 )
 
 // KeptFile is a file that was kept.
@@ -151,7 +155,22 @@ func (b *Bus) KeptList(ctx context.Context, host, id string) (*KeptList, error) 
 	if err := json.Unmarshal(data, list); err != nil {
 		return nil, fmt.Errorf("%w: the list of kept files is none: %w", ErrNotFound, err)
 	}
+	for i := range list.Files {
+		if !list.Files[i].valid() {
+			return nil, fmt.Errorf("%w: the list of kept files is none: its file %d is not one of a worker's", ErrNotFound, i+1)
+		}
+	}
 	return list, nil
+}
+
+// valid says whether a worker can have written it. A list is as its host left it: a token goes into a subject, a tag into a
+// header, and a length into what is read.
+func (f *KeptFile) valid() bool {
+	inHeader := func(r rune) bool { return r > ' ' && r < 0x7F && r != '"' && r != '\\' }
+	return len(f.Token) == len(uuid.Nil.String()) && uuid.Validate(f.Token) == nil &&
+		f.Bytes >= 0 && f.Bytes <= maxKeptBytes &&
+		f.ETag != "" && strings.IndexFunc(f.ETag, func(r rune) bool { return !inHeader(r) }) < 0 &&
+		f.Path != "" && f.Path[0] != '/' && utf8.ValidString(f.Path) && !strings.ContainsRune(f.Path, 0)
 }
 
 // KeptPiece reads the n-th piece of a kept file. ErrNotFound: it is not there, or not of that file.

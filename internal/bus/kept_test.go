@@ -10,6 +10,8 @@ import (
 	"testing/iotest"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/nats-io/nats.go/jetstream"
 )
 
@@ -191,5 +193,35 @@ func TestSweepOfKeptFiles(t *testing.T) {
 	}
 	if input, kept := has("running"); !input || !kept {
 		t.Errorf("of a running one: input %v, kept %v", input, kept)
+	}
+}
+
+// A list of kept files is as its host left it.
+func TestKeptListsThatNoWorkerWrites(t *testing.T) {
+	t.Parallel()
+	ctx, b := ready(t)
+	good := KeptFile{Path: "dir/a b.yml", Bytes: 7, ETag: "1-2-3", Token: NewKeptToken()}
+	for name, change := range map[string]func(f *KeptFile){
+		"good":                   func(*KeptFile) {},
+		"a negative length":      func(f *KeptFile) { f.Bytes = -1 },
+		"a length beyond all":    func(f *KeptFile) { f.Bytes = 1 << 50 },
+		"another's piece":        func(f *KeptFile) { f.Token = `*","last_by_subj":"netlab.objects.b.j.x` },
+		"a wildcard":             func(f *KeptFile) { f.Token = "*" },
+		"another line":           func(f *KeptFile) { f.ETag = "a\r\nSet-Cookie: b" },
+		"a quoted tag":           func(f *KeptFile) { f.ETag = `a"` },
+		"no tag":                 func(f *KeptFile) { f.ETag = "" },
+		"an absolute path":       func(f *KeptFile) { f.Path = "/etc/passwd" },
+		"no path":                func(f *KeptFile) { f.Path = "" },
+		"a path with a NUL byte": func(f *KeptFile) { f.Path = "a\x00" },
+	} {
+		f := good
+		change(&f)
+		id := uuid.NewString()
+		if err := b.PutKeptList(ctx, "a", id, &KeptList{Files: []KeptFile{good, f}}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := b.KeptList(ctx, "a", id); (err == nil) != (name == "good") || err != nil && !errors.Is(err, ErrNotFound) {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }

@@ -90,13 +90,22 @@ func (d *Dispatcher) submit(ctx context.Context, p *jobs.Payload, id, fingerprin
 		return jobs.Job{}, err
 	}
 	d.view.Add(&job, seq)
-	if p.Request.Host != "" && job.Action.Changes() {
-		// From now on the lab is there, and the next job of its directory finds it without naming the host.
-		if err := d.bus.MovePlace(ctx, workdir, host.Name); err != nil {
-			return jobs.Job{}, fmt.Errorf("the job was accepted as %s, but not that its working directory is on %s now: %w", job.ID, host.Name, err)
-		}
+	if err := d.settle(ctx, &job); err != nil {
+		return jobs.Job{}, err
 	}
 	return d.view.Job(ctx, job.ID)
+}
+
+// settle notes the host that the request of a job names: from now on the lab is there, and the next job of its directory finds
+// it without naming the host.
+func (d *Dispatcher) settle(ctx context.Context, job *jobs.Job) error {
+	if job.Request.Host == "" || !job.Action.Changes() {
+		return nil
+	}
+	if err := d.bus.MovePlace(ctx, job.Workdir, job.Host); err != nil {
+		return fmt.Errorf("the job was accepted as %s, but not that its working directory is on %s now: %w", job.ID, job.Host, err)
+	}
+	return nil
 }
 
 // seal puts into the birth what only its host may read.

@@ -14,6 +14,7 @@ import (
 
 	"netlab-runner/internal/bus"
 	"netlab-runner/internal/jobs"
+	"netlab-runner/internal/view"
 )
 
 // Key is a client's word that all its requests with it are one: they make one job.
@@ -104,7 +105,15 @@ func (d *Dispatcher) again(ctx context.Context, birth *bus.Birth, fingerprint st
 	if !hmac.Equal([]byte(birth.Fingerprint), []byte(fingerprint)) {
 		return jobs.Job{}, &KeyReusedError{Job: birth.ID}
 	}
-	return d.view.Job(ctx, birth.ID)
+	job, err := d.view.Job(ctx, birth.ID)
+	if errors.Is(err, view.ErrUnknown) {
+		return birth.Job, nil // this API does not know it yet
+	}
+	if err == nil && !job.State.Terminal() {
+		// The request before may have failed in between. Later it would undo what other requests have said since.
+		err = d.settle(ctx, &birth.Job)
+	}
+	return job, err
 }
 
 const (

@@ -247,6 +247,39 @@ func TestAKeyEndsTheDoubtOfALostAnswer(t *testing.T) {
 	})
 }
 
+// A request that broke off between its job and the place of its directory is whole once it is sent again, as long as the job
+// lasts. Later the directory may be elsewhere, and stays there.
+func TestAKeySettlesThePlace(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.keyed("a")
+	b.keyed("b")
+	b.await(func() bool { return len(b.view.Hosts()) == 2 })
+	key, fields := NewKey([]byte("somebody"), "a"), map[string]any{"workdir": "/labs/x", "host": "b"}
+	job, _, err := b.once(key, fields)
+	if err != nil {
+		t.Fatal(err)
+	}
+	again := func(want string) {
+		t.Helper()
+		if err := b.bus.MovePlace(t.Context(), "/labs/x", "a"); err != nil {
+			t.Fatal(err)
+		}
+		if got, replayed, err := b.once(key, fields); err != nil || !replayed || got.ID != job.ID {
+			t.Fatalf("%s, replayed %v, %v", got.ID, replayed, err)
+		}
+		if got, err := b.bus.PlaceOf(t.Context(), "/labs/x"); err != nil || got != want {
+			t.Errorf("the directory is on %s, want %s; %v", got, want, err)
+		}
+	}
+	again("b")
+	if _, err := b.Cancel(t.Context(), job.ID); err != nil {
+		t.Fatal(err)
+	}
+	b.await(func() bool { j, err := b.view.Job(t.Context(), job.ID); return err == nil && j.State == jobs.Canceled })
+	again("a")
+}
+
 func TestIDsOfKeys(t *testing.T) {
 	t.Parallel()
 	seen := map[string]bool{}

@@ -14,11 +14,6 @@ type finished struct {
 	wait, run *prometheus.HistogramVec
 }
 
-// reasons are those of jobs that failed.
-var reasons = []jobs.Reason{ //nolint:gochecknoglobals // a table that is never written
-	jobs.ReasonNetlabFailed, jobs.ReasonInvalid, jobs.ReasonTimeout, jobs.ReasonCanceled, jobs.ReasonInterrupted, jobs.ReasonHostFailed,
-}
-
 func newFinished() *finished {
 	durations := func(name, help string, buckets ...float64) *prometheus.HistogramVec {
 		return prometheus.NewHistogramVec(prometheus.HistogramOpts{Namespace: namespace, Name: name, Help: help, Buckets: buckets}, []string{"action"})
@@ -36,7 +31,7 @@ func newFinished() *finished {
 	// From the first moment on, so that the first job of its kind is an increase.
 	for _, a := range jobs.Actions {
 		f.jobs.WithLabelValues(string(a), string(jobs.Success), "")
-		for _, r := range reasons {
+		for _, r := range jobs.Reasons {
 			state := jobs.Failed
 			if r == jobs.ReasonCanceled {
 				state = jobs.Canceled
@@ -57,7 +52,7 @@ func (f *finished) observe(j *jobs.Job) {
 	action := known(j.Action, jobs.Actions)
 	reason := ""
 	if j.Reason != "" {
-		reason = known(j.Reason, reasons)
+		reason = known(j.Reason, jobs.Reasons)
 	}
 	f.jobs.WithLabelValues(action, string(j.State), reason).Inc()
 	if j.StartedAt == nil || j.FinishedAt == nil {
