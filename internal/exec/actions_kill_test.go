@@ -1,6 +1,8 @@
 package exec_test
 
 import (
+	"os"
+	"strings"
 	"testing"
 	"time"
 
@@ -84,4 +86,32 @@ func chatter(t *testing.T) string {
 	dir := t.TempDir()
 	samples.Copy(t, "chatter", dir)
 	return readFile(t, dir+"/chatter.py")
+}
+
+// An up and a create die while Netlab writes the first of the lab's files: nothing but those says that a lab was begun here.
+func TestKilledWhileFilesAreWritten(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"up", "create"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			files := owned()
+			files["topology.yml"] = strings.Replace(bridged, "[ h1, h2, h3 ]", "{ h1: {}, h2: {}, h3: { config: [ endless ] } }", 1)
+			files["endless.j2"] = "{% for a in range(1000000) %}{% for b in range(1000000) %}{% endfor %}{% endfor %}\n"
+			l := clab(t, files)
+			p := l.start(t, l.run(t, action(name)))
+			for end := time.Now().Add(deadline); ; time.Sleep(10 * time.Millisecond) {
+				if _, err := os.Stat(l.workdir + "/node_files"); err == nil {
+					break
+				}
+				if time.Now().After(end) {
+					t.Fatalf("no file is written:\n%s", readFile(t, l.output()))
+				}
+			}
+			if err := p.Stop(testContext(t), exec.StopOptions{Grace: exec.Grace{Kill: time.Minute}}); err != nil {
+				t.Fatal(err)
+			}
+			l.must(t, "destroy")
+			l.mustBeDestroyed(t, files)
+		})
+	}
 }

@@ -160,7 +160,12 @@ class Actions:
                 problems.generated(self.recorder)
                 inputs.write(watch, topology, args, environment, made_of)
 
-            hooks.at_start(ask, generated)
+            def asked(topology: Any) -> None:
+                ask(topology)
+                if args != ["--snapshot"]:
+                    inputs.begin()
+
+            hooks.at_start(asked, generated)
             watch.active = True
             command.netlab(self.recorder, self.plan, name, args)
 

@@ -135,6 +135,12 @@ def write(watch: Watch, topology: Any, args: list, environment: str, made_of: di
         json.dump(manifest, f)
 
 
+def begin() -> None:
+    """Leave a manifest of nothing before the first file is generated: should that be broken off, it is known who made the files."""
+    with statusfile.open_replacing(files.MANIFEST, "w") as f:
+        json.dump({}, f)
+
+
 def load() -> Optional[dict]:
     """The manifest of this directory, None where there is none that can be used."""
     with contextlib.suppress(OSError, ValueError, RecursionError), files.opened(files.MANIFEST, "r") as f:
