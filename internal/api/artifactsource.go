@@ -73,7 +73,7 @@ func (a *artifactSource) begin(length int) (head artifact.Head, first []byte, er
 	case artifact.Denied:
 		return head, nil, failed(http.StatusForbidden, "path: %s cannot be read on host %s: %s", shown(a.path), a.host, head.Text)
 	case artifact.Changed:
-		return head, nil, failed(http.StatusServiceUnavailable, "path: %s on host %s is just being written", shown(a.path), a.host)
+		return head, nil, failed(http.StatusServiceUnavailable, "path: %s on host %s is just being written: ask again", shown(a.path), a.host)
 	default:
 		return head, nil, failed(http.StatusServiceUnavailable, "host %s: its answer cannot be read: status %q", a.host, shown(string(head.Status)))
 	}

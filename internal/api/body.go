@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/gofiber/fiber/v2"
@@ -86,7 +87,7 @@ func (s *Server) bodyFault(c *fiber.Ctx, err error) error {
 	if errors.As(err, &timeout) && timeout.Timeout() {
 		return failed(http.StatusRequestTimeout, "the request did not arrive in time: the whole of it, and of a large body each %d bytes, may take %s (NETLAB_API_READ_TIMEOUT)", bodyPiece, s.config.ReadTimeout)
 	}
-	return failed(http.StatusBadRequest, "body: is not whole, or its chunks are not valid HTTP/1.1")
+	return failed(http.StatusBadRequest, "body: is not whole, or its chunks are not valid HTTP/1.1: send it again")
 }
 
 // leaveBody brings the connection behind a body that nobody has read, or says that it ends here.
@@ -155,4 +156,13 @@ func (b *bodyReader) read(size int, body []byte) ([]byte, error) {
 func (b *bodyReader) extend() {
 	b.extended = b.count
 	_ = b.conn.SetReadDeadline(time.Now().Add(b.timeout)) // a connection that is closed says so when it is read
+}
+
+// plainBody returns the body as it came. It is none that a client has packed.
+func plainBody(c *fiber.Ctx) ([]byte, error) {
+	if coding := c.Get(fiber.HeaderContentEncoding); coding != "" && !strings.EqualFold(coding, "identity") {
+		return nil, failed(http.StatusUnsupportedMediaType, "body: a body that is packed (Content-Encoding) is not supported: send the JSON object itself")
+	}
+	// Neither Fiber's Body, which unpacks it, to any size, nor its BodyRaw, which copies.
+	return c.Request().Body(), nil
 }

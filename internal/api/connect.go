@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/gofiber/fiber/v2"
@@ -29,7 +28,7 @@ type connectAnswer struct {
 
 // postConnect runs a show command on a node of a running lab.
 func (s *Server) postConnect(c *fiber.Ctx) error {
-	body, err := s.plainBody(c)
+	body, err := plainBody(c)
 	if err != nil {
 		return err
 	}
@@ -42,14 +41,6 @@ func (s *Server) postConnect(c *fiber.Ctx) error {
 		return err
 	}
 	return c.JSON(&answer)
-}
-
-// plainBody returns the body of a question, which is JSON, whatever its content type says.
-func (s *Server) plainBody(c *fiber.Ctx) ([]byte, error) {
-	if coding := c.Get(fiber.HeaderContentEncoding); coding != "" && !strings.EqualFold(coding, "identity") {
-		return nil, failed(http.StatusUnsupportedMediaType, "body: a body that is packed (Content-Encoding) is not supported: send the JSON object itself")
-	}
-	return c.BodyRaw(), nil
 }
 
 // askLab puts a question about a lab to the lab's host and reads the answer, which may be why there is none.

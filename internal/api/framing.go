@@ -149,7 +149,7 @@ func (s *Server) guard(next fasthttp.RequestHandler) fasthttp.RequestHandler {
 		f := framingOf(&c.Request.Header)
 		c.SetUserValue(framingKey, f)
 		switch own := ownConn(c.Conn()); {
-		case own != nil && own.refused && string(c.Path()) != healthPath:
+		case own != nil && own.refused && strings.TrimPrefix(string(c.Path()), s.config.Prefix) != healthPath:
 			s.refuse(c, &failure{status: http.StatusServiceUnavailable, text: own.refusal})
 		case f.fault != nil:
 			s.refuse(c, f.fault)

@@ -16,7 +16,7 @@ type graphAnswer struct {
 
 // postGraph draws a lab, or a topology.
 func (s *Server) postGraph(c *fiber.Ctx) error {
-	body, err := s.plainBody(c)
+	body, err := plainBody(c)
 	if err != nil {
 		return err
 	}

@@ -64,14 +64,14 @@ func (s *Server) submit(ctx context.Context, payload *jobs.Payload, key *dispatc
 // payload reads a job from the body: the JSON itself, or a multipart body with a bundle beside it. Beyond that a content type
 // means nothing: clients send any.
 func (s *Server) payload(c *fiber.Ctx) (*jobs.Payload, error) {
-	if coding := c.Get(fiber.HeaderContentEncoding); coding != "" && !strings.EqualFold(coding, "identity") {
-		return nil, failed(http.StatusUnsupportedMediaType, "body: a body that is packed (Content-Encoding) is not supported: send the JSON object itself")
+	body, err := plainBody(c)
+	if err != nil {
+		return nil, err
 	}
 	if isMultipart(c.Get(fiber.HeaderContentType)) {
 		return s.multipartJob(c)
 	}
-	// Neither Body, which unpacks what a client has packed, to any size, nor BodyRaw, which copies.
-	return jobs.ParsePayload(c.Request().Body())
+	return jobs.ParsePayload(body)
 }
 
 // getJob shows a job.

@@ -122,9 +122,9 @@ func TestConnections(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			b := setup(t, func(c *Config) { c.Connections, c.ClientConnections = test.total, test.each })
+			b := setup(t, func(c *Config) { c.Connections, c.ClientConnections, c.Prefix = test.total, test.each, "/lab" })
 			b.client.CloseIdleConnections()
-			const request = "GET /hosts HTTP/1.1\r\nHost: a\r\n\r\n"
+			const request = "GET /lab/hosts HTTP/1.1\r\nHost: a\r\n\r\n"
 			var conns []net.Conn
 			for range 3 {
 				conns = append(conns, b.connect())
@@ -138,10 +138,12 @@ func TestConnections(t *testing.T) {
 					t.Errorf("the connection goes on with %q, %v", rest, err)
 				}
 			}
-			spare := b.connect()
-			b.is(raw(t, spare, "GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n"), http.StatusOK, `{"status":"ok"}`)
-			if rest, err := io.ReadAll(spare); err != nil || len(rest) > 0 {
-				t.Errorf("a spare connection goes on with %q, %v", rest, err)
+			for _, path := range []string{"/healthz", "/lab/healthz"} {
+				spare := b.connect()
+				b.is(raw(t, spare, "GET "+path+" HTTP/1.1\r\nHost: a\r\n\r\n"), http.StatusOK, `{"status":"ok"}`)
+				if rest, err := io.ReadAll(spare); err != nil || len(rest) > 0 {
+					t.Errorf("a spare connection goes on with %q, %v", rest, err)
+				}
 			}
 			b.is(raw(t, conns[0], request), http.StatusOK, `{"hosts":[]}`)
 			_ = conns[1].Close()

@@ -56,7 +56,7 @@ func (s *Server) topologyOf(source *artifactSource, head artifact.Head, first []
 	case s.parsing <- struct{}{}:
 		defer func() { <-s.parsing }()
 	case <-ctx.Done():
-		return nil, failed(http.StatusServiceUnavailable, "other topologies are being read")
+		return nil, failed(http.StatusServiceUnavailable, "other topologies are being read: ask again")
 	}
 	source.etag = head.ETag
 	rest := newArtifactStream(ctx, source, 0, head.Bytes, first)
@@ -64,7 +64,7 @@ func (s *Server) topologyOf(source *artifactSource, head artifact.Head, first []
 	var content bytes.Buffer
 	content.Grow(int(head.Bytes))
 	if _, err := io.Copy(&content, rest); errors.Is(err, errChanged) {
-		return nil, failed(http.StatusServiceUnavailable, "%s in %s on host %s is just being written", snapshotFile, source.place.Workdir, source.host)
+		return nil, failed(http.StatusServiceUnavailable, "%s in %s on host %s is just being written: ask again", snapshotFile, source.place.Workdir, source.host)
 	} else if err != nil {
 		return nil, hostAway(err)
 	}

@@ -10,7 +10,7 @@ import (
 )
 
 // ErrCursor is a cursor that no page of ours gave.
-var ErrCursor = errors.New("cursor: not one that a page gave as next")
+var ErrCursor = errors.New("cursor: not one that a page gave as next: leave it out to begin with the newest")
 
 // Filter chooses jobs. An empty field matches all.
 type Filter struct {

@@ -169,7 +169,7 @@ func (k *keeper) take(ctx context.Context, f *artifact.File) {
 		k.not(f, "with it the job's files would have more than %d bytes", k.limits.allFiles)
 		return
 	case f.Bytes > k.room:
-		k.not(f, "the store of objects has no room for it: kept files have half of NETLAB_BUS_OBJECTS_BYTES")
+		k.not(f, "the store of objects has no room for it: files are kept as long as less than half of NETLAB_BUS_OBJECTS_BYTES is taken")
 		return
 	}
 	kept, err := looked(ctx, k.worker.looks, k.dir, func() (*bus.KeptFile, error) { return k.copy(ctx, f.Path, most) })
