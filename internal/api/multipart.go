@@ -42,6 +42,7 @@ func readParts(contentType string, body []byte) (job, bundle []byte, err error) 
 		return nil, nil, invalid("body", "is of a type that is not multipart/form-data with a boundary: use what curl -F sends")
 	}
 	parts := map[string][]byte{}
+	room := len(body) // for the parts that are still to come
 	reader := multipart.NewReader(bytes.NewReader(body), params["boundary"])
 	for {
 		part, err := reader.NextRawPart()
@@ -57,11 +58,15 @@ func readParts(contentType string, body []byte) (job, bundle []byte, err error) 
 				fmt.Sprintf("%q", shown(name)), map[bool]string{true: " twice"}[twice], jobPart, bundlePart)
 		}
 		// At once as large as it can be: a bundle that grew as it is read would be there several times.
-		text := bytes.NewBuffer(make([]byte, 0, len(body)+bytes.MinRead))
+		text := bytes.NewBuffer(make([]byte, 0, room+bytes.MinRead))
 		if _, err = text.ReadFrom(part); err != nil {
 			return nil, nil, invalid("body", "ends within the part %q (%v): send it whole", name, err)
 		}
-		parts[name] = text.Bytes()
+		// So that all parts together, with the room around them, are not much more than the body.
+		if parts[name] = text.Bytes(); text.Len() < room/2 {
+			parts[name] = bytes.Clone(text.Bytes())
+		}
+		room -= text.Len()
 	}
 	for _, name := range []string{jobPart, bundlePart} {
 		if _, ok := parts[name]; !ok {

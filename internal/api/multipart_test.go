@@ -140,3 +140,32 @@ func TestSubmitALargeTopology(t *testing.T) {
 		t.Errorf("%+v", job.Request.Topology)
 	}
 }
+
+// The parts of a body take no more room than a second body, as the limit of the memory for bodies has it.
+func TestPartsInMemory(t *testing.T) {
+	t.Parallel()
+	const large = 8 << 20
+	for name, order := range map[string][]string{"job first": {"job", "bundle"}, "bundle first": {"bundle", "job"}} {
+		var body bytes.Buffer
+		w := multipart.NewWriter(&body)
+		for _, part := range order {
+			text := `{"workdir":"/labs/x"}`
+			if part == "bundle" {
+				text = strings.Repeat("x", large)
+			}
+			if err := w.WriteField(part, text); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := w.Close(); err != nil {
+			t.Fatal(err)
+		}
+		job, bundle, err := readParts(w.FormDataContentType(), body.Bytes())
+		if err != nil || len(bundle) != large {
+			t.Fatalf("%s: %d bytes, %v", name, len(bundle), err)
+		}
+		if held := cap(job) + cap(bundle); held > body.Len()+64<<10 {
+			t.Errorf("%s: %d bytes are held of a body of %d", name, held, body.Len())
+		}
+	}
+}
