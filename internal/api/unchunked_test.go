@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"netlab-runner/internal/jobs"
+	"netlab-runner/test/certificate"
 )
 
 // HTTP/1.0 knows no chunks: a stream is the bytes up to the end of the connection.
@@ -86,7 +87,7 @@ func TestBrokenStreamsOfHTTP10(t *testing.T) {
 // A client that speaks plain HTTP to the port of TLS is told so.
 func TestPlainHTTPOnTLS(t *testing.T) {
 	t.Parallel()
-	cert, key, _ := certificate(t)
+	cert, key, _ := certificate.Make(t)
 	b := prepare(t, func(c *Config) { c.TLSCert, c.TLSKey = cert, key })
 	b.follow()
 	b.serve()

@@ -1,42 +1,18 @@
 package settings
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/x509"
-	"encoding/pem"
-	"math/big"
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
+
+	"netlab-runner/test/certificate"
 )
 
 // certificate writes a certificate of its own authority and its key.
-func certificate(t *testing.T) (cert, key string) {
-	t.Helper()
-	priv, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour)}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &priv.PublicKey, priv)
-	if err != nil {
-		t.Fatal(err)
-	}
-	keyDER, err := x509.MarshalECPrivateKey(priv)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return writeFile(t, "cert.pem", string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))),
-		writeFile(t, "key.pem", string(pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: keyDER})))
-}
-
 func TestAPIFaults(t *testing.T) {
 	t.Parallel()
-	cert, key := certificate(t)
-	_, otherKey := certificate(t)
+	cert, key, _ := certificate.Make(t)
+	_, otherKey, _ := certificate.Make(t)
 	creds, empty := writeFile(t, "creds", "SUAEXAMPLE"), writeFile(t, "empty", "")
 	missing := filepath.Join(t.TempDir(), "missing")
 	tlsPair := []string{"NETLAB_API_TLS_CERT=" + cert, "NETLAB_API_TLS_KEY=" + key}

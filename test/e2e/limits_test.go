@@ -1,15 +1,8 @@
 package e2e_test
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
-	"encoding/pem"
-	"fmt"
 	"io"
-	"math/big"
 	"net"
 	"net/http"
 	"os"
@@ -19,6 +12,7 @@ import (
 	"time"
 
 	"netlab-runner/internal/jobs"
+	"netlab-runner/test/certificate"
 )
 
 // A log that a run floods is cut off, is the same log when another worker makes it, and takes no disk of the host.
@@ -64,7 +58,8 @@ func TestLogIsCutOffAtItsLimit(t *testing.T) {
 // Every setting of the listener reaches it.
 func TestSettingsOfTheListener(t *testing.T) {
 	t.Parallel()
-	cert, key, client := certificate(t)
+	cert, key, pool := certificate.Make(t)
+	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool, ServerName: "127.0.0.1"}}}
 	api := launch(t, "netlab-api", []string{
 		"NETLAB_API_DATA_DIR=" + t.TempDir(), "NETLAB_API_PORT=0", "NETLAB_API_BIND=0.0.0.0",
 		"NETLAB_API_USER=lab", "NETLAB_API_PASSWORD=pä:ss €", "NETLAB_API_TOKEN=to.ken", "NETLAB_API_TLS_CERT=" + cert, "NETLAB_API_TLS_KEY=" + key,
@@ -158,40 +153,4 @@ func TestSettingsOfTheListener(t *testing.T) {
 	if !strings.HasPrefix(string(text), "HTTP/1.1 503 ") || !strings.Contains(string(text), "Retry-After: ") || !strings.Contains(string(text), "there are 2 connections from this address") {
 		t.Errorf("a third connection: %q", text)
 	}
-}
-
-// certificate makes a certificate of 127.0.0.1 and a client that trusts it alone.
-func certificate(t *testing.T) (certFile, keyFile string, client *http.Client) {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	keyDER, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	dir := t.TempDir()
-	file := func(name, kind string, content []byte) string {
-		path := fmt.Sprintf("%s/%s", dir, name)
-		if err := os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: content}), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		return path
-	}
-	cert, err := x509.ParseCertificate(der)
-	if err != nil {
-		t.Fatal(err)
-	}
-	pool := x509.NewCertPool()
-	pool.AddCert(cert)
-	client = &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool, ServerName: "127.0.0.1"}}}
-	return file("cert.pem", "CERTIFICATE", der), file("key.pem", "PRIVATE KEY", keyDER), client
 }
