@@ -43,8 +43,12 @@ func (s *Server) guarded(c *fiber.Ctx) (err error) {
 
 // unambiguous refuses a parameter that is there with two values: nobody knows which one is meant.
 func unambiguous(c *fiber.Ctx) error {
+	args := c.Context().QueryArgs()
+	if args.Len() < 2 {
+		return c.Next()
+	}
 	first, twice := make(map[string]string), ""
-	c.Context().QueryArgs().VisitAll(func(name, value []byte) {
+	args.VisitAll(func(name, value []byte) {
 		if was, ok := first[string(name)]; ok && was != string(value) && twice == "" {
 			twice = string(name)
 		}
