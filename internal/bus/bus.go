@@ -6,6 +6,7 @@ package bus
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -203,9 +204,9 @@ func (b *Bus) Retry(ctx context.Context, what string, f func(context.Context) er
 // passes says whether what failed may succeed later, with nothing changed.
 func passes(err error) bool { return errors.Is(err, ErrUnavailable) || errors.Is(err, ErrFull) }
 
-// commit publishes m if the last message of subject (a stored subject, wildcards allowed; empty: m's own) has the sequence
-// last, 0 for none. It returns the sequence of m. A lost answer is no doubt: on a conflict the last message is read, and if
-// it is m itself, an earlier try had arrived.
+// commit publishes m if the last message of subject (a stored subject, wildcards allowed; empty: m's own, which is stored) has
+// the sequence last, 0 for none. It returns the sequence of m. A lost answer is no doubt: on a conflict the last message is
+// read, and if it is m itself, an earlier try had arrived.
 func (b *Bus) commit(ctx context.Context, stream string, m *nats.Msg, stored, subject string, last uint64) (uint64, error) {
 	if !b.nc.IsConnected() {
 		return 0, fmt.Errorf("%w: not connected", ErrUnavailable)
@@ -225,14 +226,46 @@ func (b *Bus) commit(ctx context.Context, stream string, m *nats.Msg, stored, su
 	if !errors.Is(err, ErrConflict) {
 		return 0, err
 	}
-	lastMsg, readErr := b.lastMessage(ctx, stream, stored)
+	first, readErr := b.overtaker(ctx, stream, cmp.Or(subject, stored), last)
 	switch {
-	case readErr == nil && lastMsg.Header.Get(headerEventID) == m.Header.Get(headerEventID):
-		return sequenceOf(lastMsg), nil
-	case readErr != nil && !errors.Is(readErr, ErrNotFound):
+	case readErr != nil:
 		return 0, readErr
+	case first != nil && first.Header.Get(headerEventID) == m.Header.Get(headerEventID):
+		return sequenceOf(first), nil
 	}
 	return 0, err
+}
+
+const (
+	// copyPatience is how long a copy of a stream may be behind the one that checks.
+	copyPatience = time.Second
+	// copyPause is between two looks at it.
+	copyPause = 20 * time.Millisecond
+)
+
+// overtaker reads the message that is there in place of the expected one. In a cluster the copy that answers may not have it
+// yet, and what it has instead proves nothing: then it is ErrUnavailable. nil: the expected one is there no more.
+func (b *Bus) overtaker(ctx context.Context, stream, subject string, expected uint64) (*nats.Msg, error) {
+	for end := time.Now().Add(copyPatience); ; {
+		m, err := b.lastMessage(ctx, stream, subject)
+		gone := errors.Is(err, ErrNotFound)
+		switch {
+		case err != nil && !gone:
+			return nil, err
+		case !gone && sequenceOf(m) > expected:
+			return m, nil
+		case time.Now().Before(end):
+		case gone && expected > 0:
+			return nil, nil //nolint:nilnil // as documented
+		default:
+			return nil, fmt.Errorf("%w: the copy of %s that answers is behind", ErrUnavailable, stream)
+		}
+		select {
+		case <-ctx.Done():
+			return nil, translate(ctx.Err())
+		case <-time.After(copyPause):
+		}
+	}
 }
 
 // lastMessage reads the last message that the stream stores under subject, which may have wildcards.
