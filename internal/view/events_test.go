@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"os"
 	"path/filepath"
 	"sync"
 	"testing"
@@ -144,6 +145,51 @@ func TestEventsWaitForTheLog(t *testing.T) {
 	b.log(job, "second\n", chunk)
 	b.reads(f, "j1 success", "j2 running")
 	b.reads(late, "j1 success", "j2 running")
+}
+
+// A job whose log cannot be brought to its whole length does not hold up what is told of the others for ever.
+func TestALogThatCannotBeWritten(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	v, _ := b.run(time.Minute)
+	v.mu.Lock()
+	v.fillPatience = time.Second
+	v.mu.Unlock()
+	f := v.Follow(Filter{}, "", nil)
+	path := v.logs.Path("j1")
+	if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o700), os.Symlink(filepath.Join(b.dir, "nowhere", "log"), path)); err != nil {
+		t.Fatal(err)
+	}
+	job, other := b.born("j1", "a", "/x"), b.born("j2", "a", "/y")
+	seq := b.move(job, jobs.Start, 0)
+	b.log(job, "text\n", 0)
+	b.move(job, jobs.Succeed, seq)
+	b.move(other, jobs.Start, 0)
+	b.reads(f, "j1 queued", "j2 queued", "j1 running", "j1 success", "j2 running")
+	if log, err := v.Log(t.Context(), "j1"); err == nil {
+		t.Errorf("a log that is not whole: %d bytes", log.Size())
+	}
+
+	// Who waits for the log is given the rest when it can be had.
+	log := v.logs.Get("j1")
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	for finished := false; !finished; {
+		var err error
+		if _, finished, err = log.Wait(ctx, 5); err != nil {
+			t.Fatalf("%d bytes: %v", log.Size(), err)
+		}
+	}
+	if got := b.text(v, "j1"); got != "text\n" {
+		t.Errorf("%q", got)
+	}
+	b.eventually("nothing is lacking", func() bool { v.mu.RLock(); defer v.mu.RUnlock(); return len(v.lacking) == 0 })
+	if job, err := v.Job(t.Context(), "j1"); err != nil || len(job.Warnings) > 0 {
+		t.Errorf("warnings %q, %v", job.Warnings, err)
+	}
 }
 
 // A view that is ahead, because its own API has made a move, tells it once and in its place.

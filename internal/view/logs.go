@@ -12,8 +12,13 @@ import (
 	"netlab-runner/internal/logfile"
 )
 
-// fillDelay is how long a log's last chunks may take to come by themselves before they are fetched.
-const fillDelay = 500 * time.Millisecond
+const (
+	// fillDelay is how long a log's last chunks may take to come by themselves before they are fetched.
+	fillDelay = 500 * time.Millisecond
+	// fillPatience is how long they may fail to be fetched, from a bus that is there, before the end of their job is shown all
+	// the same: the events of other jobs wait behind it.
+	fillPatience = 30 * time.Second
+)
 
 func (v *View) followLogs(ctx context.Context, done func()) error {
 	made, err := v.bus.LogsMade(ctx)
@@ -64,9 +69,7 @@ func (v *View) append(c *bus.Chunk) error {
 	defer v.mu.Unlock()
 	if e := v.jobs[c.Job]; e != nil {
 		v.count(e, log.Size())
-		if e.ended != nil {
-			v.settle(e)
-		}
+		v.settle(e)
 	}
 	return nil
 }
@@ -93,12 +96,8 @@ func (v *View) fillEnded(ctx context.Context) {
 			case <-time.After(fillDelay):
 			}
 			missing, left := v.missing(time.Now())
-			for _, job := range missing {
-				if err := v.fill(ctx, job.Host, job.ID); err == nil || isGap(err) {
-					v.giveUp(job.ID)
-				} else if ctx.Err() == nil {
-					v.log.Warn("view: log of an ended job", "job", job.ID, "error", err)
-				}
+			for i := range missing {
+				v.fillOne(ctx, &missing[i])
 			}
 			if !left {
 				break
@@ -107,20 +106,67 @@ func (v *View) fillEnded(ctx context.Context) {
 	}
 }
 
-// giveUp shows an ended job of which the bus itself has not the whole log any more.
-func (v *View) giveUp(id string) {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	e := v.jobs[id]
-	if e == nil || e.ended == nil {
+func (v *View) fillOne(ctx context.Context, job *jobs.Job) {
+	err := v.fill(ctx, job.Host, job.ID)
+	if ctx.Err() != nil {
 		return
 	}
-	log := v.logs.Get(id)
-	text := fmt.Sprintf("the log is incomplete: the bus has %d of its %d bytes", log.Size(), e.ended.LogBytes)
-	v.log.Error("view: "+text, "job", id)
-	e.ended.Warnings = append(slices.Clone(e.ended.Warnings), text)
-	v.end(e)
-	log.Finish()
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	e := v.jobs[job.ID]
+	switch {
+	case v.settle(e):
+	case err == nil || isGap(err):
+		v.giveUp(e)
+	case !v.bus.Connected():
+		e.failing = time.Time{}
+	case e.failing.IsZero():
+		v.log.Warn("view: log of an ended job, trying again", "job", job.ID, "error", err)
+		e.failing = time.Now()
+	case e.ended != nil && time.Since(e.failing) >= v.fillPatience:
+		v.log.Error("view: an ended job is shown without its whole log, which is read again and again", "job", job.ID, "error", err)
+		v.lacking[job.ID] = e
+		v.end(e)
+	}
+}
+
+// giveUp ends the wait for a log of which the bus itself has not the whole any more.
+func (v *View) giveUp(e *entry) {
+	job := v.waitsForLog(e)
+	text := fmt.Sprintf("the log is incomplete: the bus has %d of its %d bytes", v.logs.Get(job.ID).Size(), job.LogBytes)
+	v.log.Error("view: "+text, "job", job.ID)
+	job.Warnings = append(slices.Clone(job.Warnings), text)
+	v.complete(e)
+}
+
+// waitsForLog is the terminal state of a job whose log may lack something, or nil.
+func (v *View) waitsForLog(e *entry) *jobs.Job {
+	if _, lacks := v.lacking[e.job.ID]; lacks {
+		return &e.job
+	}
+	return e.ended
+}
+
+// settle shows the terminal state of a job whose log is whole, and says whether there is nothing to wait for any more.
+func (v *View) settle(e *entry) bool {
+	job := v.waitsForLog(e)
+	if job == nil {
+		return true
+	}
+	if v.logs.Get(job.ID).Size() < job.LogBytes {
+		return false
+	}
+	v.complete(e)
+	return true
+}
+
+// complete shows a job as ended, with a log to which nothing comes any more.
+func (v *View) complete(e *entry) {
+	delete(v.lacking, e.job.ID)
+	if e.ended != nil {
+		v.end(e)
+	}
+	v.logs.Get(e.job.ID).Finish()
 }
 
 // missing lists the ended jobs whose log has had time enough to come, and says whether any ended job waits for its log.
@@ -128,6 +174,10 @@ func (v *View) missing(now time.Time) (list []jobs.Job, left bool) {
 	v.mu.RLock()
 	defer v.mu.RUnlock()
 	_, behind := v.behind[partLogs]
+	for _, e := range v.lacking {
+		list = append(list, e.job)
+	}
+	left = len(list) > 0
 	for _, active := range v.active {
 		for _, e := range active {
 			if e.ended == nil {

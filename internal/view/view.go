@@ -41,10 +41,14 @@ type View struct {
 
 	// ended is woken when a job has ended whose log is not whole yet.
 	ended chan struct{}
+	// lacking are ended jobs that are shown as such though their log is not whole yet.
+	lacking map[string]*entry
 	// filling lets one log at a time be fetched.
 	filling sync.Mutex
-	cursor  cursor
-	events  events
+	// fillPatience is the constant, less in tests.
+	fillPatience time.Duration
+	cursor       cursor
+	events       events
 	// received counts the bytes of logs.
 	received int64
 }
@@ -59,6 +63,8 @@ type entry struct {
 	// ended is a terminal state that is not shown yet, because the log is not whole; endedAt is when it came.
 	ended   *jobs.Job
 	endedAt time.Time
+	// failing is since when the log could not be fetched.
+	failing time.Time
 	// canceled says that somebody has asked for the job's end.
 	canceled bool
 }
@@ -68,8 +74,9 @@ type entry struct {
 func New(b *bus.Bus, logs *logfile.Store, cursorFile string, lease time.Duration, log *slog.Logger) *View {
 	return &View{
 		bus: b, logs: logs, log: log, lease: lease,
-		jobs:   map[string]*entry{},
-		active: map[string][]*entry{},
+		jobs:    map[string]*entry{},
+		active:  map[string][]*entry{},
+		lacking: map[string]*entry{}, fillPatience: fillPatience,
 		hosts:  map[string]*hostEntry{},
 		whole:  make(chan struct{}),
 		ended:  make(chan struct{}, 1),
@@ -256,17 +263,6 @@ func (v *View) cancelLocked(id string) {
 
 // Moved takes in a state that this API has just published.
 func (v *View) Moved(job *jobs.Job, seq uint64) { v.take(&bus.JobMessage{Job: *job, Seq: seq}) }
-
-// settle shows the terminal state of a job whose log is whole, and says whether it did.
-func (v *View) settle(e *entry) bool {
-	log := v.logs.Get(e.job.ID)
-	if log.Size() < e.ended.LogBytes {
-		return false
-	}
-	v.end(e)
-	log.Finish()
-	return true
-}
 
 func (v *View) end(e *entry) {
 	e.job, e.ended = *e.ended, nil
