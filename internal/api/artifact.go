@@ -28,51 +28,63 @@ func (s *Server) getArtifact(c *fiber.Ctx) error {
 		return err
 	}
 	wants := conditionsOf(c)
+	pace, sending := s.newPace(), false
+	defer func() {
+		if !sending {
+			pace.end()
+		}
+	}()
 	// A file that is to be sent from its start comes with the answer to the first question.
-	length := artifact.PieceSize
+	ask := pace.piece
 	if c.Method() == fiber.MethodHead || wants.some() {
-		length = 0
+		ask = 0
 	}
-	head, first, err := source.begin(length)
+	head, first, err := source.begin(ask)
 	if err != nil {
 		return err
 	}
-	return s.sendArtifact(c, source, head, first, &wants)
+	offset, length, err := describe(c, path, &head, &wants)
+	switch {
+	case err != nil || c.Response().StatusCode() == http.StatusNotModified:
+		return err
+	case c.Method() == fiber.MethodHead:
+		// The length of a stream that nobody reads.
+		s.sendStream(c, strings.NewReader(""), int(length))
+		return nil
+	}
+	sending = true
+	source.etag = head.ETag
+	s.sendStream(c, newArtifactStream(s.running, source, pace, offset, length, first), int(length))
+	return nil
 }
 
-// sendArtifact answers with the file, the part of it that is wanted, or that the client has it already. first is its begin.
-func (s *Server) sendArtifact(c *fiber.Ctx, source *artifactSource, head artifact.Head, first []byte, wants *conditions) error {
+// describe answers with the status and the headers for the file, or the part of it that is wanted, or that the client has it
+// already.
+func describe(c *fiber.Ctx, path string, head *artifact.Head, wants *conditions) (offset, length int64, err error) {
 	etag := `"` + head.ETag + `"`
 	offset, length, status := wants.weigh(etag, head.Modified, head.Bytes)
 	switch status {
 	case http.StatusPreconditionFailed:
-		return failed(status, "path: %s is not the file that If-Match or If-Unmodified-Since names any more", shown(source.path))
+		return 0, 0, failed(status, "path: %s is not the file that If-Match or If-Unmodified-Since names any more", shown(path))
 	case http.StatusRequestedRangeNotSatisfiable:
 		c.Set(fiber.HeaderContentRange, "bytes */"+strconv.FormatInt(head.Bytes, 10))
-		return failed(status, "range: %s has %d bytes, and the range begins behind them", shown(source.path), head.Bytes)
+		return 0, 0, failed(status, "range: %s has %d bytes, and the range begins behind them", shown(path), head.Bytes)
 	}
 	c.Set(fiber.HeaderETag, etag)
 	c.Set(fiber.HeaderLastModified, head.Modified.UTC().Format(http.TimeFormat))
 	c.Set(fiber.HeaderCacheControl, "private, no-cache, no-transform")
 	if status == http.StatusNotModified {
-		return c.SendStatus(status)
+		return 0, 0, c.SendStatus(status)
 	}
 	if status == http.StatusPartialContent {
 		c.Set(fiber.HeaderContentRange, contentRange(offset, length, head.Bytes))
 	}
 	c.Set(fiber.HeaderAcceptRanges, "bytes")
-	c.Set(fiber.HeaderContentType, artifact.TypeOf(source.path))
-	c.Set(fiber.HeaderContentDisposition, disposition(source.path))
+	c.Set(fiber.HeaderContentType, artifact.TypeOf(path))
+	c.Set(fiber.HeaderContentDisposition, disposition(path))
 	c.Set(fiber.HeaderContentSecurityPolicy, artifactPolicy)
 	c.Status(status)
-	if c.Method() == fiber.MethodHead {
-		// The length of a stream that nobody reads.
-		c.Response().SetBodyStream(strings.NewReader(""), int(length))
-		return nil
-	}
-	source.etag = head.ETag
-	c.Response().SetBodyStream(newArtifactStream(s.running, source, offset, length, first), int(length))
-	return nil
+	return offset, length, nil
 }
 
 // disposition names the file for who saves it, and has a browser save it.

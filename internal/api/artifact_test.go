@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -260,6 +261,74 @@ func TestALargeArtifact(t *testing.T) {
 	}
 	if n := asked() - before; n < 2 || n > pieces*3/4 {
 		t.Errorf("%d of %d pieces were asked for by a client that takes none", n, pieces)
+	}
+}
+
+// However many files are sent at once, to however slow clients, what is in memory is bounded: beyond a number each is sent in
+// small pieces.
+func TestManyArtifactsAtOnce(t *testing.T) {
+	t.Parallel()
+	b := setup(t, nil)
+	b.online(hostNamed("a"))
+	p := b.running()
+	text := large(3)
+	f := b.files("a", map[string]string{"x": text})
+	url := "/jobs/" + p.ID + "/artifact?path="
+	largest := func() (n int) {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		for _, q := range f.asked {
+			n = max(n, q.Length)
+		}
+		f.asked = nil
+		return n
+	}
+	for range quickStreams {
+		b.api.quick <- struct{}{}
+	}
+	if got := b.get(url + "x"); got.body != text || got.header.Get("Content-Length") != fmt.Sprint(len(text)) {
+		t.Errorf("%d bytes %v", len(got.body), got.header)
+	}
+	if n := largest(); n != slowPiece {
+		t.Errorf("without a place the host is asked for %d bytes at once", n)
+	}
+	<-b.api.quick
+	if got := b.get(url + "x"); got.body != text {
+		t.Errorf("%d bytes", len(got.body))
+	}
+	if n := largest(); n != artifact.PieceSize {
+		t.Errorf("with a place the host is asked for %d bytes at once", n)
+	}
+
+	// Every way out gives the place back.
+	b.isError(b.get(url+"none"), http.StatusNotFound)
+	b.isError(b.get(url+"denied/.."), http.StatusBadRequest)
+	b.isError(b.get(url+"x", `If-Match: "other"`), http.StatusPreconditionFailed)
+	b.is(b.get(url+"x", `If-None-Match: "v0"`), http.StatusNotModified, "")
+	b.isError(b.get(url+"x", "Range: bytes=9999999999-"), http.StatusRequestedRangeNotSatisfiable)
+	if got := b.do(http.MethodHead, url+"x", ""); got.status != http.StatusOK {
+		t.Errorf("HEAD: %d", got.status)
+	}
+	b.eventually("the place to be free", func() bool { return len(b.api.quick) == quickStreams-1 })
+	f.change("x", strings.Repeat("x", 64*artifact.PieceSize))
+	b.open(url + "x").close()
+	b.eventually("the place of who went away to be free", func() bool { return len(b.api.quick) == quickStreams-1 })
+}
+
+// A file of which the end is not read any more is not taken for whole.
+func TestAnArtifactThatIsNotReadToItsEnd(t *testing.T) {
+	t.Parallel()
+	b := setup(t, nil)
+	ctx, cancel := context.WithCancel(b.ctx)
+	cancel()
+	for range 20 {
+		s := newArtifactStream(ctx, &artifactSource{server: b.api, host: "a"}, b.api.newPace(), 0, 4*artifact.PieceSize, []byte("begin"))
+		if text, err := io.ReadAll(s); !errors.Is(err, context.Canceled) {
+			t.Fatalf("%d bytes, %v", len(text), err)
+		}
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
 	}
 }
 

@@ -76,4 +76,13 @@ func TestKeptArtifacts(t *testing.T) {
 		t.Fatal(err)
 	}
 	b.is(b.get(url+"clab.yml"), http.StatusOK, "changed")
+	lost := b.running()
+	list := &bus.KeptList{Files: []bus.KeptFile{{Path: "other", Bytes: 9, Modified: at(), ETag: "lost", Token: bus.NewKeptToken()}}}
+	if err := b.bus.PutKeptList(b.ctx, "a", lost.ID, list); err != nil {
+		t.Fatal(err)
+	}
+	lost.Kept = &jobs.Kept{Files: 1, Bytes: 9}
+	lost.move(jobs.Succeed)
+	lost.shown()
+	b.is(b.get("/jobs/"+lost.ID+"/artifact?path=other"), http.StatusOK, "other")
 }

@@ -88,8 +88,3 @@ func merged(files []artifact.File, kept []bus.KeptFile) []artifact.File {
 func placeOf(job *jobs.Job) artifact.Place {
 	return artifact.Place{Workdir: job.Workdir, User: job.User}
 }
-
-// isAway says whether a host could not be asked, and may be later.
-func isAway(err error) bool {
-	return errors.Is(err, bus.ErrHostAway) || errors.Is(err, bus.ErrUnavailable)
-}

@@ -20,8 +20,9 @@ const (
 	pieceTimeout = 5 * time.Second
 	pieceFor     = 20 * time.Second
 	piecePause   = 500 * time.Millisecond
-	// settleTries is how often the begin of a file is read that is just being written.
+	// settleTries is how often the begin of a file is read that is just being written, settlePause the time in between.
 	settleTries = 3
+	settlePause = 50 * time.Millisecond
 )
 
 // artifactSource reads one file of a job, piece by piece: on its host, or where it was kept.
@@ -54,12 +55,20 @@ func (s *Server) sourceOf(job *jobs.Job, path string) (*artifactSource, error) {
 
 // begin reads up to length bytes of the file's start, and what it is. Its error is for the client.
 func (a *artifactSource) begin(length int) (head artifact.Head, first []byte, err error) {
+	ctx, cancel := context.WithTimeout(a.server.running, askTimeout)
+	defer cancel()
 	for range settleTries {
-		ctx, cancel := context.WithTimeout(a.server.running, askTimeout)
 		head, first, err = a.ask(ctx, 0, length)
-		cancel()
+		if a.kept != nil && errors.Is(err, bus.ErrNotFound) {
+			a.kept = nil // it was lost there; the host may have the file still
+			head, first, err = a.ask(ctx, 0, length)
+		}
 		if err != nil || head.Status != artifact.Changed {
 			break
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(settlePause):
 		}
 	}
 	if err != nil {
@@ -99,6 +108,11 @@ func (a *artifactSource) piece(ctx context.Context, offset int64, length int) ([
 		case <-time.After(piecePause):
 		}
 	}
+}
+
+// isAway says whether a host could not be asked, and may be later.
+func isAway(err error) bool {
+	return errors.Is(err, bus.ErrHostAway) || errors.Is(err, bus.ErrUnavailable)
 }
 
 func (a *artifactSource) ask(ctx context.Context, offset int64, length int) (artifact.Head, []byte, error) {

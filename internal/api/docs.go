@@ -52,7 +52,7 @@ func (s *Server) getDocsFile(c *fiber.Ctx) error {
 	if !ok {
 		return failed(http.StatusNotFound, "not found")
 	}
-	content, packed, err := docsContent(name, file.packed, strings.Contains(c.Get(fiber.HeaderAcceptEncoding), "gzip"))
+	content, packed, err := docsContent(name, file.packed, c.Request().Header.HasAcceptEncoding("gzip"))
 	if err != nil {
 		return err
 	}

@@ -130,6 +130,48 @@ func TestPanicIsAnAnswer(t *testing.T) {
 	b.is(b.get("/healthz"), http.StatusOK, `{"status":"ok"}`)
 }
 
+// panicking is a reader that has a fault of ours behind its first bytes.
+type panicking struct {
+	begun  bool
+	closed chan struct{}
+}
+
+func (p *panicking) Read(b []byte) (int, error) {
+	if p.begun {
+		panic("of a stream")
+	}
+	p.begun = true
+	return copy(b, "half an answer"), nil
+}
+
+func (p *panicking) Close() error { close(p.closed); return nil }
+
+// A stream is read when its handler has returned: its panic breaks off that one answer, of whatever version of HTTP.
+func TestPanicOfAStream(t *testing.T) {
+	t.Parallel()
+	b := prepare(t, nil)
+	b.undocumented = "/panic"
+	streams := make(chan *panicking, 3)
+	b.api.app.Get(b.undocumented, func(c *fiber.Ctx) error {
+		p := &panicking{closed: make(chan struct{})}
+		streams <- p
+		return b.api.stream(c, logText, c.QueryInt("length", -1), p)
+	})
+	b.serve()
+	for _, request := range []string{"GET /panic HTTP/1.1", "GET /panic?length=100 HTTP/1.1", "GET /panic HTTP/1.0"} {
+		got := rawStream(t, b.connect(), request+"\r\nHost: a\r\n\r\n")
+		if text, err := io.ReadAll(got.body); err == nil || !strings.HasPrefix("half an answer", string(text)) {
+			t.Errorf("%s: %d %q, %v, want an answer that breaks off", request, got.status, text, err)
+		}
+		select {
+		case <-(<-streams).closed:
+		case <-b.ctx.Done():
+			t.Fatalf("%s: the stream stays open", request)
+		}
+		b.is(b.get("/healthz"), http.StatusOK, `{"status":"ok"}`)
+	}
+}
+
 func TestStatusOfErrors(t *testing.T) {
 	t.Parallel()
 	b := prepare(t, nil)

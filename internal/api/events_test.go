@@ -147,6 +147,11 @@ func TestEventsOfAllJobs(t *testing.T) {
 	if seen[gone.ID] != jobs.Success || seen[p.ID] != jobs.Queued {
 		t.Errorf("seen %v", seen)
 	}
+	// Where the bus is away nobody knows whether there was such an id. An error would be the end for a browser.
+	b.server.Stop()
+	away := newEvents(b.open("/events", "Last-Event-ID: 18446744073709551615"))
+	away.expect(t, p.ID, jobs.Queued)
+	away.expect(t, stays.ID, jobs.Running)
 }
 
 func TestEventsNameEveryFault(t *testing.T) {

@@ -69,7 +69,7 @@ func FuzzRequests(f *testing.F) {
 	f.Cleanup(func() { _ = logs.Close() })
 	quiet := slog.New(slog.DiscardHandler)
 	v := view.New(b, logs, filepath.Join(f.TempDir(), "cursor"), time.Second, quiet)
-	s := New(Config{View: v, Bus: b, Dispatcher: dispatch.New(b, v), Token: "t", User: "t", Password: "t", BodyLimit: 1 << 10, Log: quiet})
+	s := New(Config{View: v, Bus: b, Dispatcher: dispatch.New(b, v, nil), Token: "t", User: "t", Password: "t", BodyLimit: 1 << 10, Log: quiet})
 	f.Fuzz(func(t *testing.T, request []byte) {
 		conn := &spoken{Reader: bytes.NewReader(request)}
 		_ = s.app.Server().ServeConn(conn) // it says how the client failed

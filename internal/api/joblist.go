@@ -1,6 +1,7 @@
 package api
 
 import (
+	"bytes"
 	"fmt"
 	"slices"
 	"strconv"
@@ -12,8 +13,12 @@ import (
 	"netlab-runner/internal/view"
 )
 
-// maxPage is the number of jobs of the largest page, and of a list without limit and cursor.
-const maxPage = 1000
+const (
+	// maxPage is the number of jobs of the largest page, and of a list without limit and cursor.
+	maxPage = 1000
+	// maxPageBytes is about where a page ends before: with jobs of the usual size it never does.
+	maxPageBytes = 8 << 20
+)
 
 // getJobs lists jobs: page by page, newest first; without limit and cursor the newest 1,000, oldest first, as `netlab api`
 // lists them.
@@ -29,17 +34,27 @@ func (s *Server) getJobs(c *fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
-	answer := struct {
-		Jobs []jobs.Job `json:"jobs"`
-		Next *string    `json:"next"`
-	}{Jobs: page}
+	var texts [][]byte
+	for size := 0; len(texts) < len(page); {
+		text, err := encode(&page[len(texts)])
+		if err != nil {
+			return err
+		}
+		if size += len(text); size > maxPageBytes {
+			next = s.config.View.Cursor(page[len(texts)-1].ID)
+			break
+		}
+		texts = append(texts, bytes.TrimSuffix(text, []byte("\n")))
+	}
+	end := []byte("null")
 	switch {
 	case !q.paged:
-		slices.Reverse(page)
+		slices.Reverse(texts)
 	case next != "":
-		answer.Next = &next
+		end = strconv.AppendQuote(nil, next)
 	}
-	return c.JSON(answer)
+	c.Set(fiber.HeaderContentType, fiber.MIMEApplicationJSON)
+	return c.Send(fmt.Appendf(nil, "{\"jobs\":[%s],\"next\":%s}\n", bytes.Join(texts, []byte(",")), end))
 }
 
 type list struct {

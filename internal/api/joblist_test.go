@@ -89,6 +89,43 @@ func TestList(t *testing.T) {
 	}
 }
 
+// A list of jobs that are as large as can be ends before, and goes on behind its cursor.
+func TestListOfLargeJobs(t *testing.T) {
+	t.Parallel()
+	b := setup(t, nil)
+	const size, count = 440 << 10, 24
+	large := strings.Repeat("<", size)
+	var born []string
+	for n := range count {
+		id := fmt.Sprintf("j%02d", n)
+		born = append(born, id)
+		b.view.Add(&jobs.Job{
+			ID: id, Action: jobs.Create, State: jobs.Queued, Host: "a", Error: &large, Warnings: []string{},
+			Request: jobs.Request{Action: jobs.Create},
+		}, uint64(n+1))
+	}
+	slices.Reverse(born)
+	fits := maxPageBytes / size
+	newest := decode[listed](t, b.get("/jobs").body).ids()
+	slices.Reverse(newest)
+	if diff := cmp.Diff(born[:len(newest)], newest); diff != "" || len(newest) < fits-1 || len(newest) > fits {
+		t.Errorf("%d of %d jobs: %s", len(newest), count, diff)
+	}
+	var paged []string
+	for cursor, pages := "", 0; ; pages++ {
+		page := decode[listed](t, b.get("/jobs?limit=1000&cursor="+cursor).body)
+		if paged = append(paged, page.ids()...); page.Next == nil {
+			break
+		}
+		if cursor = *page.Next; pages > 2 {
+			t.Fatalf("%d pages", pages)
+		}
+	}
+	if diff := cmp.Diff(born, paged); diff != "" {
+		t.Error(diff)
+	}
+}
+
 func TestListNamesEveryFault(t *testing.T) {
 	t.Parallel()
 	b := setup(t, nil)

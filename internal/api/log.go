@@ -48,31 +48,30 @@ func (s *Server) getLog(c *fiber.Ctx) error {
 		return nil
 	}
 	if q.form == logJSON {
-		return logDocument(c, log, q.offset, job.State)
+		return s.logDocument(c, log, q.offset, job.State)
 	}
 	f := follower{log: log, conn: connOf(c), running: s.running, heartbeat: s.config.Heartbeat, offset: q.offset}
 	if q.form == logEvents {
-		return stream(c, q.form, -1, s.counted(c, &eventStream{follower: f, state: func() (jobs.State, error) {
+		return s.stream(c, q.form, -1, s.counted(c, &eventStream{follower: f, state: func() (jobs.State, error) {
 			job, err := s.job(id)
 			return job.State, err
 		}}))
 	}
 	if q.follow {
-		return stream(c, q.form, -1, s.counted(c, &textStream{f}))
+		return s.stream(c, q.form, -1, s.counted(c, &textStream{f}))
 	}
 	length := max(log.Size()-q.offset, 0)
-	return stream(c, q.form, int(length), io.NewSectionReader(log, q.offset, length))
+	return s.stream(c, q.form, int(length), io.NewSectionReader(log, q.offset, length))
 }
 
-// stream answers with what r reads, length bytes or, where that is -1, until it ends. The server reads r after the handler
-// has returned, in the same goroutine, and sends each block at once.
-func stream(c *fiber.Ctx, form logForm, length int, r io.Reader) error {
+// stream is sendStream of a form of logs: each block is sent at once.
+func (s *Server) stream(c *fiber.Ctx, form logForm, length int, r io.Reader) error {
 	c.Set(fiber.HeaderContentType, form.contentType())
 	c.Set(fiber.HeaderCacheControl, "no-cache, no-transform")
 	c.Set("X-Accel-Buffering", "no")
 	// The headers leave now, and not with the first byte of a log that may be hours away.
 	c.Response().ImmediateHeaderFlush = true
-	c.Response().SetBodyStream(r, length)
+	s.sendStream(c, r, length)
 	return nil
 }
 
@@ -129,13 +128,13 @@ func (s *Server) seek(log *logfile.Log, state jobs.State, offset int64) error {
 const smallLog = 256 << 10
 
 // logDocument answers with the log from offset on, as far as there is one: {"log","offset","state"}.
-func logDocument(c *fiber.Ctx, log *logfile.Log, offset int64, state jobs.State) error {
+func (s *Server) logDocument(c *fiber.Ctx, log *logfile.Log, offset int64, state jobs.State) error {
 	document, size, err := newLogDocument(log, offset, state)
 	if err != nil {
 		return logFault(err)
 	}
 	if size > smallLog {
-		return stream(c, logJSON, -1, document)
+		return s.stream(c, logJSON, -1, document)
 	}
 	body, err := io.ReadAll(document)
 	if err != nil {

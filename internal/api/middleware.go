@@ -2,6 +2,7 @@ package api
 
 import (
 	"fmt"
+	"io"
 	"log/slog"
 	"runtime/debug"
 	"time"
@@ -32,13 +33,42 @@ func (s *Server) around(c *fiber.Ctx) error {
 
 // guarded keeps a panic of a handler from ending the process.
 func (s *Server) guarded(c *fiber.Ctx) (err error) {
-	defer func() {
-		if r := recover(); r != nil {
-			s.log.Error("http: panic", "panic", r, "stack", string(debug.Stack()))
-			err = fmt.Errorf("panic: %v", r)
-		}
-	}()
+	defer s.survive(&err)
 	return c.Next()
+}
+
+// survive, deferred, makes an error of a panic, which would end the process.
+func (s *Server) survive(err *error) {
+	if r := recover(); r != nil {
+		s.log.Error("http: panic", "panic", r, "stack", string(debug.Stack()))
+		*err = fmt.Errorf("panic: %v", r)
+	}
+}
+
+// sendStream answers with what r reads, length bytes or, where that is -1, until it ends. The server reads r after the handler
+// has returned, in the same goroutine, and closes it, if it can be closed, when it has sent the answer or cannot.
+func (s *Server) sendStream(c *fiber.Ctx, r io.Reader, length int) {
+	c.Response().SetBodyStream(&survivor{s, r}, length)
+}
+
+// survivor is a reader of which a panic is an error: nothing else stands between it and the server.
+type survivor struct {
+	server *Server
+	io.Reader
+}
+
+// Read is as of any reader.
+func (v *survivor) Read(p []byte) (n int, err error) {
+	defer v.server.survive(&err)
+	return v.Reader.Read(p)
+}
+
+// Close closes what can be closed.
+func (v *survivor) Close() error {
+	if closer, ok := v.Reader.(io.Closer); ok {
+		return closer.Close()
+	}
+	return nil
 }
 
 // unambiguous refuses a parameter that is there with two values: nobody knows which one is meant.

@@ -144,8 +144,11 @@ type Server struct {
 	// unchunked are the streams that the server below has let go.
 	unchunked sync.WaitGroup
 
-	// parsing has room for the one snapshot of a topology that is read at a time: a hostile one takes much memory.
-	parsing chan struct{}
+	// quick has room for the answers with files that may have much in memory.
+	quick chan struct{}
+	// fetching has room for the snapshots of topologies that are in memory, parsing for the one that is read at a time: a
+	// hostile one takes much more.
+	fetching, parsing chan struct{}
 
 	// running ends, with errStopping, when the server shuts down. It is the parent of every request's context.
 	running context.Context
@@ -158,7 +161,8 @@ func New(c Config) *Server {
 	s := &Server{
 		config: c, log: c.Log, anonymous: nobody(),
 		bodies: semaphore.NewWeighted(c.BodyMemory), limit: newConnLimit(c.Connections, c.ClientConnections),
-		parsing: make(chan struct{}, 1),
+		quick:    make(chan struct{}, quickStreams),
+		fetching: make(chan struct{}, snapshots), parsing: make(chan struct{}, 1),
 	}
 	s.running, s.stop = context.WithCancelCause(context.Background())
 	s.app = fiber.New(fiber.Config{

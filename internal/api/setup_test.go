@@ -83,7 +83,7 @@ func prepare(t *testing.T, change func(*Config)) *testBundle {
 	t.Cleanup(func() { _ = b.logs.Close() })
 	quiet := slog.New(slog.DiscardHandler)
 	b.view = view.New(b.bus, b.logs, filepath.Join(dir, "cursor"), 10*time.Second, quiet)
-	c := Config{View: b.view, Dispatcher: dispatch.New(b.bus, b.view), Bus: b.bus, Log: quiet}
+	c := Config{View: b.view, Dispatcher: dispatch.New(b.bus, b.view, nil), Bus: b.bus, Log: quiet}
 	if change != nil {
 		change(&c)
 	}

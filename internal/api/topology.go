@@ -17,6 +17,9 @@ import (
 // snapshotFile is the artifact that has a lab's topology.
 const snapshotFile = "netlab.snapshot.yml"
 
+// snapshots is how many of them are in memory at a time.
+const snapshots = 8
+
 // getTopology shows the topology of the lab of a job's working directory, out of the snapshot that is there, or was kept.
 func (s *Server) getTopology(c *fiber.Ctx) error {
 	job, err := s.job(parameter(c, "id"))
@@ -27,6 +30,12 @@ func (s *Server) getTopology(c *fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
+	ctx, cancel := context.WithTimeout(s.running, askTimeout)
+	defer cancel()
+	if err := take(ctx, s.fetching); err != nil {
+		return err
+	}
+	defer func() { <-s.fetching }()
 	head, first, err := source.begin(artifact.PieceSize)
 	var known *failure
 	if errors.As(err, &known) && known.status == http.StatusNotFound {
@@ -35,14 +44,24 @@ func (s *Server) getTopology(c *fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
-	lab, err := s.topologyOf(source, head, first)
+	lab, err := s.topologyOf(ctx, source, head, first)
 	if err != nil {
 		return err
 	}
 	return c.JSON(lab)
 }
 
-func (s *Server) topologyOf(source *artifactSource, head artifact.Head, first []byte) (*topology.Topology, error) {
+// take takes a place in room, if there is one before ctx ends.
+func take(ctx context.Context, room chan<- struct{}) error {
+	select {
+	case room <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return failed(http.StatusServiceUnavailable, "other topologies are being read: ask again")
+	}
+}
+
+func (s *Server) topologyOf(ctx context.Context, source *artifactSource, head artifact.Head, first []byte) (*topology.Topology, error) {
 	unreadable := func(err error) error {
 		return failed(http.StatusConflict, "%s in %s on host %s cannot be read as a lab's topology: %v; a job with the action restart makes it anew",
 			snapshotFile, source.place.Workdir, source.host, err)
@@ -50,16 +69,8 @@ func (s *Server) topologyOf(source *artifactSource, head artifact.Head, first []
 	if head.Bytes > topology.MaxBytes {
 		return nil, unreadable(fmt.Errorf("it has %d bytes, at most %d are read", head.Bytes, topology.MaxBytes))
 	}
-	ctx, cancel := context.WithTimeout(s.running, askTimeout)
-	defer cancel()
-	select {
-	case s.parsing <- struct{}{}:
-		defer func() { <-s.parsing }()
-	case <-ctx.Done():
-		return nil, failed(http.StatusServiceUnavailable, "other topologies are being read: ask again")
-	}
 	source.etag = head.ETag
-	rest := newArtifactStream(ctx, source, 0, head.Bytes, first)
+	rest := newArtifactStream(ctx, source, pace{artifact.PieceSize, ahead, func() {}}, 0, head.Bytes, first)
 	defer func() { _ = rest.Close() }()
 	var content bytes.Buffer
 	content.Grow(int(head.Bytes))
@@ -68,6 +79,10 @@ func (s *Server) topologyOf(source *artifactSource, head artifact.Head, first []
 	} else if err != nil {
 		return nil, hostAway(err)
 	}
+	if err := take(ctx, s.parsing); err != nil {
+		return nil, err
+	}
+	defer func() { <-s.parsing }()
 	lab, err := topology.Read(content.Bytes())
 	if err != nil {
 		return nil, unreadable(err)

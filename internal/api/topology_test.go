@@ -1,6 +1,9 @@
 package api
 
 import (
+	"context"
+	"errors"
+	"io"
 	"net/http"
 	"os"
 	"strings"
@@ -50,8 +53,36 @@ func TestTopology(t *testing.T) {
 	}
 	f.change(snapshotFile, "denied")
 	b.isError(b.get(url), http.StatusForbidden, "permission denied")
+	if len(b.api.fetching) > 0 || len(b.api.parsing) > 0 {
+		t.Errorf("%d and %d places are taken for nothing", len(b.api.fetching), len(b.api.parsing))
+	}
 
 	kept := b.running()
 	kept.keeps(map[string]string{snapshotFile: string(snapshot)})
 	b.is(b.get("/jobs/"+kept.ID+"/topology"), http.StatusOK, strings.TrimSuffix(string(text), "\n"))
+}
+
+// A host that does not answer holds up nobody who asks another one.
+func TestTopologyOfAHostThatHangs(t *testing.T) {
+	t.Parallel()
+	b := setup(t, nil)
+	b.online(hostNamed("a"))
+	hung := b.running()
+	kept := b.running()
+	kept.keeps(map[string]string{snapshotFile: "nodes: {}\n"})
+	asked := make(chan struct{}, 1)
+	free := make(chan struct{})
+	defer close(free)
+	b.answer("a", "artifact", func(context.Context, string) (string, error) {
+		asked <- struct{}{}
+		<-free
+		return "", errors.New("late")
+	})
+	if _, err := io.WriteString(b.connect(), "GET /jobs/"+hung.ID+"/topology HTTP/1.1\r\nHost: a\r\n\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	<-asked
+	if got := b.get("/jobs/" + kept.ID + "/topology"); got.status != http.StatusOK {
+		t.Errorf("%d %s", got.status, got.body)
+	}
 }

@@ -48,7 +48,7 @@ func (b *Bus) Ask(ctx context.Context, host, endpoint string, question any) ([]b
 	if err := b.nc.PublishRequest(endpointPrefix+host+"."+endpoint, inbox, data); err != nil {
 		return nil, translate(err)
 	}
-	reply := reply{host: host}
+	r := reply{host: host}
 	for {
 		m, err := sub.NextMsgWithContext(ctx)
 		switch {
@@ -59,10 +59,10 @@ func (b *Bus) Ask(ctx context.Context, host, endpoint string, question any) ([]b
 		case err != nil:
 			return nil, translate(err)
 		}
-		if whole, err := reply.add(m.Header, m.Data); err != nil {
+		if whole, err := r.add(m.Header, m.Data); err != nil {
 			return nil, err
 		} else if whole {
-			return reply.text.Bytes(), nil
+			return r.text.Bytes(), nil
 		}
 	}
 }

@@ -44,7 +44,7 @@ func (b *bundle) still() *Dispatcher {
 		b.t.Fatal(err)
 	}
 	b.t.Cleanup(func() { _ = logs.Close() })
-	return New(b.bus, view.New(b.bus, logs, b.t.TempDir()+"/cursor", time.Minute, slog.New(slog.DiscardHandler)))
+	return New(b.bus, view.New(b.bus, logs, b.t.TempDir()+"/cursor", time.Minute, slog.New(slog.DiscardHandler)), nil)
 }
 
 // A queued job is canceled at once, with its worker away.

@@ -32,16 +32,16 @@ func (e *PlacedError) Error() string { return fmt.Sprintf("host %s: %s", e.Host,
 
 // Dispatcher is safe for concurrent use.
 type Dispatcher struct {
-	// Keep are patterns of the files that each job leaves in the store of objects; set before the first Submit. See
-	// artifact.CheckPattern.
-	Keep []string
-
 	bus  *bus.Bus
 	view *view.View
+	keep []string
 }
 
-// New returns a dispatcher to the hosts that the view knows.
-func New(b *bus.Bus, v *view.View) *Dispatcher { return &Dispatcher{bus: b, view: v} }
+// New returns a dispatcher to the hosts that the view knows. keep are patterns of the files that each job leaves in the store of
+// objects, see artifact.CheckPattern.
+func New(b *bus.Bus, v *view.View, keep []string) *Dispatcher {
+	return &Dispatcher{bus: b, view: v, keep: keep}
+}
 
 // Submit makes a job of the payload. Errors: *jobs.Invalid, *PlacedError, ErrNoHost, bus.ErrUnavailable, bus.ErrFull,
 // bus.ErrTooLarge; then there is no job, unless the error says that there may be one.
@@ -76,7 +76,7 @@ func (d *Dispatcher) submit(ctx context.Context, p *jobs.Payload, id, fingerprin
 	}
 	birth := &bus.Birth{Job: job, Fingerprint: fingerprint}
 	if job.Action.Changes() {
-		birth.Keep = d.Keep
+		birth.Keep = d.keep
 	}
 	if err := seal(birth, p, host); err != nil {
 		return jobs.Job{}, err

@@ -36,7 +36,7 @@ func setup(t *testing.T) *bundle {
 	done := make(chan struct{})
 	go func() { defer close(done); v.Run(ctx) }()
 	t.Cleanup(func() { cancel(); <-done })
-	return &bundle{t: t, bus: b, view: v, Dispatcher: New(b, v)}
+	return &bundle{t: t, bus: b, view: v, Dispatcher: New(b, v, nil)}
 }
 
 // host announces one and waits until the view has it.
@@ -165,7 +165,7 @@ func TestTwoDispatchersAgree(t *testing.T) {
 	b := setup(t)
 	b.host(hosts.Host{Name: "a", Slots: 1})
 	b.host(hosts.Host{Name: "b", Slots: 1})
-	other := New(b.bus, b.view)
+	other := New(b.bus, b.view, nil)
 	type result struct {
 		job jobs.Job
 		err error

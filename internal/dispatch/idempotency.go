@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -47,6 +48,10 @@ func keyed(key []byte, purpose, text string) []byte {
 	return mac.Sum(nil)
 }
 
+// fingerprintVersion is of the rule by which fingerprints are made. A program that makes other ones of the same payload, because
+// a request has a field more say, has another version: a client may send its request to one and again to the other.
+const fingerprintVersion = "1"
+
 // fingerprint tells one payload from another: what is asked for, as it was understood, with its secrets. An inline topology
 // and a bundle are in the request with their hashes.
 func (k *Key) fingerprint(p *jobs.Payload) (string, error) {
@@ -56,7 +61,14 @@ func (k *Key) fingerprint(p *jobs.Payload) (string, error) {
 	}
 	mac := hmac.New(sha256.New, k.payload)
 	mac.Write(text)
-	return hex.EncodeToString(mac.Sum(nil)), nil
+	return fingerprintVersion + "." + hex.EncodeToString(mac.Sum(nil)), nil
+}
+
+// differs says whether two fingerprints of one key are of different payloads, as far as can be told.
+func differs(a, b string) bool {
+	version, _, _ := strings.Cut(a, ".")
+	other, _, _ := strings.Cut(b, ".")
+	return version == other && !hmac.Equal([]byte(a), []byte(b))
 }
 
 // KeyReusedError is a key that came before with another payload.
@@ -102,7 +114,7 @@ func (d *Dispatcher) SubmitOnce(ctx context.Context, p *jobs.Payload, key *Key) 
 
 // again is the job of a key that has one.
 func (d *Dispatcher) again(ctx context.Context, birth *bus.Birth, fingerprint string) (jobs.Job, error) {
-	if !hmac.Equal([]byte(birth.Fingerprint), []byte(fingerprint)) {
+	if differs(birth.Fingerprint, fingerprint) {
 		return jobs.Job{}, &KeyReusedError{Job: birth.ID}
 	}
 	job, err := d.view.Job(ctx, birth.ID)

@@ -29,7 +29,7 @@ func (b *bundle) replica() *bundle {
 	go func() { defer close(done); v.Run(ctx) }()
 	b.t.Cleanup(func() { cancel(); <-done })
 	b.await(v.CaughtUp)
-	return &bundle{t: b.t, bus: b.bus, view: v, Dispatcher: New(b.bus, v)}
+	return &bundle{t: b.t, bus: b.bus, view: v, Dispatcher: New(b.bus, v, nil)}
 }
 
 // prefers makes this API alone believe that every host but one is full.
@@ -293,6 +293,37 @@ func TestIDsOfKeys(t *testing.T) {
 			if again := NewKey([]byte(credential), text).id; again != id {
 				t.Errorf("%s, then %s", id, again)
 			}
+		}
+	}
+}
+
+// Programs of several versions serve one client: what they make of its key and payload is one, or they say that it is of
+// another rule. Whoever has to change the values here raises fingerprintVersion.
+func TestKeysAndFingerprintsStayWhatTheyAre(t *testing.T) {
+	t.Parallel()
+	key := NewKey([]byte("somebody"), "k1")
+	if key.id != "a04593d8-639d-8690-8c36-b180c0e56126" {
+		t.Errorf("the id of a key is %s now: a job that was accepted would be made again", key.id)
+	}
+	got, err := key.fingerprint(payload(t, map[string]any{
+		"action": "up", "user": "u1", "workspace": "w", "deployment": "d", "workspaceRoot": "/labs", "plugin": "multilab",
+		"instance": 3, "stateRoot": "/labs/state", "topology": "nodes: [ r1 ]\n", "collectOutput": "out", "collectTar": "out.tar.gz",
+		"collectCleanup": true, "cleanup": true, "environment": map[string]string{"TOKEN": "correct-horse", "PLAIN": "1"},
+		"timeoutSeconds": 60, "host": "a", "labels": map[string]string{"rack": "4"},
+	}))
+	if err != nil || got != "1.df2b487a0342d60bcbd9ca7f7c8ed8c10aa6bb1ad31f40edcc16740cbc971eb7" {
+		t.Errorf("the fingerprint is %q now (%v)", got, err)
+	}
+	for _, tc := range []struct {
+		stored  string
+		differs bool
+	}{
+		{got, false},
+		{got[:len(got)-1] + "x", true},
+		{"0" + got[1:len(got)-1] + "x", false}, // nobody can tell
+	} {
+		if differs(tc.stored, got) != tc.differs {
+			t.Errorf("%q: differs %v", tc.stored, !tc.differs)
 		}
 	}
 }

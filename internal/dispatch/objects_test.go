@@ -202,7 +202,7 @@ func TestKeptFilesOfJobs(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	b.keyed("a")
-	b.Keep = []string{"*.yml"}
+	b.keep = []string{"*.yml"}
 	jobOf := map[string]string{}
 	for _, action := range []string{"create", "status", "destroy"} {
 		job, err := b.submit(map[string]any{"workdir": "/labs/" + action, "action": action})

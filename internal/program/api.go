@@ -90,8 +90,7 @@ func RunAPI(ctx context.Context, s *settings.API, version string, log *slog.Logg
 	if s.WithWorker {
 		part("worker", func(ctx context.Context) error { return runWorker(ctx, &s.Worker, &s.Bus, server, version, log) })
 	}
-	dispatcher := dispatch.New(b, v)
-	dispatcher.Keep = s.Keep
+	dispatcher := dispatch.New(b, v, s.Keep)
 	part("objects", func(ctx context.Context) error {
 		dispatcher.Sweep(ctx, log)
 		return nil

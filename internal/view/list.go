@@ -54,10 +54,24 @@ func (v *View) Page(f Filter, limit int, cursor string) (page []jobs.Job, next s
 			continue
 		}
 		if len(page) == limit {
-			return page, base64.RawURLEncoding.EncodeToString([]byte(strconv.FormatUint(before, 10))), nil
+			return page, cursorOf(before), nil
 		}
 		page = append(page, v.shown(e))
 		before = e.birth
 	}
 	return page, "", nil
+}
+
+// Cursor is the cursor of the page behind a job that a page has.
+func (v *View) Cursor(id string) string {
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	if e := v.jobs[id]; e != nil {
+		return cursorOf(e.birth)
+	}
+	return ""
+}
+
+func cursorOf(birth uint64) string {
+	return base64.RawURLEncoding.EncodeToString([]byte(strconv.FormatUint(birth, 10)))
 }
