@@ -11,6 +11,7 @@ import (
 
 	"github.com/gofiber/fiber/v2"
 
+	"netlab-runner/internal/bundle"
 	"netlab-runner/internal/jobs"
 )
 
@@ -26,17 +27,17 @@ func isMultipart(contentType string) bool {
 
 // multipartJob reads a body of two parts: "job", the JSON object, and "bundle", the archive of the lab's files.
 func (s *Server) multipartJob(c *fiber.Ctx) (*jobs.Payload, error) {
-	job, bundle, err := readParts(c.Get(fiber.HeaderContentType), c.Request().Body())
+	job, archive, err := readParts(c.Get(fiber.HeaderContentType), c.Request().Body())
 	if err != nil {
 		return nil, err
 	}
 	if len(job) > s.config.BodyLimit {
 		return nil, failed(http.StatusRequestEntityTooLarge, "job: has more than %d bytes (NETLAB_API_BODY_LIMIT)", s.config.BodyLimit)
 	}
-	return jobs.ParseWithBundle(job, bundle)
+	return jobs.ParseWithBundle(job, archive)
 }
 
-func readParts(contentType string, body []byte) (job, bundle []byte, err error) {
+func readParts(contentType string, body []byte) (job, archive []byte, err error) {
 	media, params, err := mime.ParseMediaType(contentType)
 	if err != nil || media != "multipart/form-data" || params["boundary"] == "" {
 		return nil, nil, invalid("body", "is of a type that is not multipart/form-data with a boundary: use what curl -F sends")
@@ -73,8 +74,8 @@ func readParts(contentType string, body []byte) (job, bundle []byte, err error) 
 			return nil, nil, invalid(name, "is missing in the multipart body: send the part %q with the JSON object and %q with the archive", jobPart, bundlePart)
 		}
 	}
-	if len(parts[bundlePart]) == 0 {
-		return nil, nil, invalid(bundlePart, "is empty: send a tar.gz or zip of the lab's files")
+	if problem := bundle.Problem(parts[bundlePart]); problem != "" {
+		return nil, nil, invalid(bundlePart, "%s", problem)
 	}
 	return parts[jobPart], parts[bundlePart], nil
 }

@@ -32,6 +32,9 @@ func form(t *testing.T, parts ...string) (body, contentType string) {
 	return text.String(), "Content-Type: " + w.FormDataContentType()
 }
 
+// formArchive begins as a tar.gz does, and is none: the API does not look any further.
+const formArchive = "\x1f\x8barchive"
+
 const formJob = `{"action":"create","workdir":"/home/lab/one","environment":{"NETLAB_DEVICE":"frr"},"unheard":1}`
 
 func TestSubmitWithABundle(t *testing.T) {
@@ -48,7 +51,7 @@ func TestSubmitWithABundle(t *testing.T) {
 	}
 	// As curl -F sends it: the job is a plain field.
 	body = "--b\r\nContent-Disposition: form-data; name=\"job\"\r\n\r\n" + formJob + "\r\n--b\r\n" +
-		"Content-Disposition: form-data; name=\"bundle\"; filename=\"x.zip\"\r\nContent-Type: application/zip\r\n\r\nPK\r\n--b--\r\n"
+		"Content-Disposition: form-data; name=\"bundle\"; filename=\"x.zip\"\r\nContent-Type: application/zip\r\n\r\nPK\x03\x04\r\n--b--\r\n"
 	if got := b.do(http.MethodPost, "/jobs", body, "Content-Type: Multipart/Form-Data; boundary=b"); got.status != http.StatusAccepted {
 		t.Errorf("as curl sends it: %d %s", got.status, got.body)
 	}
@@ -58,7 +61,7 @@ func TestSubmitWithABundleRefuses(t *testing.T) {
 	t.Parallel()
 	b := setup(t, nil)
 	b.online(hostNamed("a"))
-	whole, wholeType := form(t, "job", formJob, "bundle", "archive")
+	whole, wholeType := form(t, "job", formJob, "bundle", formArchive)
 	post := func(body, contentType string, status int, words ...string) {
 		t.Helper()
 		b.isError(b.do(http.MethodPost, "/jobs", body, contentType), status, words...)
@@ -69,17 +72,18 @@ func TestSubmitWithABundleRefuses(t *testing.T) {
 	}{
 		{nil, []string{"body: "}},
 		{[]string{"job", formJob}, []string{"bundle: is missing", `"bundle" with the archive`}},
-		{[]string{"bundle", "archive"}, []string{"job: is missing"}},
-		{[]string{"job", formJob, "bundle", "archive", "bundle", "archive"}, []string{"body: ", `"bundle" twice`}},
-		{[]string{"job", formJob, "job", formJob, "bundle", "archive"}, []string{"body: ", `"job" twice`}},
-		{[]string{"job", formJob, "file", "archive"}, []string{"body: ", `the part "file"`, "each once"}},
-		{[]string{"payload", formJob, "bundle", "archive"}, []string{"body: ", `the part "payload"`}},
+		{[]string{"bundle", formArchive}, []string{"job: is missing"}},
+		{[]string{"job", formJob, "bundle", formArchive, "bundle", formArchive}, []string{"body: ", `"bundle" twice`}},
+		{[]string{"job", formJob, "job", formJob, "bundle", formArchive}, []string{"body: ", `"job" twice`}},
+		{[]string{"job", formJob, "file", formArchive}, []string{"body: ", `the part "file"`, "each once"}},
+		{[]string{"payload", formJob, "bundle", formArchive}, []string{"body: ", `the part "payload"`}},
 		{[]string{"job", formJob, "bundle", ""}, []string{"bundle: is empty"}},
-		{[]string{"job", "", "bundle", "archive"}, []string{"body: is empty"}},
-		{[]string{"job", "[]", "bundle", "archive"}, []string{"body: must be a JSON object"}},
-		{[]string{"job", `{"action":"down","workdir":"/home/x"}`, "bundle", "archive"}, []string{"bundle: means nothing for down"}},
-		{[]string{"job", `{"workdir":"/home/x","topology":"nodes: [a]"}`, "bundle", "archive"}, []string{"bundle: is given together with topology"}},
-		{[]string{"job", `{"workdir":"/etc/x"}`, "bundle", "archive"}, []string{"workdir: "}},
+		{[]string{"job", formJob, "bundle", "archive"}, []string{"bundle: is neither a tar.gz nor a zip", "tar -czf"}},
+		{[]string{"job", "", "bundle", formArchive}, []string{"body: is empty"}},
+		{[]string{"job", "[]", "bundle", formArchive}, []string{"body: must be a JSON object"}},
+		{[]string{"job", `{"action":"down","workdir":"/home/x"}`, "bundle", formArchive}, []string{"bundle: means nothing for down"}},
+		{[]string{"job", `{"workdir":"/home/x","topology":"nodes: [a]"}`, "bundle", formArchive}, []string{"bundle: is given together with topology"}},
+		{[]string{"job", `{"workdir":"/etc/x"}`, "bundle", formArchive}, []string{"workdir: "}},
 	} {
 		body, contentType := form(t, test.parts...)
 		post(body, contentType, http.StatusBadRequest, test.words...)
@@ -105,13 +109,13 @@ func TestBodyLimits(t *testing.T) {
 	b := setup(t, func(c *Config) { c.BodyLimit, c.BundleLimit = bodyLimit, bundleLimit })
 	b.online(hostNamed("a"))
 	room := 1 << 10 // for what frames the parts
-	body, contentType := form(t, "job", formJob, "bundle", strings.Repeat("x", bundleLimit-room))
+	body, contentType := form(t, "job", formJob, "bundle", formArchive+strings.Repeat("x", bundleLimit-room-len(formArchive)))
 	if got := b.do(http.MethodPost, "/jobs", body, contentType); got.status != http.StatusAccepted {
 		t.Errorf("a bundle below its limit: %d %s", got.status, got.body)
 	}
 	tooLarge, contentType := form(t, "job", formJob, "bundle", strings.Repeat("x", bundleLimit))
 	padded := `{"workdir":"/home/lab/one","unheard":"` + strings.Repeat("x", bodyLimit) + `"}`
-	job, jobType := form(t, "job", padded, "bundle", "archive")
+	job, jobType := form(t, "job", padded, "bundle", formArchive)
 	b.isError(b.do(http.MethodPost, "/jobs", job, jobType), http.StatusRequestEntityTooLarge, "job: has more than 65536 bytes (NETLAB_API_BODY_LIMIT)")
 	for _, test := range []struct{ body, contentType, word string }{
 		{tooLarge, contentType, "body: has more than 524288 bytes (NETLAB_API_BUNDLE_LIMIT)"},

@@ -83,15 +83,31 @@ type entry struct {
 // visitor takes the entries of a bundle in their order. content is nil for a directory; what is not read of it is skipped.
 type visitor func(e entry, content io.Reader) error
 
-// read goes through the bundle.
-func read(data []byte, l Limits, visit visitor) error {
+// Problem says by its first bytes why data is no bundle at all, and the remedy; empty: it may be one.
+func Problem(data []byte) string {
 	switch {
 	case len(data) == 0:
-		return refuse("", "the bundle is empty: send a tar.gz or zip of the lab's files")
-	case bytes.HasPrefix(data, []byte{0x1f, 0x8b}):
-		return readTar(data, l, visit)
-	case bytes.HasPrefix(data, []byte("PK\x03\x04")), bytes.HasPrefix(data, []byte("PK\x05\x06")):
-		return readZip(data, l, visit)
+		return "is empty: send a tar.gz or zip of the lab's files"
+	case isTar(data), isZip(data):
+		return ""
+	default:
+		return "is neither a tar.gz nor a zip: pack it with `tar -czf` or `zip -r`"
 	}
-	return refuse("", "the bundle is neither a tar.gz nor a zip: pack it with `tar -czf` or `zip -r`")
+}
+
+func isTar(data []byte) bool { return bytes.HasPrefix(data, []byte{0x1f, 0x8b}) }
+
+func isZip(data []byte) bool {
+	return bytes.HasPrefix(data, []byte("PK\x03\x04")) || bytes.HasPrefix(data, []byte("PK\x05\x06"))
+}
+
+// read goes through the bundle.
+func read(data []byte, l Limits, visit visitor) error {
+	if problem := Problem(data); problem != "" {
+		return refuse("", "the bundle %s", problem)
+	}
+	if isTar(data) {
+		return readTar(data, l, visit)
+	}
+	return readZip(data, l, visit)
 }

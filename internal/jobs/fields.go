@@ -27,6 +27,8 @@ func parseFields(body []byte) (*fields, error) {
 	broken := func(format string, args ...any) (*fields, error) {
 		return nil, &Invalid{Faults: []Fault{{Field: "body", Text: fmt.Sprintf(format, args...)}}}
 	}
+	// Windows writes files of UTF-8 so.
+	body = bytes.TrimPrefix(body, []byte("\uFEFF"))
 	if problem := shapeProblem(body); problem != "" {
 		return broken("%s", problem)
 	}

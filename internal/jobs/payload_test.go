@@ -48,6 +48,10 @@ func TestParsePayloadAccepts(t *testing.T) {
 			jobs.Request{Action: jobs.Create, Workdir: dir, WorkspaceRoot: "/srv/labs", TopologyPath: "t.yml"},
 		},
 		{
+			"with a byte order mark, as of Windows' files", "\uFEFF" + `{"action":"create","workdir":"/srv/labs/a"}`,
+			jobs.Request{Action: jobs.Create, Workdir: dir},
+		},
+		{
 			"all fields", `{"action":"collect","user":"lab","workspace":"ws","deployment":"d1","workspaceRoot":"/srv/labs","workdir":"/srv/labs/a",
 			"plugin":["multilab"],"multilabId":"37","instance":"37","stateRoot":"/srv/state","topologyPath":"t.yml","topologyUrl":"https://example.com/t.yml",
 			"collectOutput":"out","collectTar":"out.tgz","collectCleanup":true,"cleanup":true,"environment":{"NETLAB_DEVICE":"frr"},
