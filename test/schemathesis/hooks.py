@@ -17,6 +17,9 @@ HOST = os.environ["SCHEMATHESIS_HOST"]
 EXAMPLE_ROOT = "/home/alice/netlab"
 EXAMPLE_HOST = "lab1"
 
+# How an archive begins: what does not begin so is refused.
+GZIP = b"\x1f\x8b"
+
 # A run of Netlab takes seconds, and each of a working directory waits for the one before. So only the first jobs are run as
 # they come; the others are to make a lab without a topology, which end before Netlab starts.
 RUNS = 10
@@ -76,7 +79,8 @@ def map_case(ctx, case):
             # A bundle is for an action that starts something of it, and is the topology.
             case.body["job"] = fitting(case.body["job"]) | {"action": "create"}
             case.body["job"].pop("topology", None)
-            case.body["bundle"] = case.body.get("bundle") or b"no archive"
+            bundle = case.body.get("bundle")
+            case.body["bundle"] = GZIP + (bundle if isinstance(bundle, bytes) else b"no archive")
         else:
             case.body = fitting(case.body)
     if positive and case.operation.path in QUESTIONS and case.method.upper() == "POST" and isinstance(case.body, dict):
