@@ -77,22 +77,21 @@ func TestNetlabsErrorIsTheJobsError(t *testing.T) {
 
 func TestExternalLab(t *testing.T) {
 	t.Parallel()
-	forBothShapes(t, func(t *testing.T, f *fleet) {
-		dir, a := f.lab("ext", "external"), f.any()
-		a.run(t, jobs.Success, object{"action": "up", "workdir": dir})
-		if !exists(t, dir, "netlab.lock") {
-			t.Error("no lock after up")
-		}
-		_, log := a.run(t, jobs.Success, object{"action": "status", "workdir": dir})
-		if rows := labs.StatusRows(log); len(rows) != 3 || rows[1][0] != "r1" || rows[2][0] != "r2" {
-			t.Errorf("status:\n%s", log)
-		}
-		a.run(t, jobs.Success, object{"action": "restart", "workdir": dir})
-		a.run(t, jobs.Success, object{"action": "down", "workdir": dir})
-		if exists(t, dir, "netlab.lock") {
-			t.Error("lock after down")
-		}
-	})
+	f := single(t)
+	dir, a := f.lab("ext", "external"), f.any()
+	a.run(t, jobs.Success, object{"action": "up", "workdir": dir})
+	if !exists(t, dir, "netlab.lock") {
+		t.Error("no lock after up")
+	}
+	_, log := a.run(t, jobs.Success, object{"action": "status", "workdir": dir})
+	if rows := labs.StatusRows(log); len(rows) != 3 || rows[1][0] != "r1" || rows[2][0] != "r2" {
+		t.Errorf("status:\n%s", log)
+	}
+	a.run(t, jobs.Success, object{"action": "restart", "workdir": dir})
+	a.run(t, jobs.Success, object{"action": "down", "workdir": dir})
+	if exists(t, dir, "netlab.lock") {
+		t.Error("lock after down")
+	}
 }
 
 // What is not there is not made, but by what starts a lab.
@@ -134,62 +133,61 @@ func TestStateRoot(t *testing.T) {
 
 func TestContainerLab(t *testing.T) {
 	t.Parallel()
-	forBothShapes(t, func(t *testing.T, f *fleet) {
-		dir, a := f.lab("clab", "linux2"), f.any()
-		a.run(t, jobs.Success, object{"action": "up", "workdir": dir})
-		if n := len(f.standins.Containers()); n != 3 {
-			t.Errorf("%d containers after up, want 3", n)
-		}
+	f := split(t)
+	dir, a := f.lab("clab", "linux2"), f.any()
+	a.run(t, jobs.Success, object{"action": "up", "workdir": dir})
+	if n := len(f.standins.Containers()); n != 3 {
+		t.Errorf("%d containers after up, want 3", n)
+	}
 
-		_, log := a.run(t, jobs.Success, object{"action": "status", "workdir": dir})
-		rows := labs.StatusRows(log)
-		if len(rows) != 4 {
-			t.Fatalf("status:\n%s", log)
+	_, log := a.run(t, jobs.Success, object{"action": "status", "workdir": dir})
+	rows := labs.StatusRows(log)
+	if len(rows) != 4 {
+		t.Fatalf("status:\n%s", log)
+	}
+	// What clients read by position.
+	for i, want := range []string{"node", "device", "provider", "status", "image", "mgmt IPv4"} {
+		if rows[0][i] != want {
+			t.Errorf("column %d is %q, want %q", i, rows[0][i], want)
 		}
-		// What clients read by position.
-		for i, want := range []string{"node", "device", "provider", "status", "image", "mgmt IPv4"} {
-			if rows[0][i] != want {
-				t.Errorf("column %d is %q, want %q", i, rows[0][i], want)
-			}
+	}
+	for _, row := range rows[1:] {
+		if row[2] != "clab" || !strings.HasPrefix(row[5], "192.168.121.") {
+			t.Errorf("row %q", row)
 		}
-		for _, row := range rows[1:] {
-			if row[2] != "clab" || !strings.HasPrefix(row[5], "192.168.121.") {
-				t.Errorf("row %q", row)
-			}
-		}
+	}
 
-		// One that fails leaves its directory, and does not stand in the way of the next.
-		f.standins.SetKnob("docker exec", standins.Knob{Fail: 1})
-		if job, _ := a.run(t, jobs.Failed, object{"action": "collect", "workdir": dir, "collectOutput": "saved"}); job.Reason != jobs.ReasonNetlabFailed {
-			t.Errorf("collect from nodes that are down: %q", job.Reason)
-		}
-		f.standins.SetKnob("docker exec")
-		a.run(t, jobs.Success, object{"action": "collect", "workdir": dir, "collectOutput": "saved", "collectTar": "saved.tar.gz"})
-		if !exists(t, dir, "saved.tar.gz") || !exists(t, dir, "saved") {
-			t.Error("nothing collected")
-		}
-		a.run(t, jobs.Success, object{"action": "collect", "workdir": dir, "collectOutput": "saved"})
-		job, _ := a.run(t, jobs.Failed, object{"action": "collect", "workdir": dir, "collectOutput": "node_files"})
-		if job.Reason != jobs.ReasonInvalid || !exists(t, dir, "node_files") {
-			t.Errorf("collect into a directory of Netlab's: %q", job.Reason)
-		}
+	// One that fails leaves its directory, and does not stand in the way of the next.
+	f.standins.SetKnob("docker exec", standins.Knob{Fail: 1})
+	if job, _ := a.run(t, jobs.Failed, object{"action": "collect", "workdir": dir, "collectOutput": "saved"}); job.Reason != jobs.ReasonNetlabFailed {
+		t.Errorf("collect from nodes that are down: %q", job.Reason)
+	}
+	f.standins.SetKnob("docker exec")
+	a.run(t, jobs.Success, object{"action": "collect", "workdir": dir, "collectOutput": "saved", "collectTar": "saved.tar.gz"})
+	if !exists(t, dir, "saved.tar.gz") || !exists(t, dir, "saved") {
+		t.Error("nothing collected")
+	}
+	a.run(t, jobs.Success, object{"action": "collect", "workdir": dir, "collectOutput": "saved"})
+	job, _ := a.run(t, jobs.Failed, object{"action": "collect", "workdir": dir, "collectOutput": "node_files"})
+	if job.Reason != jobs.ReasonInvalid || !exists(t, dir, "node_files") {
+		t.Errorf("collect into a directory of Netlab's: %q", job.Reason)
+	}
 
-		a.run(t, jobs.Success, object{"action": "restart", "workdir": dir})
-		if n := len(f.standins.Containers()); n != 3 {
-			t.Errorf("%d containers after restart, want 3", n)
+	a.run(t, jobs.Success, object{"action": "restart", "workdir": dir})
+	if n := len(f.standins.Containers()); n != 3 {
+		t.Errorf("%d containers after restart, want 3", n)
+	}
+	a.run(t, jobs.Success, object{"action": "destroy", "workdir": dir})
+	if left := f.standins.Containers(); len(left) > 0 {
+		t.Errorf("containers after destroy: %v", left)
+	}
+	for _, file := range []string{"clab.yml", "netlab.lock", "netlab.snapshot.pickle", "hosts.yml"} {
+		if exists(t, dir, file) {
+			t.Errorf("%s after destroy", file)
 		}
-		a.run(t, jobs.Success, object{"action": "destroy", "workdir": dir})
-		if left := f.standins.Containers(); len(left) > 0 {
-			t.Errorf("containers after destroy: %v", left)
-		}
-		for _, file := range []string{"clab.yml", "netlab.lock", "netlab.snapshot.pickle", "hosts.yml"} {
-			if exists(t, dir, file) {
-				t.Errorf("%s after destroy", file)
-			}
-		}
-		_, log = a.run(t, jobs.Success, object{"action": "down", "workdir": dir})
-		if !strings.Contains(log, "not found") {
-			t.Errorf("down of nothing:\n%s", log)
-		}
-	})
+	}
+	_, log = a.run(t, jobs.Success, object{"action": "down", "workdir": dir})
+	if !strings.Contains(log, "not found") {
+		t.Errorf("down of nothing:\n%s", log)
+	}
 }

@@ -72,53 +72,52 @@ func (a *api) snapshotOf(t *testing.T, job jobs.Job, nodes int) *topology.Topolo
 // What clients read after each action is there, without the host too where it was to be kept.
 func TestArtifactsOfActions(t *testing.T) {
 	t.Parallel()
-	forBothShapes(t, func(t *testing.T, f *fleet) {
-		a, dir := f.any(), f.lab("files", "linux2")
-		created, _ := a.run(t, jobs.Success, object{"action": "create", "workdir": dir})
-		lab := a.snapshotOf(t, created, 3)
-		if lab.Name != "files" || len(lab.Links) == 0 || lab.Nodes[0].Mgmt.IPv4 == "" || lab.Nodes[0].Device == "" || lab.Nodes[0].Image == "" {
-			t.Errorf("%+v", lab)
+	f := split(t)
+	a, dir := f.any(), f.lab("files", "linux2")
+	created, _ := a.run(t, jobs.Success, object{"action": "create", "workdir": dir})
+	lab := a.snapshotOf(t, created, 3)
+	if lab.Name != "files" || len(lab.Links) == 0 || lab.Nodes[0].Mgmt.IPv4 == "" || lab.Nodes[0].Device == "" || lab.Nodes[0].Image == "" {
+		t.Errorf("%+v", lab)
+	}
+	sizes, _ := a.artifacts(t, created.ID)
+	for _, path := range []string{"clab.yml", "topology.yml", "netlab.snapshot.yml", "hosts.yml", "ansible.cfg"} {
+		info, err := os.Stat(filepath.Join(dir, path))
+		if err != nil || sizes[path] != info.Size() {
+			t.Errorf("%s: %d in the list, %v", path, sizes[path], err)
 		}
-		sizes, _ := a.artifacts(t, created.ID)
-		for _, path := range []string{"clab.yml", "topology.yml", "netlab.snapshot.yml", "hosts.yml", "ansible.cfg"} {
-			info, err := os.Stat(filepath.Join(dir, path))
-			if err != nil || sizes[path] != info.Size() {
-				t.Errorf("%s: %d in the list, %v", path, sizes[path], err)
-			}
-			content, err := os.ReadFile(filepath.Join(dir, path))
-			if status, got := a.artifact(t, created.ID, path); err != nil || status != http.StatusOK || !bytes.Equal(got, content) {
-				t.Errorf("%s: %d, %d bytes, %v", path, status, len(got), err)
-			}
+		content, err := os.ReadFile(filepath.Join(dir, path))
+		if status, got := a.artifact(t, created.ID, path); err != nil || status != http.StatusOK || !bytes.Equal(got, content) {
+			t.Errorf("%s: %d, %d bytes, %v", path, status, len(got), err)
 		}
-		for _, action := range []string{"up", "up", "restart"} {
-			if err := os.Remove(filepath.Join(dir, "netlab.snapshot.yml")); err != nil {
-				t.Fatal(err)
-			}
-			job, _ := a.run(t, jobs.Success, object{"action": action, "workdir": dir})
-			a.snapshotOf(t, job, 3)
+	}
+	for _, action := range []string{"up", "up", "restart"} {
+		if err := os.Remove(filepath.Join(dir, "netlab.snapshot.yml")); err != nil {
+			t.Fatal(err)
 		}
-		collected, _ := a.run(t, jobs.Success, object{"action": "collect", "workdir": dir, "collectOutput": "out/config", "collectTar": "out/all.tar.gz"})
-		sizes, _ = a.artifacts(t, collected.ID)
-		configurations := 0
-		for path := range sizes {
-			if strings.HasPrefix(path, "out/config/") {
-				configurations++
-			}
+		job, _ := a.run(t, jobs.Success, object{"action": action, "workdir": dir})
+		a.snapshotOf(t, job, 3)
+	}
+	collected, _ := a.run(t, jobs.Success, object{"action": "collect", "workdir": dir, "collectOutput": "out/config", "collectTar": "out/all.tar.gz"})
+	sizes, _ = a.artifacts(t, collected.ID)
+	configurations := 0
+	for path := range sizes {
+		if strings.HasPrefix(path, "out/config/") {
+			configurations++
 		}
-		if status, content := a.artifact(t, collected.ID, "out/all.tar.gz"); configurations == 0 || status != http.StatusOK || !bytes.HasPrefix(content, []byte("\x1f\x8b")) {
-			t.Errorf("collected: %v, tarball %d, %d bytes", sizes, status, len(content))
+	}
+	if status, content := a.artifact(t, collected.ID, "out/all.tar.gz"); configurations == 0 || status != http.StatusOK || !bytes.HasPrefix(content, []byte("\x1f\x8b")) {
+		t.Errorf("collected: %v, tarball %d, %d bytes", sizes, status, len(content))
+	}
+	// What is gone is gone, and what leads out was never there.
+	a.run(t, jobs.Success, object{"action": "destroy", "workdir": dir})
+	for path, want := range map[string]int{"clab.yml": 404, "netlab.snapshot.yml": 404, "topology.yml": 200, "../secret": 400, "/etc/passwd": 400, "": 400} {
+		if status, content := a.artifact(t, created.ID, path); status != want {
+			t.Errorf("%q: %d %s, want %d", path, status, content, want)
 		}
-		// What is gone is gone, and what leads out was never there.
-		a.run(t, jobs.Success, object{"action": "destroy", "workdir": dir})
-		for path, want := range map[string]int{"clab.yml": 404, "netlab.snapshot.yml": 404, "topology.yml": 200, "../secret": 400, "/etc/passwd": 400, "": 400} {
-			if status, content := a.artifact(t, created.ID, path); status != want {
-				t.Errorf("%q: %d %s, want %d", path, status, content, want)
-			}
-		}
-		if status, content := a.do(t, "GET", "/jobs/"+created.ID+"/topology", nil); status != http.StatusNotFound || !bytes.Contains(content, []byte("create, up or restart")) {
-			t.Errorf("topology: %d %s", status, content)
-		}
-	})
+	}
+	if status, content := a.do(t, "GET", "/jobs/"+created.ID+"/topology", nil); status != http.StatusNotFound || !bytes.Contains(content, []byte("create, up or restart")) {
+		t.Errorf("topology: %d %s", status, content)
+	}
 }
 
 // Files of NETLAB_API_KEEP are there with the host gone and its files with it, from each API.

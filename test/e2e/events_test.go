@@ -108,61 +108,60 @@ func (f *fleet) submitTwice(t *testing.T, payload object) jobs.Job {
 // Every phase of a run is told once and in order, at every API, whoever follows and however often the connection breaks.
 func TestEventsTellARun(t *testing.T) {
 	t.Parallel()
-	forBothShapes(t, func(t *testing.T, f *fleet) {
-		first, last := f.apis[0], f.any()
-		dir := f.lab("one", "linux2")
-		all := last.events(t, "/events", "")
-		breaking := first.events(t, "/events?workspace=&action=up", "")
-		job := f.submitTwice(t, object{"action": "up", "workdir": dir})
-		own := last.events(t, "/jobs/"+job.ID+"/events", "")
+	f := split(t)
+	first, last := f.apis[0], f.any()
+	dir := f.lab("one", "linux2")
+	all := last.events(t, "/events", "")
+	breaking := first.events(t, "/events?workspace=&action=up", "")
+	job := f.submitTwice(t, object{"action": "up", "workdir": dir})
+	own := last.events(t, "/jobs/"+job.ID+"/events", "")
 
-		turn := 0
-		reconnected := breaking.until(job.ID, func(e *events) *events {
-			turn++
-			return f.apis[turn%len(f.apis)].events(t, "/events?action=up", e.last)
-		})
-		states := all.until(job.ID, nil)
-		if diff := cmp.Diff(states, reconnected); diff != "" {
-			t.Errorf("with a connection for each event: %s", diff)
-		}
-		// What was before it came is told as it was then.
-		if told := own.until(job.ID, nil); len(told) > len(states) || !slices.Equal(told, states[len(states)-len(told):]) {
-			t.Errorf("of the job alone %q is told, of all %q", told, states)
-		}
-		if data := own.next(); data != nil {
-			t.Errorf("after the end: %s", data)
-		}
-		at := -1
-		for _, want := range []string{"queued", "running", "running netlab up", "success"} {
-			next := slices.Index(states, want)
-			if next <= at {
-				t.Errorf("%q is not behind state %d of %q", want, at, states)
-			}
-			at = next
-		}
-		for i, state := range states {
-			if slices.Index(states, state) != i {
-				t.Errorf("%q is told twice in %q", state, states)
-			}
-		}
-		if len(states) < 6 {
-			t.Errorf("phases are missing: %q", states)
-		}
-
-		// The job that is told is the job that is shown.
-		behind := first.submit(t, object{"action": "status", "workdir": dir})
-		stream := first.events(t, "/jobs/"+behind.ID+"/events", "")
-		var told []byte
-		for data := stream.next(); data != nil; data = stream.next() {
-			told = data
-		}
-		if status, shown := first.do(t, "GET", "/jobs/"+behind.ID, nil); status != 200 || strings.TrimSpace(string(shown)) != string(told) {
-			t.Errorf("told %s\nshown %s", told, shown)
-		}
-		if status, body := first.do(t, "GET", "/jobs/"+behind.ID+"/events", nil, "Last-Event-ID", stream.last); status != 204 {
-			t.Errorf("once more: %d %s", status, body)
-		}
+	turn := 0
+	reconnected := breaking.until(job.ID, func(e *events) *events {
+		turn++
+		return f.apis[turn%len(f.apis)].events(t, "/events?action=up", e.last)
 	})
+	states := all.until(job.ID, nil)
+	if diff := cmp.Diff(states, reconnected); diff != "" {
+		t.Errorf("with a connection for each event: %s", diff)
+	}
+	// What was before it came is told as it was then.
+	if told := own.until(job.ID, nil); len(told) > len(states) || !slices.Equal(told, states[len(states)-len(told):]) {
+		t.Errorf("of the job alone %q is told, of all %q", told, states)
+	}
+	if data := own.next(); data != nil {
+		t.Errorf("after the end: %s", data)
+	}
+	at := -1
+	for _, want := range []string{"queued", "running", "running netlab up", "success"} {
+		next := slices.Index(states, want)
+		if next <= at {
+			t.Errorf("%q is not behind state %d of %q", want, at, states)
+		}
+		at = next
+	}
+	for i, state := range states {
+		if slices.Index(states, state) != i {
+			t.Errorf("%q is told twice in %q", state, states)
+		}
+	}
+	if len(states) < 6 {
+		t.Errorf("phases are missing: %q", states)
+	}
+
+	// The job that is told is the job that is shown.
+	behind := first.submit(t, object{"action": "status", "workdir": dir})
+	stream := first.events(t, "/jobs/"+behind.ID+"/events", "")
+	var told []byte
+	for data := stream.next(); data != nil; data = stream.next() {
+		told = data
+	}
+	if status, shown := first.do(t, "GET", "/jobs/"+behind.ID, nil); status != 200 || strings.TrimSpace(string(shown)) != string(told) {
+		t.Errorf("told %s\nshown %s", told, shown)
+	}
+	if status, body := first.do(t, "GET", "/jobs/"+behind.ID+"/events", nil, "Last-Event-ID", stream.last); status != 204 {
+		t.Errorf("once more: %d %s", status, body)
+	}
 }
 
 func TestWaitingIsTold(t *testing.T) {

@@ -28,38 +28,37 @@ func running(j *jobs.Job) bool { return j.State == jobs.Running }
 
 func TestJobsOfOneDirectoryRunInOrder(t *testing.T) {
 	t.Parallel()
-	forBothShapes(t, func(t *testing.T, f *fleet) {
-		a := f.any()
-		dir := f.chatter("one", object{"gate": "gate"})
-		first := a.submit(t, object{"action": "create", "workdir": dir})
-		a.await(t, first.ID, "running", running)
-		second := a.submit(t, object{"action": "create", "workdir": dir})
-		third := a.submit(t, object{"action": "down", "workdir": dir})
+	f := single(t)
+	a := f.any()
+	dir := f.chatter("one", object{"gate": "gate"})
+	first := a.submit(t, object{"action": "create", "workdir": dir})
+	a.await(t, first.ID, "running", running)
+	second := a.submit(t, object{"action": "create", "workdir": dir})
+	third := a.submit(t, object{"action": "down", "workdir": dir})
 
-		// A status job waits behind nothing, another directory only for a slot.
-		a.run(t, jobs.Success, object{"action": "status", "workdir": dir})
-		other := f.chatter("other", object{})
-		a.run(t, jobs.Success, object{"action": "create", "workdir": other, "host": first.Host})
+	// A status job waits behind nothing, another directory only for a slot.
+	a.run(t, jobs.Success, object{"action": "status", "workdir": dir})
+	other := f.chatter("other", object{})
+	a.run(t, jobs.Success, object{"action": "create", "workdir": other, "host": first.Host})
 
-		for position, id := range []string{second.ID, third.ID} {
-			var job jobs.Job
-			a.get(t, "/jobs/"+id, &job)
-			if job.State != jobs.Queued || job.Waiting == nil || job.Waiting.For != "job" || job.Waiting.Job == "" || job.Waiting.Position != position+1 {
-				t.Errorf("job %d is %s and waits for %+v", position+2, job.State, job.Waiting)
-			}
+	for position, id := range []string{second.ID, third.ID} {
+		var job jobs.Job
+		a.get(t, "/jobs/"+id, &job)
+		if job.State != jobs.Queued || job.Waiting == nil || job.Waiting.For != "job" || job.Waiting.Job == "" || job.Waiting.Position != position+1 {
+			t.Errorf("job %d is %s and waits for %+v", position+2, job.State, job.Waiting)
 		}
-		openGate(t, dir)
-		var ended [3]jobs.Job
-		for i, id := range []string{first.ID, second.ID, third.ID} {
-			ended[i], _ = a.finish(t, id)
-			if ended[i].State != jobs.Success {
-				t.Errorf("job %d: %s %s", i+1, ended[i].State, text(ended[i].Error))
-			}
-			if i > 0 && ended[i].StartedAt.Before(*ended[i-1].FinishedAt) {
-				t.Errorf("job %d started at %s, before job %d ended at %s", i+1, ended[i].StartedAt, i, ended[i-1].FinishedAt)
-			}
+	}
+	openGate(t, dir)
+	var ended [3]jobs.Job
+	for i, id := range []string{first.ID, second.ID, third.ID} {
+		ended[i], _ = a.finish(t, id)
+		if ended[i].State != jobs.Success {
+			t.Errorf("job %d: %s %s", i+1, ended[i].State, text(ended[i].Error))
 		}
-	})
+		if i > 0 && ended[i].StartedAt.Before(*ended[i-1].FinishedAt) {
+			t.Errorf("job %d started at %s, before job %d ended at %s", i+1, ended[i].StartedAt, i, ended[i-1].FinishedAt)
+		}
+	}
 }
 
 // A symlink that is turned while a job waits does not let two changing jobs into one directory.

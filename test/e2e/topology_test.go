@@ -255,57 +255,59 @@ func (a *api) postBundle(t *testing.T, payload object, archive []byte) (status i
 
 func TestBundles(t *testing.T) {
 	t.Parallel()
-	forBothShapes(t, func(t *testing.T, f *fleet) {
-		a := f.any()
-		lab := []file{
-			{"topology.yml", "plugin: [ hello ]\n" + oneNode},
-			{"hello.py", "def init(topology):\n  print('hello from the bundle', flush=True)\n"},
-			{"sub/notes.txt", strings.Repeat("notes\n", 100_000)},
+	f := split(t)
+	a := f.any()
+	lab := []file{
+		{"topology.yml", "plugin: [ hello ]\n" + oneNode},
+		{"hello.py", "def init(topology):\n  print('hello from the bundle', flush=True)\n"},
+		{"sub/notes.txt", strings.Repeat("notes\n", 100_000)},
+	}
+	for name, archive := range map[string][]byte{"tar": tarOf(t, lab...), "zip": zipOf(t, lab...)} {
+		dir := filepath.Join(f.root, name)
+		status, job, body := a.postBundle(t, object{"action": "create", "workdir": dir}, archive)
+		if status != http.StatusAccepted || job.Request.Bundle == nil || job.Request.Bundle.Bytes != len(archive) {
+			t.Fatalf("%s: %d %s", name, status, body)
 		}
-		for name, archive := range map[string][]byte{"tar": tarOf(t, lab...), "zip": zipOf(t, lab...)} {
-			dir := filepath.Join(f.root, name)
-			status, job, body := a.postBundle(t, object{"action": "create", "workdir": dir}, archive)
-			if status != http.StatusAccepted || job.Request.Bundle == nil || job.Request.Bundle.Bytes != len(archive) {
-				t.Fatalf("%s: %d %s", name, status, body)
-			}
-			ended, log := a.finish(t, job.ID)
-			if ended.State != jobs.Success || !strings.Contains(log, "hello from the bundle") || !exists(t, dir, "sub", "notes.txt") {
-				t.Errorf("%s: %s %s\n%s", name, ended.State, text(ended.Error), log)
-			}
+		ended, log := a.finish(t, job.ID)
+		if ended.State != jobs.Success || !strings.Contains(log, "hello from the bundle") || !exists(t, dir, "sub", "notes.txt") {
+			t.Errorf("%s: %s %s\n%s", name, ended.State, text(ended.Error), log)
 		}
-		outside := filepath.Join(f.root, "outside")
-		if err := os.Mkdir(outside, 0o755); err != nil {
-			t.Fatal(err)
+	}
+	if status, _, body := a.postBundle(t, object{"action": "create", "workdir": filepath.Join(f.root, "no")}, []byte("no archive")); status != http.StatusBadRequest {
+		t.Errorf("no archive: %d %s", status, body)
+	}
+	outside := filepath.Join(f.root, "outside")
+	if err := os.Mkdir(outside, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for name, archive := range map[string][]byte{
+		"up":       tarOf(t, lab[0], file{"../outside/evil", "x"}),
+		"absolute": zipOf(t, lab[0], file{outside + "/evil", "x"}),
+		"link":     tarOf(t, lab[0], file{"out", "-> " + outside}, file{"out/evil", "x"}),
+		"pickle":   tarOf(t, lab[0], file{"netlab.snapshot.pickle", "cos\nsystem\n"}),
+		"bomb":     tarOf(t, lab[0], file{"zeros", strings.Repeat("\x00", 50<<20)}),
+		"none":     []byte("\x1f\x8bno archive"),
+	} {
+		dir := filepath.Join(f.root, "bad-"+name)
+		status, job, body := a.postBundle(t, object{"action": "create", "workdir": dir}, archive)
+		if status != http.StatusAccepted {
+			t.Errorf("%s: %d %s", name, status, body)
+			continue
 		}
-		for name, archive := range map[string][]byte{
-			"up":       tarOf(t, lab[0], file{"../outside/evil", "x"}),
-			"absolute": zipOf(t, lab[0], file{outside + "/evil", "x"}),
-			"link":     tarOf(t, lab[0], file{"out", "-> " + outside}, file{"out/evil", "x"}),
-			"pickle":   tarOf(t, lab[0], file{"netlab.snapshot.pickle", "cos\nsystem\n"}),
-			"bomb":     tarOf(t, lab[0], file{"zeros", strings.Repeat("\x00", 50<<20)}),
-			"no":       []byte("no archive"),
-		} {
-			dir := filepath.Join(f.root, "bad-"+name)
-			status, job, body := a.postBundle(t, object{"action": "create", "workdir": dir}, archive)
-			if status != http.StatusAccepted {
-				t.Errorf("%s: %d %s", name, status, body)
-				continue
-			}
-			ended, log := a.finish(t, job.ID)
-			if ended.State != jobs.Failed || ended.Reason != jobs.ReasonInvalid || !strings.HasPrefix(text(ended.Error), "bundle: ") {
-				t.Errorf("%s: %s, reason %q, error %s\n%s", name, ended.State, ended.Reason, text(ended.Error), log)
-			}
-			if exists(t, dir, "topology.yml") {
-				t.Errorf("%s: a part of it was unpacked", name)
-			}
+		ended, log := a.finish(t, job.ID)
+		if ended.State != jobs.Failed || ended.Reason != jobs.ReasonInvalid || !strings.HasPrefix(text(ended.Error), "bundle: ") {
+			t.Errorf("%s: %s, reason %q, error %s\n%s", name, ended.State, ended.Reason, text(ended.Error), log)
 		}
-		if left, err := os.ReadDir(outside); err != nil || len(left) > 0 {
-			t.Errorf("outside: %v %v", left, err)
+		if exists(t, dir, "topology.yml") {
+			t.Errorf("%s: a part of it was unpacked", name)
 		}
-		if status, _, body := a.postBundle(t, object{"action": "down", "workdir": outside}, tarOf(t, lab...)); status != http.StatusBadRequest || !strings.Contains(body, "bundle: ") {
-			t.Errorf("a bundle for a down: %d %s", status, body)
-		}
-	})
+	}
+	if left, err := os.ReadDir(outside); err != nil || len(left) > 0 {
+		t.Errorf("outside: %v %v", left, err)
+	}
+	if status, _, body := a.postBundle(t, object{"action": "down", "workdir": outside}, tarOf(t, lab...)); status != http.StatusBadRequest || !strings.Contains(body, "bundle: ") {
+		t.Errorf("a bundle for a down: %d %s", status, body)
+	}
 }
 
 // What Netlab finds wrong is data, and the lab is not touched.
