@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -15,6 +16,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"netlab-runner/internal/bus"
+	"netlab-runner/internal/bus/bustest"
 	"netlab-runner/internal/jobs"
 	"netlab-runner/internal/logfile"
 )
@@ -189,6 +191,49 @@ func TestALogThatCannotBeWritten(t *testing.T) {
 	b.eventually("nothing is lacking", func() bool { v.mu.RLock(); defer v.mu.RUnlock(); return len(v.lacking) == 0 })
 	if job, err := v.Job(t.Context(), "j1"); err != nil || len(job.Warnings) > 0 {
 		t.Errorf("warnings %q, %v", job.Warnings, err)
+	}
+}
+
+// Where nothing comes of a log, nobody waits for it for ever: neither who fetches it, nor who would fetch another.
+func TestALogThatDoesNotCome(t *testing.T) {
+	t.Parallel()
+	busOfTest, server := bustest.NewServer(t)
+	b := &bundle{t: t, bus: busOfTest, dir: t.TempDir()}
+	v, _ := b.run(time.Minute)
+	v.mu.Lock()
+	v.fillPatience = 100 * time.Millisecond
+	v.mu.Unlock()
+	v.filling <- struct{}{}
+	short, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+	defer cancel()
+	if err := v.fill(short, "a", "j1"); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("while another log is fetched: %v", err)
+	}
+	<-v.filling
+
+	// More chunks than a client asks for at once, of which the bus goes away behind the first.
+	job := b.born("j1", "a", "/x")
+	var seq uint64
+	for range 1200 {
+		seq = b.log(job, "text\n", seq)
+	}
+	b.eventually("the log is there", func() bool { return v.logs.Get("j1").Size() == job.LogBytes })
+	if err := os.Remove(v.logs.Path("j1")); err != nil {
+		t.Fatal(err)
+	}
+	if err := v.logs.Get("j1").Check(job.LogBytes); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	v.mu.RLock()
+	filled := make(chan error, 1)
+	go func() { filled <- v.fill(ctx, "a", "j1") }()
+	b.eventually("the first chunk has come", func() bool { return v.logs.Get("j1").Size() > 0 })
+	server.Stop()
+	v.mu.RUnlock()
+	if err := <-filled; !errors.Is(err, bus.ErrUnavailable) || !strings.Contains(err.Error(), "nothing of the log came") {
+		t.Errorf("of a bus that went away: %v, with %d bytes", err, v.logs.Get("j1").Size())
 	}
 }
 

@@ -74,11 +74,36 @@ func (v *View) append(c *bus.Chunk) error {
 	return nil
 }
 
-// fill fetches the whole log of one job from the stream; what the file has is skipped.
+// fill fetches the whole log of one job from the stream; what the file has is skipped. It is given up where nothing comes for
+// fillPatience.
 func (v *View) fill(ctx context.Context, host, id string) error {
-	v.filling.Lock()
-	defer v.filling.Unlock()
-	return v.bus.ReadLog(ctx, host, id, v.append)
+	select {
+	case v.filling <- struct{}{}:
+		defer func() { <-v.filling }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	patience := v.patience()
+	idle := time.AfterFunc(patience, func() {
+		cancel(fmt.Errorf("%w: nothing of the log came for %s", bus.ErrUnavailable, patience))
+	})
+	defer idle.Stop()
+	err := v.bus.ReadLog(ctx, host, id, func(c *bus.Chunk) error {
+		idle.Reset(patience)
+		return v.append(c)
+	})
+	if cause := context.Cause(ctx); err != nil && cause != nil {
+		return cause
+	}
+	return err
+}
+
+func (v *View) patience() time.Duration {
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	return v.fillPatience
 }
 
 // fillEnded fetches what is missing of the logs of ended jobs, unless it comes by itself.
@@ -107,6 +132,7 @@ func (v *View) fillEnded(ctx context.Context) {
 }
 
 func (v *View) fillOne(ctx context.Context, job *jobs.Job) {
+	began := time.Now()
 	err := v.fill(ctx, job.Host, job.ID)
 	if ctx.Err() != nil {
 		return
@@ -120,12 +146,20 @@ func (v *View) fillOne(ctx context.Context, job *jobs.Job) {
 		v.giveUp(e)
 	case !v.bus.Connected():
 		e.failing = time.Time{}
-	case e.failing.IsZero():
-		v.log.Warn("view: log of an ended job, trying again", "job", job.ID, "error", err)
-		e.failing = time.Now()
-	case e.ended != nil && time.Since(e.failing) >= v.fillPatience:
-		v.log.Error("view: an ended job is shown without its whole log, which is read again and again", "job", job.ID, "error", err)
-		v.lacking[job.ID] = e
+	default:
+		v.failed(e, began, err)
+	}
+}
+
+// failed takes in that a log could not be fetched by a try that has begun then.
+func (v *View) failed(e *entry, began time.Time, err error) {
+	if e.failing.IsZero() {
+		v.log.Warn("view: log of an ended job, trying again", "job", e.job.ID, "error", err)
+		e.failing = began
+	}
+	if e.ended != nil && time.Since(e.failing) >= v.fillPatience {
+		v.log.Error("view: an ended job is shown without its whole log, which is tried for again and again", "job", e.job.ID, "error", err)
+		v.lacking[e.job.ID] = e
 		v.end(e)
 	}
 }

@@ -44,7 +44,7 @@ type View struct {
 	// lacking are ended jobs that are shown as such though their log is not whole yet.
 	lacking map[string]*entry
 	// filling lets one log at a time be fetched.
-	filling sync.Mutex
+	filling chan struct{}
 	// fillPatience is the constant, less in tests.
 	fillPatience time.Duration
 	cursor       cursor
@@ -76,7 +76,7 @@ func New(b *bus.Bus, logs *logfile.Store, cursorFile string, lease time.Duration
 		bus: b, logs: logs, log: log, lease: lease,
 		jobs:    map[string]*entry{},
 		active:  map[string][]*entry{},
-		lacking: map[string]*entry{}, fillPatience: fillPatience,
+		lacking: map[string]*entry{}, filling: make(chan struct{}, 1), fillPatience: fillPatience,
 		hosts:  map[string]*hostEntry{},
 		whole:  make(chan struct{}),
 		ended:  make(chan struct{}, 1),
