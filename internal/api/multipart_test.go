@@ -155,7 +155,7 @@ func TestPartsInMemory(t *testing.T) {
 		for _, part := range order {
 			text := `{"workdir":"/labs/x"}`
 			if part == "bundle" {
-				text = strings.Repeat("x", large)
+				text = formArchive + strings.Repeat("x", large-len(formArchive))
 			}
 			if err := w.WriteField(part, text); err != nil {
 				t.Fatal(err)

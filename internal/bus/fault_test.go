@@ -11,6 +11,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"netlab-runner/internal/hosts"
 )
 
 // proxy stands between a client and a server and can hold back what the server says.
@@ -151,5 +153,62 @@ func TestRefusedCredentialsAreTriedAgain(t *testing.T) {
 			t.Fatalf("not connected again: %v (%d reconnects before)", b.nc.LastError(), refused)
 		}
 		time.Sleep(time.Millisecond)
+	}
+}
+
+// Of a server that was started anew the hosts are heard at once: an API that waited for the watch's own heartbeats would say
+// for many seconds that no host is online.
+func TestHostsAreHeardAfterAServerWasStartedAnew(t *testing.T) {
+	t.Parallel()
+	ctx, dir := deadline(t), t.TempDir()
+	s, err := StartServer(ServerConfig{Dir: dir, Listen: "127.0.0.1:0"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	address, err := url.Parse(s.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, worker := connect(t, Config{URL: s.URL(), Creds: s.CredsFile}), connect(t, Config{URL: s.URL(), Creds: s.CredsFile})
+	for !b.Connected() || !worker.Connected() {
+		time.Sleep(time.Millisecond)
+	}
+	if err := b.EnsureStreams(ctx, testLimits); err != nil {
+		t.Fatal(err)
+	}
+	h := &hosts.Host{Name: "a", Identity: "one"}
+	lease, err := worker.AcquireLease(ctx, h)
+	if err != nil {
+		t.Fatal(err)
+	}
+	watching, stop := context.WithCancel(ctx)
+	heard, done := make(chan string, 100), make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = b.WatchHosts(watching, func(e HostEvent) { heard <- e.Host.Version }, func() { heard <- "caught up" })
+	}()
+	defer func() { stop(); <-done }()
+	for range 2 {
+		<-heard
+	}
+	s.Stop()
+	if s, err = StartServer(ServerConfig{Dir: dir, Listen: address.Host}); err != nil {
+		t.Fatal(err)
+	}
+	defer s.Stop()
+	h.Version = "new"
+	for lease.Renew(ctx, h) != nil {
+		if ctx.Err() != nil {
+			t.Fatal("the lease is not renewed")
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	late := time.After(4 * time.Second)
+	for version := ""; version != "new"; {
+		select {
+		case version = <-heard:
+		case <-late:
+			t.Fatal("the host is not heard")
+		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -107,44 +108,22 @@ type HostEvent struct {
 // WatchHosts calls handle for every lease there is, then caughtUp once, then handle for every renewal, until ctx ends. A
 // lease that runs out gives no event: time hosts out by when they were last heard of.
 func (b *Bus) WatchHosts(ctx context.Context, handle func(HostEvent), caughtUp func()) error {
-	var watcher jetstream.KeyWatcher
-	err := b.Retry(ctx, "hosts", func(ctx context.Context) error {
-		kv, err := b.js.KeyValue(ctx, hostsBucket)
+	// Not by the bucket's own watch, which notices a server that was started anew only after many seconds.
+	prefix := "$KV." + hostsBucket + "."
+	c := jetstream.OrderedConsumerConfig{FilterSubjects: []string{prefix + ">"}, DeliverPolicy: jetstream.DeliverLastPerSubjectPolicy}
+	return b.follow(ctx, hostsStream, c, func(m jetstream.Msg, _ uint64) {
+		name := strings.TrimPrefix(m.Subject(), prefix)
+		if m.Headers().Get("KV-Operation") != "" {
+			handle(HostEvent{Name: name})
+			return
+		}
+		h, err := decodeLease(name, m.Data())
 		if err != nil {
-			return translate(err)
+			b.log.Error("bus: unreadable lease skipped", "host", name, "error", err)
+			return
 		}
-		// The watch lives as long as the outer context, not as long as this attempt.
-		watcher, err = kv.WatchAll(context.WithoutCancel(ctx))
-		return translate(err)
-	})
-	if err != nil {
-		return fmt.Errorf("watch hosts: %w", err)
-	}
-	defer func() { _ = watcher.Stop() }()
-	for {
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case entry, ok := <-watcher.Updates():
-			if !ok {
-				return fmt.Errorf("watch hosts: %w: the watch ended", ErrUnavailable)
-			}
-			if entry == nil {
-				caughtUp()
-				continue
-			}
-			if entry.Operation() != jetstream.KeyValuePut {
-				handle(HostEvent{Name: entry.Key()})
-				continue
-			}
-			h, err := decodeLease(entry.Key(), entry.Value())
-			if err != nil {
-				b.log.Error("bus: unreadable lease skipped", "host", entry.Key(), "error", err)
-				continue
-			}
-			handle(HostEvent{Name: entry.Key(), Host: h})
-		}
-	}
+		handle(HostEvent{Name: name, Host: h})
+	}, caughtUp)
 }
 
 // decodeLease reads what a host says of itself under its name.
