@@ -361,8 +361,8 @@ func TestAnArtifactOfAHostThatIsAwayForAMoment(t *testing.T) {
 		finish()
 	}()
 	got := b.open("/jobs/" + p.ID + "/artifact?path=x")
-	// More than the first pieces: then the host is away.
-	begin := make([]byte, 3*artifact.PieceSize)
+	// The first piece came with the headers. Of the others, which are asked for at once, any may not be answered any more.
+	begin := make([]byte, artifact.PieceSize)
 	if _, err := io.ReadFull(got.body, begin); err != nil {
 		t.Fatal(err)
 	}
