@@ -72,7 +72,7 @@ func TestServerErrorsAreJSON(t *testing.T) {
 		"path too long":               {"GET /jobs/" + large[:1<<20] + " HTTP/1.1\r\nHost: a\r\n\r\n", 431, "headers have more than 16384 bytes"},
 		"no request line":             {"nonsense\r\n\r\n", 400, "not valid HTTP/1.1"},
 		"bad content length":          {"POST /jobs HTTP/1.1\r\nHost: a\r\nContent-Length: -7\r\n\r\n", 400, "not valid HTTP/1.1"},
-		"header line without a colon": {"GET /jobs HTTP/1.1\r\nAuthorization Basic c2VjcmV0\r\n\r\n", 408, "did not arrive within 100ms"},
+		"header line without a colon": {"GET /jobs HTTP/1.1\r\nAuthorization Basic c2VjcmV0\r\n\r\n", 400, "not valid HTTP/1.1"},
 		"request that does not end":   {"POST /jobs HTTP/1.1\r\nHost: a\r\nContent-Length: 7\r\n\r\n{", 408, "did not arrive within 100ms"},
 		"array":                       {"POST /jobs HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n[]", 400, "body: must be a JSON object"},
 	} {

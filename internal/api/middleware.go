@@ -78,12 +78,12 @@ func unambiguous(c *fiber.Ctx) error {
 		return c.Next()
 	}
 	first, twice := make(map[string]string), ""
-	args.VisitAll(func(name, value []byte) {
+	for name, value := range args.All() {
 		if was, ok := first[string(name)]; ok && was != string(value) && twice == "" {
 			twice = string(name)
 		}
 		first[string(name)] = string(value)
-	})
+	}
 	if twice != "" {
 		return invalid(shown(twice), "is given twice: send it once")
 	}
