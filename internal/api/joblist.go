@@ -35,23 +35,24 @@ func (s *Server) getJobs(c *fiber.Ctx) error {
 		return err
 	}
 	var texts [][]byte
+	cut := false
 	for size := 0; len(texts) < len(page); {
 		text, err := encode(&page[len(texts)])
 		if err != nil {
 			return err
 		}
 		if size += len(text); size > maxPageBytes {
-			next = s.config.View.Cursor(page[len(texts)-1].ID)
+			next, cut = s.config.View.Cursor(page[len(texts)-1].ID), true
 			break
 		}
 		texts = append(texts, bytes.TrimSuffix(text, []byte("\n")))
 	}
 	end := []byte("null")
-	switch {
-	case !q.paged:
-		slices.Reverse(texts)
-	case next != "":
+	if next != "" && (q.paged || cut) {
 		end = strconv.AppendQuote(nil, next)
+	}
+	if !q.paged {
+		slices.Reverse(texts)
 	}
 	c.Set(fiber.HeaderContentType, fiber.MIMEApplicationJSON)
 	return c.Send(fmt.Appendf(nil, "{\"jobs\":[%s],\"next\":%s}\n", bytes.Join(texts, []byte(",")), end))

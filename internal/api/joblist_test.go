@@ -106,8 +106,16 @@ func TestListOfLargeJobs(t *testing.T) {
 	}
 	slices.Reverse(born)
 	fits := maxPageBytes / size
-	newest := decode[listed](t, b.get("/jobs").body).ids()
+	list := decode[listed](t, b.get("/jobs").body)
+	newest := list.ids()
 	slices.Reverse(newest)
+	if list.Next == nil {
+		t.Fatal("nothing says that the list ends before")
+	}
+	rest := decode[listed](t, b.get("/jobs?cursor="+*list.Next).body).ids()
+	if diff := cmp.Diff(born[len(newest):], rest); diff != "" {
+		t.Errorf("behind the list: %s", diff)
+	}
 	if diff := cmp.Diff(born[:len(newest)], newest); diff != "" || len(newest) < fits-1 || len(newest) > fits {
 		t.Errorf("%d of %d jobs: %s", len(newest), count, diff)
 	}

@@ -2,6 +2,7 @@ package api
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"mime"
@@ -34,7 +35,18 @@ func (s *Server) multipartJob(c *fiber.Ctx) (*jobs.Payload, error) {
 	if len(job) > s.config.BodyLimit {
 		return nil, failed(http.StatusRequestEntityTooLarge, "job: has more than %d bytes (NETLAB_API_BODY_LIMIT)", s.config.BodyLimit)
 	}
-	return jobs.ParseWithBundle(job, archive)
+	payload, err := jobs.ParseWithBundle(job, archive)
+	problem := bundle.Problem(archive)
+	if problem == "" {
+		return payload, err
+	}
+	// Beside what is wrong with the job: a client is told of everything at once.
+	faults := []jobs.Fault{{Field: bundlePart, Text: problem}}
+	var invalid *jobs.Invalid
+	if errors.As(err, &invalid) {
+		faults = append(invalid.Faults, faults...)
+	}
+	return nil, &jobs.Invalid{Faults: faults}
 }
 
 func readParts(contentType string, body []byte) (job, archive []byte, err error) {
@@ -73,9 +85,6 @@ func readParts(contentType string, body []byte) (job, archive []byte, err error)
 		if _, ok := parts[name]; !ok {
 			return nil, nil, invalid(name, "is missing in the multipart body: send the part %q with the JSON object and %q with the archive", jobPart, bundlePart)
 		}
-	}
-	if problem := bundle.Problem(parts[bundlePart]); problem != "" {
-		return nil, nil, invalid(bundlePart, "%s", problem)
 	}
 	return parts[jobPart], parts[bundlePart], nil
 }

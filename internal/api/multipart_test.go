@@ -79,6 +79,7 @@ func TestSubmitWithABundleRefuses(t *testing.T) {
 		{[]string{"payload", formJob, "bundle", formArchive}, []string{"body: ", `the part "payload"`}},
 		{[]string{"job", formJob, "bundle", ""}, []string{"bundle: is empty"}},
 		{[]string{"job", formJob, "bundle", "archive"}, []string{"bundle: is neither a tar.gz nor a zip", "tar -czf"}},
+		{[]string{"job", `{"action":"fly","timeoutSeconds":-1}`, "bundle", "archive"}, []string{"action: ", "timeoutSeconds: ", "bundle: is neither"}},
 		{[]string{"job", "", "bundle", formArchive}, []string{"body: is empty"}},
 		{[]string{"job", "[]", "bundle", formArchive}, []string{"body: must be a JSON object"}},
 		{[]string{"job", `{"action":"down","workdir":"/home/x"}`, "bundle", formArchive}, []string{"bundle: means nothing for down"}},

@@ -54,6 +54,8 @@ func (b *Bus) Ask(ctx context.Context, host, endpoint string, question any) ([]b
 		switch {
 		case errors.Is(err, nats.ErrNoResponders):
 			return nil, fmt.Errorf("%w: no worker listens as %s", ErrHostAway, host)
+		case errors.Is(err, nats.ErrSlowConsumer):
+			return nil, r.tooLarge() // more pieces than there is room for in the queue
 		case errors.Is(err, context.DeadlineExceeded), errors.Is(err, nats.ErrTimeout):
 			return nil, fmt.Errorf("%w: no answer from %s in time", ErrHostAway, host)
 		case err != nil:
@@ -81,10 +83,14 @@ func (r *reply) add(h nats.Header, data []byte) (whole bool, err error) {
 	}
 	// Pieces without anything in them would never fill the room.
 	if r.pieces++; r.text.Len()+len(data) > replyLimit || r.pieces > replyPieces {
-		return false, &HostError{Host: r.host, Text: fmt.Sprintf("its reply has more than %d bytes, or %d pieces", replyLimit, replyPieces)}
+		return false, r.tooLarge()
 	}
 	r.text.Write(data)
 	return h.Get(headerMore) == "", nil
+}
+
+func (r *reply) tooLarge() error {
+	return &HostError{Host: r.host, Text: fmt.Sprintf("its reply has more than %d bytes, or %d pieces", replyLimit, replyPieces)}
 }
 
 const (

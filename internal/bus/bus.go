@@ -82,6 +82,9 @@ func Connect(c Config) (*Bus, error) {
 		nats.RetryOnFailedConnect(true),
 		// A publish while disconnected fails at once. The default would take 8 MB silently and lose them in a crash.
 		nats.ReconnectBufSize(-1),
+		// Who asks a host waits for the pieces of its answer in a queue that is made for the largest. By default it is made for
+		// 65,536 messages, half a megabyte a question.
+		nats.SyncQueueLen(replyPieces),
 		nats.PingInterval(10 * time.Second),
 		nats.MaxPingsOutstanding(2),
 		// By default the second refusal of the credentials ends the connection for good. They may be put right at the server.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -434,6 +435,29 @@ func TestAskAndAnswer(t *testing.T) {
 	finish()
 	if _, err := b.Ask(ctx, "a", "status", 1); !errors.Is(err, ErrHostAway) {
 		t.Errorf("after the end: %v", err)
+	}
+}
+
+// Thousands of clients may wait for hosts at once. Not in parallel: it looks at what the process allocates.
+func TestAQuestionNeedsLittleMemory(t *testing.T) {
+	ctx, b := ready(t)
+	answering, stop := context.WithCancel(ctx)
+	finish, err := b.Answer(answering, "a", "echo", func(_ context.Context, q []byte) ([]byte, error) { return q, nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { stop(); finish() }()
+	const questions, most = 100, 128 << 10
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	for range questions {
+		if _, err := b.Ask(ctx, "a", "echo", "hello"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	runtime.ReadMemStats(&after)
+	if each := (after.TotalAlloc - before.TotalAlloc) / questions; each > most {
+		t.Errorf("%d bytes are allocated for a question, want at most %d", each, most)
 	}
 }
 

@@ -7,6 +7,9 @@ import (
 	"time"
 )
 
+// Readers is how many jobs of one action that changes nothing run at once on a host, beside those that take a slot.
+const Readers = 8
+
 // Host is what a worker announces in its lease and what GET /hosts shows.
 type Host struct {
 	// Name is the host's name, one subject token: see ValidName.

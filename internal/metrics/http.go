@@ -23,7 +23,7 @@ func newHTTP() *HTTP {
 	return &HTTP{
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Namespace: namespace, Subsystem: subsystem, Name: "requests_total",
-			Help: "Requests that were answered, by route (none where there is no such route, or the client may not use it), method and status.",
+			Help: "Requests that were answered, by route (none where there is no such route, the client may not use it, or the request was refused before one was looked for), method and status.",
 		}, []string{"route", "method", "code"}),
 		durations: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Namespace: namespace, Subsystem: subsystem, Name: "request_duration_seconds",

@@ -412,6 +412,32 @@ func TestLogThatTheBusHasLost(t *testing.T) {
 	}
 }
 
+// A job that changes nothing waits for others of its action alone.
+func TestWaitingOfReaders(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	v, _ := b.run(time.Minute)
+	if _, err := b.bus.AcquireLease(t.Context(), &hosts.Host{Name: "a", Identity: "one", Slots: 1}); err != nil {
+		t.Fatal(err)
+	}
+	b.eventually("the host is online", func() bool { h, _ := v.Host("a"); return h.Online })
+	for n := range hosts.Readers + 2 {
+		job := jobs.Job{ID: fmt.Sprintf("v%d", n), Action: jobs.Validate, State: jobs.Queued, Host: "a"}
+		if n == 0 {
+			job.State = jobs.Running
+		}
+		v.Add(&job, uint64(n+1))
+	}
+	v.Add(&jobs.Job{ID: "s", Action: jobs.Status, State: jobs.Queued, Host: "a"}, 1000)
+	for id, want := range map[string]*jobs.Waiting{
+		"v0": nil, "v7": nil, "v8": {For: "slot", Position: 7}, "v9": {For: "slot", Position: 8}, "s": nil,
+	} {
+		if job, _ := v.known(id); !cmp.Equal(want, job.Waiting) {
+			t.Errorf("%s: %+v", id, job.Waiting)
+		}
+	}
+}
+
 // What is found by asking may overtake what is followed: an older message never brings a job back.
 func TestOlderMessagesChangeNothing(t *testing.T) {
 	t.Parallel()

@@ -3,6 +3,7 @@ package view
 import (
 	"time"
 
+	"netlab-runner/internal/hosts"
 	"netlab-runner/internal/jobs"
 )
 
@@ -12,6 +13,9 @@ func (v *View) waiting(e *entry) *jobs.Waiting {
 	if h == nil || !v.online(h, time.Now()) {
 		return &jobs.Waiting{For: "host"}
 	}
+	if !e.job.Action.Changes() {
+		return v.waitingReader(e)
+	}
 	same := &jobs.Waiting{For: "job"}
 	// ahead are the queued jobs that only want a slot; busy are the directories whose next job runs, or is one of them.
 	running, ahead, busy := 0, 0, map[string]bool{}
@@ -19,7 +23,7 @@ func (v *View) waiting(e *entry) *jobs.Waiting {
 		if other.birth >= e.birth {
 			break
 		}
-		if !other.job.Action.Changes() || !e.job.Action.Changes() {
+		if !other.job.Action.Changes() {
 			continue
 		}
 		if other.job.Workdir == e.job.Workdir {
@@ -38,6 +42,24 @@ func (v *View) waiting(e *entry) *jobs.Waiting {
 	case same.Position > 0:
 		return same
 	case running+ahead < h.host.Slots:
+		return nil // it is about to start
+	}
+	return &jobs.Waiting{For: "slot", Position: ahead}
+}
+
+// waitingReader is waiting for a job that changes nothing: it waits for others of its action alone.
+func (v *View) waitingReader(e *entry) *jobs.Waiting {
+	running, ahead := 0, 0
+	for _, other := range v.active[e.job.Host] {
+		switch {
+		case other.birth >= e.birth || other.job.Action != e.job.Action:
+		case other.job.State == jobs.Queued:
+			ahead++
+		default:
+			running++
+		}
+	}
+	if running+ahead < hosts.Readers {
 		return nil // it is about to start
 	}
 	return &jobs.Waiting{For: "slot", Position: ahead}

@@ -3,6 +3,9 @@ package worker
 import (
 	"slices"
 	"sync"
+
+	"netlab-runner/internal/hosts"
+	"netlab-runner/internal/jobs"
 )
 
 // task is a job that waits or runs.
@@ -14,21 +17,21 @@ type task struct {
 	changes bool
 }
 
-// readers bounds the tasks that change nothing and so take no slot.
-const readers = 8
+func (t *task) action() jobs.Action { return t.entry.Birth.Action }
 
-// queue decides which task runs next: first come, first served, one changing task a directory, slots in all.
+// queue decides which task runs next: first come, first served, one changing task a directory, slots in all. Those that change
+// nothing take no slot, and wait for others of their action alone.
 type queue struct {
 	mu      sync.Mutex
 	slots   int
 	waiting []*task
 	busy    map[string]bool
 	running int
-	reading int
+	reading map[jobs.Action]int
 }
 
 func newQueue(slots int) *queue {
-	return &queue{slots: max(slots, 1), busy: map[string]bool{}}
+	return &queue{slots: max(slots, 1), busy: map[string]bool{}, reading: map[jobs.Action]int{}}
 }
 
 func (q *queue) add(t *task) {
@@ -42,7 +45,7 @@ func (q *queue) next() *task {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for i, t := range q.waiting {
-		if t.changes && (q.running == q.slots || q.busy[t.key]) || !t.changes && q.reading == readers {
+		if t.changes && (q.running == q.slots || q.busy[t.key]) || !t.changes && q.reading[t.action()] == hosts.Readers {
 			continue
 		}
 		q.waiting = append(q.waiting[:i:i], q.waiting[i+1:]...)
@@ -50,7 +53,7 @@ func (q *queue) next() *task {
 			q.running++
 			q.busy[t.key] = true
 		} else {
-			q.reading++
+			q.reading[t.action()]++
 		}
 		return t
 	}
@@ -64,7 +67,7 @@ func (q *queue) done(t *task) {
 		q.running--
 		delete(q.busy, t.key)
 	} else {
-		q.reading--
+		q.reading[t.action()]--
 	}
 }
 
@@ -85,5 +88,9 @@ func (q *queue) move(t *task, key string) {
 func (q *queue) counts() (running, waiting int) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return q.running + q.reading, len(q.waiting)
+	running = q.running
+	for _, n := range q.reading {
+		running += n
+	}
+	return running, len(q.waiting)
 }

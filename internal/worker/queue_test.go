@@ -7,6 +7,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"netlab-runner/internal/bus"
+	"netlab-runner/internal/hosts"
 	"netlab-runner/internal/jobs"
 )
 
@@ -65,10 +66,28 @@ func TestQueue(t *testing.T) {
 func TestQueueBoundsReaders(t *testing.T) {
 	t.Parallel()
 	q := newQueue(1)
-	for range readers + 3 {
-		q.add(named("r", "/a", false))
+	reads := func(action jobs.Action) *task {
+		task := named("r", "/a", false)
+		task.entry.Birth.Action = action
+		return task
 	}
-	if n := len(started(q, map[string]*task{})); n != readers {
-		t.Errorf("%d at once, want %d", n, readers)
+	for range hosts.Readers + 3 {
+		q.add(reads(jobs.Validate))
+	}
+	if n := len(started(q, map[string]*task{})); n != hosts.Readers {
+		t.Errorf("%d at once, want %d", n, hosts.Readers)
+	}
+	// A status waits for no validation.
+	status := reads(jobs.Status)
+	q.add(status)
+	if n := len(started(q, map[string]*task{})); n != 1 {
+		t.Errorf("%d started beside the others, want 1", n)
+	}
+	if running, waiting := q.counts(); running != hosts.Readers+1 || waiting != 3 {
+		t.Errorf("%d running, %d waiting", running, waiting)
+	}
+	q.done(status)
+	if running, _ := q.counts(); running != hosts.Readers {
+		t.Errorf("%d running", running)
 	}
 }
