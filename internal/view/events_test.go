@@ -167,6 +167,9 @@ func TestALogThatCannotBeWritten(t *testing.T) {
 	b.log(job, "text\n", 0)
 	b.move(job, jobs.Succeed, seq)
 	b.move(other, jobs.Start, 0)
+	// The logs of others are there meanwhile.
+	b.log(other, "of another\n", 0)
+	b.eventually("the log of another job has come", func() bool { return v.logs.Get("j2").Size() == 11 })
 	b.reads(f, "j1 queued", "j2 queued", "j1 running", "j1 success", "j2 running")
 	if log, err := v.Log(t.Context(), "j1"); err == nil {
 		t.Errorf("a log that is not whole: %d bytes", log.Size())
@@ -188,9 +191,46 @@ func TestALogThatCannotBeWritten(t *testing.T) {
 	if got := b.text(v, "j1"); got != "text\n" {
 		t.Errorf("%q", got)
 	}
-	b.eventually("nothing is lacking", func() bool { v.mu.RLock(); defer v.mu.RUnlock(); return len(v.lacking) == 0 })
+	b.eventually("nothing is lacking", func() bool { v.mu.RLock(); defer v.mu.RUnlock(); return len(v.lacking)+len(v.retries) == 0 })
 	if job, err := v.Job(t.Context(), "j1"); err != nil || len(job.Warnings) > 0 {
 		t.Errorf("warnings %q, %v", job.Warnings, err)
+	}
+}
+
+// What could not be written of the log of a running job is there when it can be, though nothing more is said.
+func TestALogThatCanBeWrittenAgain(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	v, stop := b.run(time.Minute)
+	path := v.logs.Path("j1")
+	if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o700), os.Symlink(filepath.Join(b.dir, "nowhere", "log"), path)); err != nil {
+		t.Fatal(err)
+	}
+	job := b.born("j1", "a", "/x")
+	b.move(job, jobs.Start, 0)
+	seq := b.log(job, "one\n", 0)
+	b.log(job, "two\n", seq)
+	b.eventually("the log cannot be written", func() bool { retrying, _ := v.retrying("j1"); return retrying })
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	b.eventually("the log is whole", func() bool { return v.logs.Get("j1").Size() == job.LogBytes })
+
+	// An API that is started anew before reads it again.
+	if err := errors.Join(os.Remove(path), os.Symlink(filepath.Join(b.dir, "nowhere", "log"), path)); err != nil {
+		t.Fatal(err)
+	}
+	other := b.born("j2", "a", "/y")
+	b.log(other, "of another\n", 0)
+	b.log(job, "three\n", seq+1)
+	b.eventually("the log cannot be written", func() bool { retrying, _ := v.retrying("j1"); return retrying })
+	stop()
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	v, _ = b.run(time.Minute)
+	if got := b.text(v, "j1"); got != "one\ntwo\nthree\n" {
+		t.Errorf("%q", got)
 	}
 }
 

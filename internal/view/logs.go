@@ -18,7 +18,18 @@ const (
 	// fillPatience is how long they may fail to be fetched, from a bus that is there, before the end of their job is shown all
 	// the same: the events of other jobs wait behind it.
 	fillPatience = 30 * time.Second
+	// retryAtMost is the longest pause between two tries to bring a log into its file.
+	retryAtMost = 10 * time.Second
 )
+
+// retry is a log that could not be brought into its file, because the API's disk is full say. It is fetched again as a whole.
+type retry struct {
+	host string
+	// since is when the first try began with the bus there.
+	since time.Time
+	pause time.Duration
+	at    time.Time
+}
 
 func (v *View) followLogs(ctx context.Context, done func()) error {
 	made, err := v.bus.LogsMade(ctx)
@@ -26,15 +37,9 @@ func (v *View) followLogs(ctx context.Context, done func()) error {
 		return err
 	}
 	return v.bus.FollowLogs(ctx, v.cursor.start(made), func(c *bus.Chunk) {
-		// Until it is in the file: a chunk that was passed over would be missed by followers.
-		for !v.store(ctx, c) {
-			select {
-			case <-ctx.Done():
-				return
-			case <-time.After(storePause):
-			}
+		if v.store(ctx, c) {
+			v.cursor.advance(c.Seq)
 		}
-		v.cursor.advance(c.Seq)
 	}, done)
 }
 
@@ -44,20 +49,34 @@ func isGap(err error) bool {
 	return errors.As(err, &gap)
 }
 
-// storePause is between two tries to write a chunk, to a full disk say.
-const storePause = time.Second
-
-// store brings a chunk into its job's file, and says whether it did.
-func (v *View) store(ctx context.Context, c *bus.Chunk) bool {
+// store brings a chunk into its job's file. It says whether all that came up to the chunk is in the files: a start anew has to
+// read what is not.
+func (v *View) store(ctx context.Context, c *bus.Chunk) (whole bool) {
+	retrying, others := v.retrying(c.Job)
+	if retrying {
+		return false // it is fetched with all the rest of its log
+	}
 	err := v.append(c)
 	if isGap(err) {
 		err = v.fill(ctx, c.Host, c.Job)
 	}
-	if err != nil && ctx.Err() == nil {
-		v.log.Error("view: log file", "job", c.Job, "error", err)
+	if err == nil || isGap(err) { // a gap that the stream itself has stays
+		return !others
 	}
-	// A gap that the stream itself has stays.
-	return err == nil || isGap(err)
+	if ctx.Err() == nil {
+		v.mu.Lock()
+		defer v.mu.Unlock()
+		v.failed(c.Host, c.Job, time.Now(), err)
+	}
+	return false
+}
+
+// retrying says whether a log is to be fetched again, and whether any other is.
+func (v *View) retrying(id string) (own, others bool) {
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	_, own = v.retries[id]
+	return own, len(v.retries) > 0
 }
 
 func (v *View) append(c *bus.Chunk) error {
@@ -106,13 +125,14 @@ func (v *View) patience() time.Duration {
 	return v.fillPatience
 }
 
-// fillEnded fetches what is missing of the logs of ended jobs, unless it comes by itself.
-func (v *View) fillEnded(ctx context.Context) {
+// fillLater fetches what is missing of the logs of ended jobs, unless it comes by itself, and the logs that have to be tried
+// again.
+func (v *View) fillLater(ctx context.Context) {
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-v.ended:
+		case <-v.lacks:
 		}
 		for {
 			select {
@@ -120,9 +140,9 @@ func (v *View) fillEnded(ctx context.Context) {
 				return
 			case <-time.After(fillDelay):
 			}
-			missing, left := v.missing(time.Now())
-			for i := range missing {
-				v.fillOne(ctx, &missing[i])
+			due, left := v.due(time.Now())
+			for id, host := range due {
+				v.fetch(ctx, host, id)
 			}
 			if !left {
 				break
@@ -131,37 +151,59 @@ func (v *View) fillEnded(ctx context.Context) {
 	}
 }
 
-func (v *View) fillOne(ctx context.Context, job *jobs.Job) {
+// wakeFiller has fillLater look.
+func (v *View) wakeFiller() {
+	select {
+	case v.lacks <- struct{}{}:
+	default:
+	}
+}
+
+// fetch brings a log up to what the bus has of it.
+func (v *View) fetch(ctx context.Context, host, id string) {
+	v.mu.Lock()
+	before := v.retries[id]
+	delete(v.retries, id) // what comes from here on is stored as it comes
+	v.mu.Unlock()
 	began := time.Now()
-	err := v.fill(ctx, job.Host, job.ID)
+	err := v.fill(ctx, host, id)
 	if ctx.Err() != nil {
 		return
 	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	e := v.jobs[job.ID]
-	switch {
-	case v.settle(e):
-	case err == nil || isGap(err):
+	if err != nil && !isGap(err) {
+		if before != nil {
+			v.retries[id] = before
+		}
+		v.failed(host, id, began, err)
+		return
+	}
+	if e := v.jobs[id]; e != nil && !v.settle(e) {
 		v.giveUp(e)
-	case !v.bus.Connected():
-		e.failing = time.Time{}
-	default:
-		v.failed(e, began, err)
 	}
 }
 
-// failed takes in that a log could not be fetched by a try that has begun then.
-func (v *View) failed(e *entry, began time.Time, err error) {
-	if e.failing.IsZero() {
-		v.log.Warn("view: log of an ended job, trying again", "job", e.job.ID, "error", err)
-		e.failing = began
+// failed takes in that a log could not be brought into its file by a try that has begun then.
+func (v *View) failed(host, id string, began time.Time, err error) {
+	r := v.retries[id]
+	if r == nil {
+		v.log.Error("view: a log cannot be stored, trying again and again", "job", id, "error", err)
+		r = &retry{host: host, since: began}
+		v.retries[id] = r
 	}
-	if e.ended != nil && time.Since(e.failing) >= v.fillPatience {
-		v.log.Error("view: an ended job is shown without its whole log, which is tried for again and again", "job", e.job.ID, "error", err)
-		v.lacking[e.job.ID] = e
+	now := time.Now()
+	if !v.bus.Connected() {
+		r.since = now
+	}
+	r.pause = min(max(2*r.pause, fillDelay), retryAtMost)
+	r.at = now.Add(r.pause)
+	if e := v.jobs[id]; e != nil && e.ended != nil && now.Sub(r.since) >= v.fillPatience {
+		v.log.Error("view: an ended job is shown without its whole log", "job", id, "error", err)
+		v.lacking[id] = e
 		v.end(e)
 	}
+	v.wakeFiller()
 }
 
 // giveUp ends the wait for a log of which the bus itself has not the whole any more.
@@ -203,23 +245,26 @@ func (v *View) complete(e *entry) {
 	v.logs.Get(e.job.ID).Finish()
 }
 
-// missing lists the ended jobs whose log has had time enough to come, and says whether any ended job waits for its log.
-func (v *View) missing(now time.Time) (list []jobs.Job, left bool) {
+// due are the logs that are to be fetched now, each with its host, and whether there are any others.
+func (v *View) due(now time.Time) (list map[string]string, left bool) {
 	v.mu.RLock()
 	defer v.mu.RUnlock()
-	_, behind := v.behind[partLogs]
-	for _, e := range v.lacking {
-		list = append(list, e.job)
+	list = map[string]string{}
+	for id, r := range v.retries {
+		if !now.Before(r.at) {
+			list[id] = r.host
+		}
 	}
-	left = len(list) > 0
-	for _, active := range v.active {
+	left = len(v.retries) > 0
+	_, behind := v.behind[partLogs]
+	for host, active := range v.active {
 		for _, e := range active {
 			if e.ended == nil {
 				continue
 			}
 			left = true
-			if !behind && now.Sub(e.endedAt) >= fillDelay {
-				list = append(list, *e.ended)
+			if _, retrying := v.retries[e.job.ID]; !retrying && !behind && now.Sub(e.endedAt) >= fillDelay {
+				list[e.job.ID] = host
 			}
 		}
 	}

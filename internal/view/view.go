@@ -39,8 +39,10 @@ type View struct {
 	whole     chan struct{}
 	wholeOnce sync.Once
 
-	// ended is woken when a job has ended whose log is not whole yet.
-	ended chan struct{}
+	// lacks is woken when a log lacks something: that of an ended job, or one of retries.
+	lacks chan struct{}
+	// retries are the logs that could not be brought into their files.
+	retries map[string]*retry
 	// lacking are ended jobs that are shown as such though their log is not whole yet.
 	lacking map[string]*entry
 	// filling lets one log at a time be fetched.
@@ -63,8 +65,6 @@ type entry struct {
 	// ended is a terminal state that is not shown yet, because the log is not whole; endedAt is when it came.
 	ended   *jobs.Job
 	endedAt time.Time
-	// failing is since when the log could not be fetched.
-	failing time.Time
 	// canceled says that somebody has asked for the job's end.
 	canceled bool
 }
@@ -76,10 +76,10 @@ func New(b *bus.Bus, logs *logfile.Store, cursorFile string, lease time.Duration
 		bus: b, logs: logs, log: log, lease: lease,
 		jobs:    map[string]*entry{},
 		active:  map[string][]*entry{},
-		lacking: map[string]*entry{}, filling: make(chan struct{}, 1), fillPatience: fillPatience,
+		lacking: map[string]*entry{}, retries: map[string]*retry{}, filling: make(chan struct{}, 1), fillPatience: fillPatience,
 		hosts:  map[string]*hostEntry{},
 		whole:  make(chan struct{}),
-		ended:  make(chan struct{}, 1),
+		lacks:  make(chan struct{}, 1),
 		cursor: cursor{file: cursorFile},
 		events: newEvents(),
 		behind: map[string]string{
@@ -122,7 +122,7 @@ func (v *View) Run(ctx context.Context) {
 			}
 		})
 	}
-	wg.Go(func() { v.fillEnded(ctx) })
+	wg.Go(func() { v.fillLater(ctx) })
 	wg.Go(func() { v.saveCursor(ctx) })
 	wg.Wait()
 }
@@ -241,10 +241,7 @@ func (v *View) takeLocked(m *bus.JobMessage) {
 		return
 	}
 	if !v.settle(e) {
-		select {
-		case v.ended <- struct{}{}:
-		default:
-		}
+		v.wakeFiller()
 	}
 }
 
