@@ -94,6 +94,17 @@ func TestLabThatWasHandedOver(t *testing.T) {
 	l.mustBeDestroyed(t, owned())
 }
 
+// Another user, root say, has started the lab in its user's directory, and the lock is gone: the snapshot says whose these
+// containers are.
+func TestLabThatAnotherHasStarted(t *testing.T) {
+	t.Parallel()
+	l := clab(t, owned())
+	l.startedBy(t, "other")
+	l.remove(t, "netlab.lock")
+	l.must(t, "destroy")
+	l.mustBeDestroyed(t, owned())
+}
+
 // An entry says that a lab is started which somebody else has taken down, who could not write this file.
 func TestEntryOfALabThatIsOver(t *testing.T) {
 	t.Parallel()

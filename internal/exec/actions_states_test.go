@@ -77,6 +77,13 @@ func labStates() map[string]labState {
 			spoil: func(t *testing.T, l *clabLab) { writeFile(t, l.statusFile, "default: {dir: [\n") },
 			says:  map[string]string{"up": "is damaged, it is now", "destroy": "is damaged, it is now"},
 		},
+		"entries of the status file damaged": {
+			from: "up", actions: []string{"up", "destroy"},
+			spoil: func(t *testing.T, l *clabLab) {
+				writeFile(t, l.statusFile, "default: foo\nother: { dir: /x, status: 5, providers: 5, log: 7 }\n")
+			},
+			says: map[string]string{"up": "these entries are damaged", "destroy": "these entries are damaged"},
+		},
 		"ghost of another directory": {
 			from: "create", spoil: func(t *testing.T, l *clabLab) {
 				writeFile(t, l.statusFile, "default:\n  dir: /nowhere/at/all\n  providers: []\n")

@@ -32,9 +32,11 @@ func refusal(name, value string) string {
 		is("GIT_ASKPASS", "GIT_DIR", "GIT_EDITOR", "GIT_EXTERNAL_DIFF", "GIT_PAGER", "GIT_SEQUENCE_EDITOR", "GIT_WORK_TREE"),
 		is("BROWSER", "EDITOR", "LESSOPEN", "LESSCLOSE", "MANPAGER", "PAGER", "VISUAL"):
 		return "it makes programs start others" + leaveOut
-	case is("DOCKER_HOST", "DOCKER_CONFIG", "DOCKER_CONTEXT", "CONTAINER_HOST", "CLAB_LABDIR_BASE"),
+	case is("DOCKER_HOST", "DOCKER_CONFIG", "DOCKER_CONTEXT", "CONTAINER_HOST"),
 		is("VAGRANT_CWD", "VAGRANT_DOTFILE_PATH", "VAGRANT_HOME", "VAGRANT_VAGRANTFILE"):
 		return "it moves the lab to where it is not found again" + leaveOut
+	case begins("CLAB_", "CONTAINERLAB_"):
+		return "it is an option of containerlab's, which Netlab calls with those of the lab" + leaveOut
 	case begins("NETLAB_API_", "NETLAB_BUS_", "NETLAB_WORKER_"):
 		return "it is a setting of this service, not of Netlab" + leaveOut
 	case begins("NETLAB_ARGS_", "NETLAB_PACKAGE_"), is("NETLAB_DEVICES"):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import glob
 import os
+import re
 from typing import Any
 
 DEFAULT_NETWORK = "netlab_mgmt"  # containerlab's management network where the topology has no other, as in clab.j2
@@ -74,4 +76,27 @@ def providers(topology: Any) -> set:
 
 def tools(topology: Any) -> list:
     """The containers of the lab's tools, as Netlab names them."""
-    return [f"{value(topology, 'name')}_{tool}" for tool in settings(topology, "tools")]
+    lab = str(value(topology, "name") or "")
+    found = []
+    for tool, own in settings(topology, "tools").items():
+        definition = {**settings(topology, "defaults", "tools", tool), **(own if isinstance(own, dict) else {})}
+        up = settings(definition, str(definition.get("runtime") or "docker")).get("up")
+        found += named_in(str(up), lab) or [f"{lab}_{tool}"]
+    return found
+
+
+def usual_tools(lab: str) -> list:
+    """The containers that Netlab's own tools may have in a lab of that name, of which nothing says which it has."""
+    import netsim
+
+    found = []
+    if lab:
+        for path in glob.glob(f"{os.path.dirname(netsim.__file__)}/tools/*.yml"):
+            with open(path, encoding="utf-8") as f:
+                found += [name for name in named_in(f.read(), lab) if name.startswith(lab)]
+    return found
+
+
+def named_in(commands: str, lab: str) -> list:
+    """The names that commands of a tool give to their containers."""
+    return [name.replace("{name}", lab) for name in re.findall(r"--name[= ]+[\"']?([^\s\"',]+)", commands)]

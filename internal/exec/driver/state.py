@@ -136,7 +136,6 @@ class Lab:
 
     def _sort(self, here: list) -> None:
         """Which containers are this lab's: those made here, those of a lab that was moved here, and its tools."""
-        tools = set(identity.tools(self.snapshot) if self.snapshot else (self.manifest or {}).get("tools") or [])
         for container in self.all:
             if container in here and not self._is_own(container):
                 self.strangers.append(container)
@@ -145,14 +144,25 @@ class Lab:
             elif container.lab and container.lab == self.name:
                 self.foreign.append(container)
         if not self.foreign and not self.strangers:
+            tools = self._tools()
             self.containers += [container for container in self.all if not container.lab and container.name in tools]
+
+    def _tools(self) -> list:
+        """The names of the containers that the lab's tools have."""
+        if self.snapshot:
+            return identity.tools(self.snapshot)
+        if self.manifest and self.manifest.get("tools") is not None:
+            return self.manifest["tools"]
+        return identity.usual_tools(self.name or next((container.lab for container in self.containers), ""))
 
     def _is_own(self, container: Any) -> bool:
         """Whether a container that was made in a directory of this path is of the lab that is here.
 
-        That of somebody else is, if this is still the directory that it was started in: it was given to the job's user.
+        That of somebody else is, if this is still the directory that it was started in: it was given to the job's user, or
+        root has worked in it. Where such containers run, nobody can make a lab of their names here.
         """
-        return container.owner in user_names() or (self.locked and self.made in ("", self.dir))
+        known = self.locked or container.name in (self.identity.get("containers") or [])
+        return container.owner in user_names() or (known and self.made in ("", self.dir))
 
     def _moved_from(self, folder: str) -> bool:
         """Whether the lab that is here was started in that folder. A lab of that name alone may be anybody's."""

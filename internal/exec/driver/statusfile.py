@@ -92,7 +92,7 @@ def read(topology: Any) -> Any:
             with shared_lock(f"{path}.lock"), open(path, encoding="utf-8") as f:
                 labs = yaml.safe_load(f)
             if isinstance(labs, dict):
-                return get_box(labs)
+                return get_box({key: entry for key, entry in labs.items() if is_entry(entry)})
             fault = "" if labs is None else "it holds no map"
         except FileNotFoundError:
             return get_empty_box()
@@ -118,8 +118,16 @@ def where() -> Any:
 
 
 def labs() -> dict:
-    """Every entry of the file by its id, as plain data. What is no map is left out."""
-    return {key: dict(entry) for key, entry in read(where()).items() if isinstance(entry, dict)}
+    """Every entry of the file by its id, as plain data. What is no entry of Netlab's is left out."""
+    return {key: dict(entry) for key, entry in read(where()).items()}
+
+
+def is_entry(entry: Any) -> bool:
+    """Whether it is an entry as Netlab writes them: no command of Netlab's gets past another."""
+    if not isinstance(entry, dict):
+        return False
+    kinds = {"dir": str, "status": str, "providers": list, "log": list}
+    return all(entry.get(key) is None or isinstance(entry[key], kind) for key, kind in kinds.items())
 
 
 def forget(keys: list) -> None:
@@ -154,19 +162,35 @@ def refuse(text: str, *_: Any, **__: Any) -> None:
 
 
 def repair() -> None:
-    """Put a damaged file aside, which no command of Netlab's gets past. Its labs are found by their directories and containers."""
+    """Put a damaged file aside, or remove its damaged entries: no command of Netlab's gets past either. The labs are found by
+    their directories and containers."""
     import yaml
     from filelock import FileLock, Timeout
     from netsim.utils import status
 
     path = status.get_status_filename(where())
     if not damaged(path, yaml.YAMLError):
+        repair_entries(path)
         return
     with contextlib.suppress(OSError, Timeout), FileLock(f"{path}.lock", timeout=PATIENCE):
         if damaged(path, yaml.YAMLError):  # still, now that nobody is writing it
             aside = f"{path}.damaged-{int(time.time())}"
             os.replace(path, aside)
             print(f"netlab-worker: Netlab's status file {path} is damaged, it is now {aside}", flush=True)
+
+
+def repair_entries(path: str) -> None:
+    """Remove the entries that are none, where the others are sound."""
+    import yaml
+
+    try:
+        with open(path, encoding="utf-8") as f:
+            bad = [key for key, entry in yaml.safe_load(f).items() if not is_entry(entry)]
+    except OSError:
+        return
+    if bad:
+        print(f"netlab-worker: of Netlab's status file {path} these entries are damaged, they are removed: {', '.join(map(str, bad))}", flush=True)
+        forget(bad)
 
 
 def damaged(path: str, fault: type) -> bool:

@@ -14,7 +14,8 @@ VERSION = "28.5.1"
 GROUPS = ("image", "network", "container", "volume", "system", "builder")
 EXEC_OPTIONS = ("-u", "--user", "-e", "--env", "-w", "--workdir", "--env-file", "--detach-keys")
 RUN_OPTIONS = ("--name", "--network", "--net", "-v", "--volume", "-p", "--publish", "-e", "--env", "-l", "--label",
-               "-h", "--hostname", "-u", "--user", "-w", "--workdir", "--entrypoint", "--restart", "--ip")
+               "-h", "--hostname", "-u", "--user", "-w", "--workdir", "--entrypoint", "--restart", "--ip",
+               "--mount", "--pull", "--pid", "--cap-add", "--cap-drop", "--security-opt")
 
 
 def command_of(args):
