@@ -118,3 +118,69 @@ func TestAJobRunsAsItsUser(t *testing.T) {
 		t.Error("a directory was made for a job that was refused")
 	}
 }
+
+// What root has left in the home is given to the job's user; what is somebody else's is said before Netlab starts.
+func TestStatusFilesOfOthers(t *testing.T) {
+	t.Parallel()
+	a, other := newUser(t), newUser(t)
+	b := setup(t, eachItsOwn)
+	b.run()
+	own(t, a, filepath.Join(b.root, "theirs"))
+	mine := own(t, a, filepath.Join(a.Home, ".netlab"))
+	files := []string{filepath.Join(mine, "status.yaml"), filepath.Join(mine, "status.yaml.lock")}
+	for _, file := range files {
+		must(t, os.WriteFile(file, nil, 0o600))
+	}
+	birth := b.birth("home", jobs.Up)
+	birth.Workdir = filepath.Join(b.root, "theirs", "lab")
+	b.send(birth)
+	run := b.next()
+	wantOwner(t, a, files...)
+	run.result <- nothing
+	b.await("home", ended)
+
+	state := own(t, a, filepath.Join(b.root, "theirs", "state"))
+	for id, file := range map[string]string{"file": "status.yaml", "lock": "status.yaml.lock"} {
+		path := filepath.Join(state, file)
+		must(t, os.WriteFile(path, nil, 0o644), os.Chown(path, other.UID, other.GID))
+		refused := b.birth(id, jobs.Up)
+		refused.Workdir, refused.Request.StateRoot = birth.Workdir, state
+		b.send(refused)
+		wantEnd(t, b.await(id, ended), jobs.Failed, jobs.ReasonInvalid, "stateRoot: ", path, "chown")
+		must(t, os.Remove(path))
+	}
+}
+
+// A job that names no state root is for the lab as it was started.
+func TestStateRootOfALabIsKept(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.run()
+	up := b.birth("up", jobs.Up)
+	up.Request.StateRoot = filepath.Join(b.root, "state")
+	b.send(up)
+	run := b.next()
+	run.asks <- question(t, "default", "clab-x-r1")
+	receive(t, run.answers)
+	run.result <- nothing
+	b.await("up", ended)
+	down := b.birth("down", jobs.Down)
+	down.Workdir = up.Workdir
+	b.send(down)
+	run = b.next()
+	if want := filepath.Join(realPath(up.Request.StateRoot), "status.yaml"); run.run.StatusFile != want {
+		t.Errorf("the status file is %q, want %q", run.run.StatusFile, want)
+	}
+	run.result <- nothing
+	b.await("down", ended)
+	// It was taken down: the next lab there has the status file of the home again.
+	again := b.birth("again", jobs.Up)
+	again.Workdir = up.Workdir
+	b.send(again)
+	run = b.next()
+	if run.run.StatusFile != "" {
+		t.Errorf("after down the status file is %q", run.run.StatusFile)
+	}
+	run.result <- nothing
+	b.await("again", ended)
+}

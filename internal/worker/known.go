@@ -103,6 +103,17 @@ func (k *knownLabs) job(dir string) string {
 	return k.labs[dir].Job
 }
 
+// statusFile is the status file of the user's lab in dir, empty for the one in the home: a job that names no stateRoot is for the
+// lab as it was started.
+func (k *knownLabs) statusFile(dir string, uid int) string {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if lab := k.labs[dir]; lab.UID == uid {
+		return lab.StatusFile
+	}
+	return ""
+}
+
 // users are the numbers of the users who have labs.
 func (k *knownLabs) users() []int {
 	k.mu.Lock()

@@ -369,6 +369,29 @@ func checkTar(dir *os.Root, name string) error {
 	return invalid("collectTar", "%s exists and is not a file; name another one", name)
 }
 
+// checkStatusFile says which of the files that every command of Netlab writes the job's user cannot write.
+func (r *run) checkStatusFile(job *jobs.Job) error {
+	if !job.Action.Changes() {
+		return nil
+	}
+	who, field := &r.scene.Who, "user"
+	if job.Request.StateRoot != "" {
+		field = "stateRoot"
+	}
+	return who.Do(func() error {
+		for _, name := range []string{r.scene.statusFile(), r.scene.statusFile() + ".lock"} {
+			f, err := os.OpenFile(name, os.O_WRONLY|unix.O_NONBLOCK, 0)
+			if errors.Is(err, fs.ErrPermission) {
+				return invalid(field, "%s cannot be written by %s, which Netlab needs: give it to that user (chown)", name, who.Name)
+			}
+			if err == nil {
+				_ = f.Close()
+			}
+		}
+		return nil
+	})
+}
+
 // statusFile is Netlab's status file in the state root, which is made with the rights of who the job runs as; empty for an
 // empty one: Netlab's own.
 func (w *Worker) statusFile(stateRoot string, who *account.Account) (file string, err error) {

@@ -69,8 +69,8 @@ func (r *run) tidy() {
 	r.giveBack(who, r.scene.Dir)
 }
 
-// giveBackFirst gives the job's user what root has left in the working directory before, by a command by hand, say: Netlab
-// could not write over it.
+// giveBackFirst gives the job's user what root has left in the working directory and in ~/.netlab before, by a command by hand,
+// say: Netlab could not write over it.
 func (r *run) giveBackFirst(who *account.Account, workdir string) {
 	root, rel, err := r.w.within("workdir", workdir, false)
 	if err != nil {
@@ -78,6 +78,7 @@ func (r *run) giveBackFirst(who *account.Account, workdir string) {
 	}
 	defer func() { _ = root.Close() }()
 	r.giveBack(who, filepath.Join(root.Name(), rel))
+	r.giveBack(who, realPath(filepath.Dir(inventory.StatusFile(who.Home))))
 }
 
 func (r *run) giveBack(who *account.Account, dir string) {

@@ -117,7 +117,13 @@ func (r *run) specifyAt(ctx context.Context, job *jobs.Job, who *account.Account
 	if err != nil {
 		return nil, refusal(err)
 	}
+	if statusFile == "" {
+		statusFile = r.w.known.statusFile(place.dir, who.UID)
+	}
 	r.scene = scene{Who: *who, Dir: place.dir, StatusFile: statusFile, Remade: remade}
+	if err := r.checkStatusFile(job); err != nil {
+		return nil, refusal(err)
+	}
 	request, err := r.numbered(ctx, job)
 	if err != nil {
 		return nil, refusal(err)
