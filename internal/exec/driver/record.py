@@ -1,8 +1,9 @@
 """The files of a run's directory.
 
 plan.json and verdict.json (the worker's), driver.json (the fence: who runs it), progress and errors (lines of JSON, as things
-happen) and result.json (the end, written once). A command that runs as another user writes to progress and errors only: what
-is read of them is as that user left it, and bounded.
+happen) and result.json (the end, written once); scratch is a folder for whatever the commands need in passing, which goes with
+the run's directory however they end. A command that runs as another user writes to progress, errors and scratch only: what is
+read of them is as that user left it, and bounded.
 """
 
 from __future__ import annotations
@@ -76,11 +77,15 @@ class Recorder:
 
     def __init__(self, run_dir: str, asks: bool = False) -> None:
         self.dir = run_dir
+        self.scratch = f"{run_dir}/scratch"
         self.asks = asks
         self.driver = os.getpid()
 
     def prepare(self, user: Optional[dict]) -> None:
-        """Make the files that the commands append to, which belong to the user as whom they run."""
+        """Make what the commands write to, which belongs to the user as whom they run."""
+        os.mkdir(self.scratch, 0o700)
+        if user:
+            os.chown(self.scratch, user["uid"], user["gid"])
         for name in ("progress", "errors"):
             fd = os.open(f"{self.dir}/{name}", os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
             if user:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from typing import Any
 
 from netlab_driver import command, files, hooks, install, keep, problems
@@ -12,19 +11,18 @@ from netlab_driver.steps import Steps
 
 def run(recorder: Any, plan: dict, request: dict, steps: Steps) -> int:
     """Returns the exit code: 0 where Netlab has nothing against the topology."""
-    with tempfile.TemporaryDirectory(prefix="netlab-validate-") as scratch:
 
-        def call() -> None:
-            problems.watch(recorder, str(request.get("topology") or ""))
-            lay_out(scratch)
-            hooks.at_start(forget_tools, lambda topology: None)
-            try:
-                command.netlab(recorder, plan, "create", keep.arguments(request))
-            except Exception as ex:  # of a plugin's, say: Netlab has not logged it
-                recorder.problem(str(request.get("topology") or ""), install.last_line(ex))
-                raise
+    def call() -> None:
+        problems.watch(recorder, str(request.get("topology") or ""))
+        lay_out(recorder.scratch)
+        hooks.at_start(forget_tools, lambda topology: None)
+        try:
+            command.netlab(recorder, plan, "create", keep.arguments(request))
+        except Exception as ex:  # of a plugin's, say: Netlab has not logged it
+            recorder.problem(str(request.get("topology") or ""), install.last_line(ex))
+            raise
 
-        return steps.netlab(recorder, call)
+    return steps.netlab(recorder, call)
 
 
 def lay_out(scratch: str) -> None:
