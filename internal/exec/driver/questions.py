@@ -18,7 +18,7 @@ import tempfile
 import threading
 from typing import Any, Optional
 
-from netlab_driver import files, install, state, validate
+from netlab_driver import files, install, scratch, state
 
 DOT_LIMIT = 2 << 20  # characters of a graph's description, of which none takes more than six bytes in the answer
 TEXT_LIMIT = 4000  # characters of an error
@@ -178,8 +178,7 @@ def graph(answer: Answer, question: dict) -> None:
         if question.get("snapshotOnly"):
             raise Refused("state", "the lab was started by root: only what its snapshot has is drawn, leave topologyPath out")
         answer.say(step=f"Netlab transforms {topology}")
-        scratch = tempfile.mkdtemp(prefix="netlab-graph-")
-        validate.lay_out(scratch)
+        scratch.lay_out(tempfile.mkdtemp(prefix="netlab-graph-"))
         args += ["--topology", topology]
     else:
         answer.say(step=f"{files.SNAPSHOT} is being loaded")
