@@ -273,6 +273,9 @@ func TestValidate(t *testing.T) {
 			if problem.File != want[i].File || !strings.Contains(problem.Text, want[i].Text) {
 				t.Errorf("%s: %+v", file, problem)
 			}
+			if strings.Contains(result.Error+problem.Text, l.root) {
+				t.Errorf("%s: the path of the copy is shown: %+v", file, result)
+			}
 		}
 	}
 	if diff := cmp.Diff(before, listing(t, l.workdir)); diff != "" {

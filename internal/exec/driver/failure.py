@@ -21,6 +21,11 @@ def error_text(lines: list, name: str, code: int) -> str:
     return text if len(text) <= ERROR_LIMIT else text[:ERROR_LIMIT] + "…"
 
 
+def as_in_place(text: str, copy: str) -> str:
+    """The text as it would be in the working directory itself, where it comes from the copy of it at that path ("" for none)."""
+    return text.replace(f"{copy}/", "").replace(copy, ".") if copy else text
+
+
 def enumerate_left(left: dict) -> str:
     """{"container": ["a", "b"], "network": []} as "containers a, b"."""
     parts = [f"{kind}{'s' if len(names) > 1 else ''} {', '.join(names)}" for kind, names in left.items() if names]

@@ -15,6 +15,8 @@ import sys
 import time
 from typing import Any, Optional
 
+from netlab_driver.failure import as_in_place
+
 READ_LIMIT = 1 << 20  # bytes that are read of progress or errors, the last ones
 QUESTION_LIMIT = 250 << 10  # bytes of JSON; the worker takes 256 KiB
 ERROR_LIMIT = 4000  # characters of an error text
@@ -78,6 +80,7 @@ class Recorder:
     def __init__(self, run_dir: str, asks: bool = False) -> None:
         self.dir = run_dir
         self.scratch = f"{run_dir}/scratch"
+        self.copy = ""  # of the working directory, where the command works in one: its path says nothing to whoever reads of an error
         self.asks = asks
         self.driver = os.getpid()
 
@@ -121,11 +124,14 @@ class Recorder:
         self._append("progress", {"phase": cut(" ".join(text.split()), PHASE_LIMIT)})
 
     def errors(self, lines: list) -> None:
-        self._append("errors", {"lines": [cut(line, ERROR_LIMIT) for line in lines]})
+        self._append("errors", {"lines": [self._error(line) for line in lines]})
 
     def problem(self, file: str, text: str) -> None:
         """Note one of Netlab's errors as data: the file it is in ("" where it is in none) and the text."""
-        self._append("errors", {"problem": {"file": cut(file, ERROR_LIMIT), "text": cut(text, ERROR_LIMIT)}})
+        self._append("errors", {"problem": {"file": cut(file, ERROR_LIMIT), "text": self._error(text)}})
+
+    def _error(self, text: Any) -> str:
+        return cut(as_in_place(str(text), self.copy), ERROR_LIMIT)
 
     def warning(self, text: str) -> None:
         """Note what is done otherwise than the request says."""

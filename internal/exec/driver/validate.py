@@ -13,7 +13,7 @@ def run(recorder: Any, plan: dict, request: dict, steps: Steps) -> int:
     topology = str(request.get("topology") or "")
 
     def call() -> None:
-        scratch.lay_out(recorder.scratch)
+        recorder.copy = scratch.lay_out(recorder.scratch)
         problems.watch(recorder, topology)
         try:
             command.netlab(recorder, plan, "create", keep.arguments(request))
