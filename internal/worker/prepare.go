@@ -274,7 +274,10 @@ func findTopology(dir *os.Root, path string, job *jobs.Job, m *material) (string
 			continue
 		}
 		if err != nil {
-			return "", invalid("topologyPath", "%s: %v; it must be a file inside the working directory, and so must what it links to", name, err)
+			if out := leadsOut(dir, name); out != "" {
+				return "", invalid("topologyPath", "%s leads to %s, which is outside the working directory: name a file inside it", name, out)
+			}
+			return "", invalid("topologyPath", "%s: %v; it must be a file that the job's user can read", name, errors.Unwrap(err))
 		}
 		if !info.Mode().IsRegular() {
 			return "", invalid("topologyPath", "%s is not a file", name)
@@ -286,6 +289,16 @@ func findTopology(dir *os.Root, path string, job *jobs.Job, m *material) (string
 	}
 	return "", invalid("topologyPath", "there is no topology in %s (looked for %s): put one there, name it in topologyPath, or send it as topology",
 		path, strings.Join(defaultTopologies, ", "))
+}
+
+// leadsOut is where the links of a path lead to out of the directory, empty where they do not.
+func leadsOut(dir *os.Root, name string) string {
+	top := realPath(dir.Name())
+	real := realPath(filepath.Join(top, name))
+	if rel, err := filepath.Rel(top, real); err == nil && filepath.IsLocal(rel) {
+		return ""
+	}
+	return real
 }
 
 // store writes a file only if its content differs, so that an unchanged topology is not newer than its lab.

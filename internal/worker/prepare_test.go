@@ -116,6 +116,11 @@ func TestPrepareAsTheUser(t *testing.T) {
 	must(t, os.Chmod(closed, 0o700), os.WriteFile(filepath.Join(b.root, "file"), nil, 0o644),
 		os.Symlink(outside, filepath.Join(mine, "out")), os.Symlink(theirs, filepath.Join(mine, "aside")),
 		os.WriteFile(filepath.Join(outside, topologyFile), []byte("nodes: [ r9 ]"), 0o644))
+	below := job(jobs.Up, mine, "")
+	below.Request.TopologyPath = "plain/topology.yml"
+	must(t, os.WriteFile(filepath.Join(mine, "plain"), nil, 0o644))
+	_, err := b.preparedAs(a, below, inline(""))
+	wantInvalid(t, err, "topologyPath: plain/topology.yml: ", "not a directory; it must be a file")
 	linked := own(t, a, filepath.Join(mine, "linked"))
 	must(t, os.Symlink(filepath.Join(outside, topologyFile), filepath.Join(linked, topologyFile)))
 	for _, test := range []struct {
@@ -130,7 +135,7 @@ func TestPrepareAsTheUser(t *testing.T) {
 		{"below a file", filepath.Join(b.root, "file", "lab"), inline("nodes: [ r1 ]"), "file"},
 		{"out of the roots", filepath.Join(mine, "out", "lab"), inline("nodes: [ r1 ]"), "none of the host's roots"},
 		{"aside", filepath.Join(mine, "aside", "lab"), inline("nodes: [ r1 ]"), "cannot be made by " + a.Name},
-		{"a topology out of the roots", linked, inline(""), "inside the working directory"},
+		{"a topology out of the roots", linked, inline(""), "topologyPath: " + topologyFile + " leads to " + filepath.Join(outside, topologyFile)},
 		{"no topology", mine, inline(""), "there is no topology"},
 	} {
 		_, err := b.preparedAs(a, job(jobs.Up, test.dir, ""), test.m)
@@ -144,7 +149,7 @@ func TestPrepareAsTheUser(t *testing.T) {
 		}
 		wantWords(t, err.Error(), test.words)
 	}
-	_, err := b.preparedAs(a, job(jobs.Validate, filepath.Join(mine, "none"), ""), inline(""))
+	_, err = b.preparedAs(a, job(jobs.Validate, filepath.Join(mine, "none"), ""), inline(""))
 	wantInvalid(t, err, "topologyPath: ", "there is no directory")
 	_, err = b.preparedAs(a, job(jobs.Collect, filepath.Join(mine, "none"), ""), inline(""))
 	wantInvalid(t, err, "workdir: ", "lab not found")
