@@ -244,6 +244,7 @@ func TestValidate(t *testing.T) {
 		"no.yml": "nodes: [ r1\n", "crash.yml": bridged + "plugin: [ crash ]\n",
 		"crash.py": "import os\ndef init(topology):\n  open('notes.txt', 'a').write('x')\n  open('sub/notes.txt', 'a').write('x')\n" +
 			"  print('generated in', os.getcwd(), flush=True)\n  1 / 0\n",
+		"exit.yml": bridged + "plugin: [ quit ]\n", "quit.py": "import os\ndef init(topology):\n  os._exit(0)\n",
 		"notes.txt": "mine\n", "Vagrantfile": "mine\n",
 		"two.yml":      "provider: libvirt\ndefaults.device: cumulus\nnodes: { a: {}, h: { device: linux, provider: clab } }\nlinks: [ a-h ]\n",
 		"template.yml": "provider: clab\ndefaults.device: linux\nnodes: [ h1 ]\n" + "groups: { all: { config: [ bad ] } }\n", "bad.j2": "{% if %}\n",
@@ -262,6 +263,7 @@ func TestValidate(t *testing.T) {
 		"no.yml":       {{File: "no.yml", Text: "Cannot read YAML"}},
 		"crash.yml":    {{File: "crash.yml", Text: "ZeroDivisionError: division by zero"}},
 		"template.yml": {{File: "template.yml", Text: "bad"}},
+		"exit.yml":     {}, // an error of no file
 		"none.yml":     {{File: "none.yml", Text: "does not exist"}},
 	} {
 		result := l.finish(t, exec.Command{Name: "validate", Topology: file})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 
 ERROR_LIMIT = 4000  # characters of an error text
+UNFINISHED = "Netlab ended with exit code 0 before it was done: code of the lab's, a plugin, may have ended it (sys.exit, os._exit)"
 
 
 class Failure(Exception):

@@ -85,7 +85,7 @@ class TakeDown:
             if log.get_error_log():
                 raise SystemExit(1)
 
-        code = self.steps.netlab(self.recorder, call)
+        code = self.steps.netlab(call)
         self.tried = progress[0] == hooks.TRIED
         return code
 

@@ -21,4 +21,4 @@ def run(recorder: Any, plan: dict, request: dict, steps: Steps) -> int:
             recorder.problem(topology, install.last_line(ex))
             raise
 
-    return steps.netlab(recorder, call)
+    return steps.netlab(call)
