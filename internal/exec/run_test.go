@@ -152,6 +152,19 @@ func TestExternalLabFromUpToDown(t *testing.T) {
 			t.Error(err)
 		}
 	}
+	// The very tarball that is asked for. One that goes with the directory is no success.
+	collect := func(tarball string) exec.Command {
+		return exec.Command{Name: "collect", Args: []string{"--output=config", "--tar=" + tarball, "--cleanup"}}
+	}
+	b.mustSucceed(t, collect("all.tgz"))
+	if _, err := os.Stat(filepath.Join(b.workdir, "all.tgz")); err != nil {
+		t.Error(err)
+	}
+	if err := os.Symlink("config", filepath.Join(b.workdir, "alias")); err != nil {
+		t.Fatal(err)
+	}
+	result := b.finish(t, collect("alias/all.tgz"))
+	mustContain(t, result.Error, "alias/all.tgz is not there", "collectTar")
 
 	before := len(readFile(t, b.output()))
 	b.mustSucceed(t, status())

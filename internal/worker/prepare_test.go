@@ -238,6 +238,33 @@ func TestTheTopologyOfARestart(t *testing.T) {
 	want(topologyFile, inline("nodes: [ r2 ]"))
 }
 
+// Of what is there, a collect writes over nothing but a tarball that it may have made itself.
+func TestTheTarballOfACollect(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	dir := filepath.Join(b.root, "lab")
+	of := func(output string) []byte { return archive(t, map[string]string{output + "/r1.cfg": "x"}) }
+	must(t, os.Mkdir(dir, 0o755), os.WriteFile(filepath.Join(b.root, "keep.txt"), []byte("precious"), 0o644),
+		os.Symlink("../keep.txt", filepath.Join(dir, "link.tar.gz")), syscall.Mkfifo(filepath.Join(dir, "pipe.tgz"), 0o666),
+		os.Mkdir(filepath.Join(dir, "folder.tar"), 0o755), os.WriteFile(filepath.Join(dir, "text.tar.gz"), []byte("precious"), 0o644),
+		os.WriteFile(filepath.Join(dir, "theirs.tgz"), of("other"), 0o644), os.WriteFile(filepath.Join(dir, "ours.tgz"), of("sub/config"), 0o644),
+		os.WriteFile(filepath.Join(dir, "broken-off.tgz"), nil, 0o644))
+	for name, words := range map[string]string{
+		"link": "link.tar.gz exists and is not a file", "link.tar.gz": "is not a file", "pipe.tgz": "is not a file", "folder.tar": "is not a file",
+		"text": "text.tar.gz exists and is not a tarball that collect made", "theirs.tgz": "not a tarball that collect made of sub/config",
+		"new": "", "new.tgz": "", "ours.tgz": "", "broken-off.tgz": "", "deep/er/new": "",
+	} {
+		j := job(jobs.Collect, dir, "")
+		j.Request.CollectOutput, j.Request.CollectTar = "sub/config", name
+		_, err := b.preparedAs(b.worker.runAs, j, inline(""))
+		if words != "" {
+			wantInvalid(t, err, "collectTar: ", words)
+		} else if err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 // A directory that is gone is made for down and destroy alone, and only where its lab is there; it goes with the lab.
 func TestADirectoryThatIsGone(t *testing.T) {
 	t.Parallel()
