@@ -66,10 +66,16 @@ func TestUpKilledBetweenOldAndNew(t *testing.T) {
 	l.must(t, "up")
 	writeFile(t, l.workdir+"/topology.yml", bridged+"message: changed\n")
 	l.host.SetKnob("containerlab destroy", standins.Knob{Gate: "gate"})
-	p := l.start(t, l.run(t, action("up")))
+	r := l.run(t, action("up"))
+	temporary := t.TempDir()
+	r.Env = append(r.Env, "TMPDIR="+temporary)
+	p := l.start(t, r)
 	l.host.Gate("gate").Await(deadline)
 	if err := p.Stop(testContext(t), exec.StopOptions{Grace: exec.Grace{Kill: time.Minute}}); err != nil {
 		t.Fatal(err)
+	}
+	if left, err := os.ReadDir(temporary); err != nil || len(left) > 0 {
+		t.Errorf("left beside the run's directory: %v, %v", left, err)
 	}
 	l.host.SetKnob("containerlab destroy")
 	saved := l.save(t)

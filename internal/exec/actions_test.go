@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -240,17 +241,29 @@ func TestValidate(t *testing.T) {
 	t.Parallel()
 	l := clab(t, map[string]string{
 		"topology.yml": bridged, "broken.yml": "provider: clab\ndefaults.device: frr\nnodes: [ r1 ]\nlinks: [ r1-r8, r1-r9 ]\n",
-		"no.yml": "nodes: [ r1\n", "crash.yml": bridged + "plugin: [ crash ]\n", "crash.py": "def init(topology):\n  1 / 0\n",
+		"no.yml": "nodes: [ r1\n", "crash.yml": bridged + "plugin: [ crash ]\n",
+		"crash.py": "import os\ndef init(topology):\n  open('notes.txt', 'a').write('x')\n  open('sub/notes.txt', 'a').write('x')\n" +
+			"  print('generated in', os.getcwd(), flush=True)\n  1 / 0\n",
+		"exit.yml": bridged + "plugin: [ quit ]\n", "quit.py": "import os\ndef init(topology):\n  os._exit(0)\n",
+		"notes.txt": "mine\n", "Vagrantfile": "mine\n",
+		"two.yml":      "provider: libvirt\ndefaults.device: cumulus\nnodes: { a: {}, h: { device: linux, provider: clab } }\nlinks: [ a-h ]\n",
 		"template.yml": "provider: clab\ndefaults.device: linux\nnodes: [ h1 ]\n" + "groups: { all: { config: [ bad ] } }\n", "bad.j2": "{% if %}\n",
 	})
+	if err := os.Mkdir(l.workdir+"/sub", 0o755); err != nil {
+		t.Fatal(err)
+	}
+	writeFile(t, l.workdir+"/sub/notes.txt", "mine\n")
 	l.must(t, "up")
 	before := listing(t, l.workdir)
-	l.must(t, "validate")
+	if result := l.finish(t, exec.Command{Name: "validate", Topology: "two.yml"}); result.ExitCode != 0 {
+		t.Errorf("%+v", result)
+	}
 	for file, want := range map[string][]jobs.Problem{
 		"broken.yml":   {{File: "broken.yml", Text: "r8"}, {File: "broken.yml", Text: "r9"}},
 		"no.yml":       {{File: "no.yml", Text: "Cannot read YAML"}},
 		"crash.yml":    {{File: "crash.yml", Text: "ZeroDivisionError: division by zero"}},
 		"template.yml": {{File: "template.yml", Text: "bad"}},
+		"exit.yml":     {}, // an error of no file
 		"none.yml":     {{File: "none.yml", Text: "does not exist"}},
 	} {
 		result := l.finish(t, exec.Command{Name: "validate", Topology: file})
@@ -262,10 +275,18 @@ func TestValidate(t *testing.T) {
 			if problem.File != want[i].File || !strings.Contains(problem.Text, want[i].Text) {
 				t.Errorf("%s: %+v", file, problem)
 			}
+			if strings.Contains(result.Error+problem.Text, l.root) {
+				t.Errorf("%s: the path of the copy is shown: %+v", file, result)
+			}
 		}
 	}
 	if diff := cmp.Diff(before, listing(t, l.workdir)); diff != "" {
 		t.Errorf("validate touched the lab: %s", diff)
+	}
+	// In the run's own directory, which goes with the job, and by the name of the lab's.
+	if made := regexp.MustCompile(`generated in (.*)`).FindStringSubmatch(readFile(t, l.output())); made == nil ||
+		!strings.HasPrefix(made[1], l.root+"/run-") || filepath.Base(made[1]) != "lab" {
+		t.Errorf("%v", made)
 	}
 	if len(l.running()) != 3 {
 		t.Errorf("%v", l.running())

@@ -1,7 +1,6 @@
 package exec
 
 import (
-	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -65,14 +64,11 @@ func options(req jobs.Request) []string {
 	return args
 }
 
-// DefaultOutput is where collect puts configurations unless told otherwise. It is Netlab's own default, said on its command
-// line so that it stays the one that others look in.
-const DefaultOutput = "config"
-
+// collectArgs says Netlab's defaults on its command line as well, so that they stay what others look for.
 func collectArgs(req jobs.Request) []string {
-	args := []string{"--output=" + cmp.Or(req.CollectOutput, DefaultOutput)}
-	if req.CollectTar != "" {
-		args = append(args, "--tar="+req.CollectTar)
+	args := []string{"--output=" + req.Output()}
+	if tarball := req.Tarball(); tarball != "" {
+		args = append(args, "--tar="+tarball)
 	}
 	if req.CollectCleanup {
 		args = append(args, "--cleanup")

@@ -45,9 +45,11 @@ func TestPlan(t *testing.T) {
 			exec.Lab{},
 			exec.Command{Name: "collect", Args: []string{"--output=o", "--tar=t.tar.gz", "--cleanup"}},
 		},
-		"status":             {jobs.Request{Action: jobs.Status}, exec.Lab{}, exec.Command{Name: "status"}},
-		"status of instance": {jobs.Request{Action: jobs.Status, Instance: "7"}, exec.Lab{}, exec.Command{Name: "status", Args: []string{"7"}}},
-		"unknown":            {jobs.Request{Action: "dance"}, lab, exec.Command{}},
+		"collect into a .tgz": {jobs.Request{Action: jobs.Collect, CollectTar: "t.tgz"}, exec.Lab{}, exec.Command{Name: "collect", Args: []string{"--output=config", "--tar=t.tgz"}}},
+		"collect into a name": {jobs.Request{Action: jobs.Collect, CollectTar: "t"}, exec.Lab{}, exec.Command{Name: "collect", Args: []string{"--output=config", "--tar=t.tar.gz"}}},
+		"status":              {jobs.Request{Action: jobs.Status}, exec.Lab{}, exec.Command{Name: "status"}},
+		"status of instance":  {jobs.Request{Action: jobs.Status, Instance: "7"}, exec.Lab{}, exec.Command{Name: "status", Args: []string{"7"}}},
+		"unknown":             {jobs.Request{Action: "dance"}, lab, exec.Command{}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -82,6 +82,7 @@ func TestFailuresNameTheCause(t *testing.T) {
 	}
 	for name, c := range map[string]struct {
 		files    map[string]string
+		up       bool // instead of create
 		args     []string
 		exitCode int
 		want     string // a regular expression for the whole error
@@ -99,12 +100,14 @@ func TestFailuresNameTheCause(t *testing.T) {
 		"bad argument": {
 			args: []string{"--telepathy"}, exitCode: 2, want: `netlab create: unrecognized arguments: --telepathy`,
 		},
-		"traceback":     {files: plugin("1 / 0"), exitCode: 1, want: `ZeroDivisionError: division by zero`},
-		"exit text":     {files: plugin("import sys; sys.exit('enough')"), exitCode: 1, want: `enough`},
-		"silent exit":   {files: plugin("import sys; sys.exit(7)"), exitCode: 7, want: `netlab create ended with exit code 7`},
-		"signal":        {files: plugin("import os; os.kill(os.getpid(), 9)"), exitCode: 137, want: `netlab create was killed by signal 9 \(SIGKILL\)`},
-		"question":      {files: plugin("from netsim.utils import strings; strings.confirm('Sure?')"), exitCode: 1, want: `Fatal error in netlab: Netlab asked "Sure\? \[y/n\]:", which a job cannot answer`},
-		"exit(0) is ok": {files: plugin("import sys; sys.exit(0)"), exitCode: 0, want: ``},
+		"traceback":    {files: plugin("1 / 0"), exitCode: 1, want: `ZeroDivisionError: division by zero`},
+		"exit text":    {files: plugin("import sys; sys.exit('enough')"), exitCode: 1, want: `enough`},
+		"silent exit":  {files: plugin("import sys; sys.exit(7)"), exitCode: 7, want: `netlab create ended with exit code 7`},
+		"signal":       {files: plugin("import os; os.kill(os.getpid(), 9)"), exitCode: 137, want: `netlab create was killed by signal 9 \(SIGKILL\)`},
+		"question":     {files: plugin("from netsim.utils import strings; strings.confirm('Sure?')"), exitCode: 1, want: `Fatal error in netlab: Netlab asked "Sure\? \[y/n\]:", which a job cannot answer`},
+		"exit(0)":      {files: plugin("import sys; sys.exit(0)"), exitCode: 1, want: `Netlab ended with exit code 0 before it was done.*`},
+		"_exit(0)":     {files: plugin("import os; os._exit(0)"), exitCode: 1, want: `Netlab ended with exit code 0 before it was done.*`},
+		"_exit(0), up": {up: true, files: plugin("import os; os._exit(0)"), exitCode: 1, want: `Netlab ended with exit code 0 before it was done.*`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -113,14 +116,18 @@ func TestFailuresNameTheCause(t *testing.T) {
 			if args == nil {
 				args = []string{"topology.yml"}
 			}
-			result := b.finish(t, exec.Command{Name: "create", Args: args}, status())
+			command := exec.Command{Name: "create", Args: args}
+			if c.up {
+				command.Name = "up"
+			}
+			result := b.finish(t, command, status())
 			if result.ExitCode != c.exitCode || !regexp.MustCompile("^"+c.want+"$").MatchString(result.Error) || result.HostFault {
 				t.Errorf("%+v\n%s", result, readFile(t, b.output()))
 			}
 			if strings.Contains(result.Error, "Cannot proceed beyond this point") {
 				t.Errorf("an error that says nothing: %s", result.Error)
 			}
-			if c.exitCode != 0 && (len(result.Commands) != 1 || result.Command != "create") {
+			if c.exitCode != 0 && (len(result.Commands) != 1 || result.Command != command.Name) {
 				t.Errorf("the run went on after a failure: %+v", result.Commands)
 			}
 		})
@@ -145,6 +152,19 @@ func TestExternalLabFromUpToDown(t *testing.T) {
 			t.Error(err)
 		}
 	}
+	// The very tarball that is asked for. One that goes with the directory is no success.
+	collect := func(tarball string) exec.Command {
+		return exec.Command{Name: "collect", Args: []string{"--output=config", "--tar=" + tarball, "--cleanup"}}
+	}
+	b.mustSucceed(t, collect("all.tgz"))
+	if _, err := os.Stat(filepath.Join(b.workdir, "all.tgz")); err != nil {
+		t.Error(err)
+	}
+	if err := os.Symlink("config", filepath.Join(b.workdir, "alias")); err != nil {
+		t.Fatal(err)
+	}
+	result := b.finish(t, collect("alias/all.tgz"))
+	mustContain(t, result.Error, "alias/all.tgz is not there", "collectTar")
 
 	before := len(readFile(t, b.output()))
 	b.mustSucceed(t, status())

@@ -117,6 +117,11 @@ func (f *fields) payload(bundle []byte) *Payload {
 	q.CollectOutput = f.collected("collectOutput", workdir)
 	q.CollectTar = f.collected("collectTar", workdir)
 	q.CollectCleanup = f.flag("collectCleanup")
+	if tarball, output := q.Tarball(), q.Output(); tarball == output {
+		f.fault("collectTar", "%s is the directory that is collected into: name another file", shown(tarball))
+	} else if q.CollectCleanup && strings.HasPrefix(tarball, output+"/") {
+		f.fault("collectTar", "%s lies in %s, which collectCleanup removes: name a file outside of it", shown(tarball), shown(output))
+	}
 	q.Cleanup = f.flag("cleanup")
 	q.Environment, p.Secrets = f.environment()
 	q.TimeoutSeconds = f.number("timeoutSeconds", MaxTimeoutSeconds)

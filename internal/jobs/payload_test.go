@@ -259,6 +259,9 @@ func TestParsePayloadRefuses(t *testing.T) {
 		{body(`"collectOutput":"{{x}}"`), "collectOutput", "not valid"},
 		{body(`"collectTar":"host:out.tgz"`), "collectTar", "not valid"},
 		{body(`"collectTar":"../out.tgz"`), "collectTar", "'..'"},
+		{body(`"collectTar":"config/out.tgz","collectCleanup":true`), "collectTar", "which collectCleanup removes"},
+		{body(`"collectTar":"/srv/labs/a/out/sub/all","collectOutput":"out/","collectCleanup":true`), "collectTar", "lies in"},
+		{body(`"collectTar":"out","collectOutput":"out.tar.gz"`), "collectTar", "is the directory"},
 
 		// Topologies.
 		{body(`"topology":"- a\n- b\n"`), "topology", "not a YAML mapping"},

@@ -1,5 +1,10 @@
 package jobs
 
+import (
+	"cmp"
+	"strings"
+)
+
 // Request is what was asked for, as accepted and as shown: trimmed and cleaned, secret values masked, an inline topology as
 // its size and hash. Nothing in it is secret. But for the action, no default is filled in.
 type Request struct {
@@ -35,6 +40,18 @@ type Request struct {
 	// Host is where the job must run; Labels are what the host must bear.
 	Host   string            `json:"host,omitempty"`
 	Labels map[string]string `json:"labels,omitempty"`
+}
+
+// Output is the directory that a collect makes: Netlab's own default where CollectOutput names none.
+func (q *Request) Output() string { return cmp.Or(q.CollectOutput, "config") }
+
+// Tarball is the file that a collect makes, empty for none: as Netlab has it, CollectTar with ".tar.gz" behind it where it has
+// no ".tar" in it. A name in ".tgz" is as good as it is.
+func (q *Request) Tarball() string {
+	if q.CollectTar == "" || strings.Contains(q.CollectTar, ".tar") || strings.HasSuffix(q.CollectTar, ".tgz") {
+		return q.CollectTar
+	}
+	return q.CollectTar + ".tar.gz"
 }
 
 // Masked stands for a secret value.

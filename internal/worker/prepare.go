@@ -1,8 +1,9 @@
 package worker
 
 import (
+	"archive/tar"
 	"bytes"
-	"cmp"
+	"compress/gzip"
 	"errors"
 	"fmt"
 	"io"
@@ -15,7 +16,6 @@ import (
 
 	"netlab-runner/internal/account"
 	"netlab-runner/internal/bundle"
-	"netlab-runner/internal/exec"
 	"netlab-runner/internal/jobs"
 )
 
@@ -138,13 +138,14 @@ func fill(dir *os.Root, p *place, job *jobs.Job, who *account.Account, m *materi
 		p.topology, err = findTopology(dir, where, job, m)
 		return err
 	case jobs.Collect:
-		if err := checkOutput(dir, outputOf(&job.Request)); err != nil {
+		output, tarball := job.Request.Output(), job.Request.Tarball()
+		if err := checkOutput(dir, output); err != nil {
 			return err
 		}
-		if err := checkTar(dir, job.Request.CollectTar); err != nil {
+		if err := checkTar(dir, tarball, output); err != nil {
 			return err
 		}
-		return makeParents(dir, map[string]string{"collectOutput": outputOf(&job.Request), "collectTar": job.Request.CollectTar})
+		return makeParents(dir, map[string]string{"collectOutput": output, "collectTar": tarball})
 	}
 	return nil
 }
@@ -274,7 +275,10 @@ func findTopology(dir *os.Root, path string, job *jobs.Job, m *material) (string
 			continue
 		}
 		if err != nil {
-			return "", invalid("topologyPath", "%s: %v; it must be a file inside the working directory, and so must what it links to", name, err)
+			if out := leadsOut(dir, name); out != "" {
+				return "", invalid("topologyPath", "%s leads to %s, which is outside the working directory: name a file inside it", name, out)
+			}
+			return "", invalid("topologyPath", "%s: %v; it must be a file that the job's user can read", name, errors.Unwrap(err))
 		}
 		if !info.Mode().IsRegular() {
 			return "", invalid("topologyPath", "%s is not a file", name)
@@ -286,6 +290,16 @@ func findTopology(dir *os.Root, path string, job *jobs.Job, m *material) (string
 	}
 	return "", invalid("topologyPath", "there is no topology in %s (looked for %s): put one there, name it in topologyPath, or send it as topology",
 		path, strings.Join(defaultTopologies, ", "))
+}
+
+// leadsOut is where the links of a path lead to out of the directory, empty where they do not.
+func leadsOut(dir *os.Root, name string) string {
+	top := realPath(dir.Name())
+	real := realPath(filepath.Join(top, name))
+	if rel, err := filepath.Rel(top, real); err == nil && filepath.IsLocal(rel) {
+		return ""
+	}
+	return real
 }
 
 // store writes a file only if its content differs, so that an unchanged topology is not newer than its lab.
@@ -334,9 +348,6 @@ func has(dir *os.Root, name string, content []byte) bool {
 // without the mark is refused.
 const collectedMark = ".collected"
 
-// outputOf is the output directory of a collect, relative to the working directory.
-func outputOf(r *jobs.Request) string { return cmp.Or(r.CollectOutput, exec.DefaultOutput) }
-
 func checkOutput(dir *os.Root, output string) error {
 	info, err := dir.Lstat(output)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -354,19 +365,38 @@ func checkOutput(dir *os.Root, output string) error {
 	return nil
 }
 
-// checkTar refuses what tar would write through or over.
-func checkTar(dir *os.Root, name string) error {
+// checkTar refuses what tar would write through or over: all but a tarball of the same output directory.
+func checkTar(dir *os.Root, name, output string) error {
 	if name == "" {
 		return nil
 	}
 	info, err := dir.Lstat(name)
-	if errors.Is(err, fs.ErrNotExist) || err == nil && info.Mode().IsRegular() {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
 		return nil
-	}
-	if err != nil {
+	case err != nil:
 		return invalid("collectTar", "%s: %v", name, err)
+	case !info.Mode().IsRegular():
+		return invalid("collectTar", "%s exists and is not a file; name another one", name)
+	case info.Size() > 0 && !isTarballOf(dir, name, output): // a tar that was killed leaves an empty file
+		return invalid("collectTar", "%s exists and is not a tarball that collect made of %s: remove it or name another one", name, output)
 	}
-	return invalid("collectTar", "%s exists and is not a file; name another one", name)
+	return nil
+}
+
+// isTarballOf says whether the file is a compressed tarball that begins with the folder. It waits for no pipe.
+func isTarballOf(dir *os.Root, name, folder string) bool {
+	file, err := dir.OpenFile(name, os.O_RDONLY|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return false
+	}
+	defer func() { _ = file.Close() }()
+	unzipped, err := gzip.NewReader(file)
+	if err != nil {
+		return false
+	}
+	header, err := tar.NewReader(unzipped).Next()
+	return err == nil && strings.HasPrefix(header.Name, folder+"/")
 }
 
 // checkStatusFile says which of the files that every command of Netlab writes the job's user cannot write.
@@ -436,7 +466,7 @@ func (r *run) markCollected() error {
 	defer func() { _ = root.Close() }()
 	return r.scene.Who.Do(func() error {
 		// Never through a symlink: O_EXCL.
-		file, err := root.OpenFile(filepath.Join(rel, outputOf(&r.reporter.job.Request), collectedMark), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+		file, err := root.OpenFile(filepath.Join(rel, r.reporter.job.Request.Output(), collectedMark), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
 		switch {
 		case errors.Is(err, fs.ErrExist):
 			return nil

@@ -116,6 +116,11 @@ func TestPrepareAsTheUser(t *testing.T) {
 	must(t, os.Chmod(closed, 0o700), os.WriteFile(filepath.Join(b.root, "file"), nil, 0o644),
 		os.Symlink(outside, filepath.Join(mine, "out")), os.Symlink(theirs, filepath.Join(mine, "aside")),
 		os.WriteFile(filepath.Join(outside, topologyFile), []byte("nodes: [ r9 ]"), 0o644))
+	below := job(jobs.Up, mine, "")
+	below.Request.TopologyPath = "plain/topology.yml"
+	must(t, os.WriteFile(filepath.Join(mine, "plain"), nil, 0o644))
+	_, err := b.preparedAs(a, below, inline(""))
+	wantInvalid(t, err, "topologyPath: plain/topology.yml: ", "not a directory; it must be a file")
 	linked := own(t, a, filepath.Join(mine, "linked"))
 	must(t, os.Symlink(filepath.Join(outside, topologyFile), filepath.Join(linked, topologyFile)))
 	for _, test := range []struct {
@@ -130,7 +135,7 @@ func TestPrepareAsTheUser(t *testing.T) {
 		{"below a file", filepath.Join(b.root, "file", "lab"), inline("nodes: [ r1 ]"), "file"},
 		{"out of the roots", filepath.Join(mine, "out", "lab"), inline("nodes: [ r1 ]"), "none of the host's roots"},
 		{"aside", filepath.Join(mine, "aside", "lab"), inline("nodes: [ r1 ]"), "cannot be made by " + a.Name},
-		{"a topology out of the roots", linked, inline(""), "inside the working directory"},
+		{"a topology out of the roots", linked, inline(""), "topologyPath: " + topologyFile + " leads to " + filepath.Join(outside, topologyFile)},
 		{"no topology", mine, inline(""), "there is no topology"},
 	} {
 		_, err := b.preparedAs(a, job(jobs.Up, test.dir, ""), test.m)
@@ -144,7 +149,7 @@ func TestPrepareAsTheUser(t *testing.T) {
 		}
 		wantWords(t, err.Error(), test.words)
 	}
-	_, err := b.preparedAs(a, job(jobs.Validate, filepath.Join(mine, "none"), ""), inline(""))
+	_, err = b.preparedAs(a, job(jobs.Validate, filepath.Join(mine, "none"), ""), inline(""))
 	wantInvalid(t, err, "topologyPath: ", "there is no directory")
 	_, err = b.preparedAs(a, job(jobs.Collect, filepath.Join(mine, "none"), ""), inline(""))
 	wantInvalid(t, err, "workdir: ", "lab not found")
@@ -231,6 +236,33 @@ func TestTheTopologyOfARestart(t *testing.T) {
 	must(t, os.WriteFile(filepath.Join(dir, snapshotFile), nil, 0o644))
 	want("", inline(""))
 	want(topologyFile, inline("nodes: [ r2 ]"))
+}
+
+// Of what is there, a collect writes over nothing but a tarball that it may have made itself.
+func TestTheTarballOfACollect(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	dir := filepath.Join(b.root, "lab")
+	of := func(output string) []byte { return archive(t, map[string]string{output + "/r1.cfg": "x"}) }
+	must(t, os.Mkdir(dir, 0o755), os.WriteFile(filepath.Join(b.root, "keep.txt"), []byte("precious"), 0o644),
+		os.Symlink("../keep.txt", filepath.Join(dir, "link.tar.gz")), syscall.Mkfifo(filepath.Join(dir, "pipe.tgz"), 0o666),
+		os.Mkdir(filepath.Join(dir, "folder.tar"), 0o755), os.WriteFile(filepath.Join(dir, "text.tar.gz"), []byte("precious"), 0o644),
+		os.WriteFile(filepath.Join(dir, "theirs.tgz"), of("other"), 0o644), os.WriteFile(filepath.Join(dir, "ours.tgz"), of("sub/config"), 0o644),
+		os.WriteFile(filepath.Join(dir, "broken-off.tgz"), nil, 0o644))
+	for name, words := range map[string]string{
+		"link": "link.tar.gz exists and is not a file", "link.tar.gz": "is not a file", "pipe.tgz": "is not a file", "folder.tar": "is not a file",
+		"text": "text.tar.gz exists and is not a tarball that collect made", "theirs.tgz": "not a tarball that collect made of sub/config",
+		"new": "", "new.tgz": "", "ours.tgz": "", "broken-off.tgz": "", "deep/er/new": "",
+	} {
+		j := job(jobs.Collect, dir, "")
+		j.Request.CollectOutput, j.Request.CollectTar = "sub/config", name
+		_, err := b.preparedAs(b.worker.runAs, j, inline(""))
+		if words != "" {
+			wantInvalid(t, err, "collectTar: ", words)
+		} else if err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
 }
 
 // A directory that is gone is made for down and destroy alone, and only where its lab is there; it goes with the lab.

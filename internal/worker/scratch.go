@@ -17,7 +17,8 @@ import (
 const scratchDir = "scratch"
 
 // scratch makes a directory of the lab's name that holds what came with the job. Beside a topology it has links to all that
-// the lab's directory has, since a topology may include and use its neighbours; a bundle is a whole lab.
+// the lab's directory has, since a topology may include and use its neighbours; a bundle is a whole lab. Nothing is written
+// through the links: the driver works in a copy of what they lead to.
 func (r *run) scratch(job *jobs.Job, who *account.Account, m *material) (*place, error) {
 	top := filepath.Join(r.entry.dir, scratchDir)
 	if err := os.RemoveAll(top); err != nil {

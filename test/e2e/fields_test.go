@@ -453,7 +453,7 @@ func containerRows(t *testing.T, x *table) {
 	left := func(want ...string) func(*testing.T, *jobs.Job, string) {
 		return func(t *testing.T, _ *jobs.Job, _ string) {
 			var got []string
-			for _, name := range []string{"config", "one", "one.tar.gz", "sub/two", "sub/two.tar.gz"} {
+			for _, name := range []string{"config", "one", "one.tar.gz", "sub/two", "sub/two.tgz"} {
 				if exists(t, dir, name) {
 					got = append(got, name)
 				}
@@ -473,8 +473,8 @@ func containerRows(t *testing.T, x *table) {
 	}
 	x.run(t,
 		row{"action collectCleanup", collect(object{"collectCleanup": false}), "", left("config")},
-		row{"collectOutput collectTar collectCleanup", collect(object{"collectOutput": dir + "/one", "collectTar": "one.tar.gz", "collectCleanup": "0"}), "", left("one", "one.tar.gz")},
-		row{"collectOutput collectTar collectCleanup", collect(object{"collectOutput": "sub/two", "collectTar": dir + "/sub/two.tar.gz", "collectCleanup": 1}), "", left("sub/two.tar.gz")},
+		row{"collectOutput collectTar collectCleanup", collect(object{"collectOutput": dir + "/one", "collectTar": "one", "collectCleanup": "0"}), "", left("one", "one.tar.gz")},
+		row{"collectOutput collectTar collectCleanup", collect(object{"collectOutput": "sub/two", "collectTar": dir + "/sub/two.tgz", "collectCleanup": 1}), "", left("sub/two.tgz")},
 	)
 
 	// A run that does not get on ends in time.

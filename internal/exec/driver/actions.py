@@ -21,7 +21,7 @@ class Actions:
 
     def __init__(self, recorder: Any, plan: dict, request: dict) -> None:
         self.recorder, self.plan, self.request = recorder, plan, request
-        self.steps = Steps()
+        self.steps = Steps(recorder)
         sys.dont_write_bytecode = True  # or the plugins' folders would fill
         statusfile.use(plan.get("statusFile", ""))
 
@@ -34,7 +34,7 @@ class Actions:
                 f"Cannot create configuration files in a locked directory: {lab.dir} has a lab ({what}). "
                 "Take it down first (down or destroy), or start what is in the topology now (up), which does that by itself"
             )
-        self.end(self.steps.netlab(self.recorder, self.generating("create", keep.arguments(self.request), lambda topology: None)))
+        self.end(self.steps.netlab(self.generating("create", keep.arguments(self.request), lambda topology: None)))
         self.write_yaml()
 
     def up(self) -> None:
@@ -250,10 +250,16 @@ class Actions:
         if lab.providers == {"clab"} and not lab.silence and not any(container.state == "running" for container in lab.containers):
             raise Failure(f"there is no lab to collect from in {lab.dir}: a running container of it is not found. Start it first (up)")
         self.check_instance(lab)
-        self.end(self.steps.netlab(self.recorder, self.command("collect", self.request.get("args") or [])))
+        args = self.request.get("args") or []
 
-    def command(self, name: str, args: list) -> Callable:
-        return lambda: command.netlab(self.recorder, self.plan, name, args)
+        def call() -> None:
+            hooks.tarballs()
+            command.netlab(self.recorder, self.plan, "collect", args)
+
+        self.end(self.steps.netlab(call))
+        tarball = next((arg.partition("=")[2] for arg in args if arg.startswith("--tar=")), "")
+        if tarball and not os.path.isfile(tarball):  # a link may lead into what --cleanup removes
+            raise Failure(f"{tarball} is not there after the collect: name a collectTar outside of the directory that is collected into")
 
     def validate(self) -> None:
         self.end(validate.run(self.recorder, self.plan, self.request, self.steps))

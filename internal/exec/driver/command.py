@@ -12,7 +12,7 @@ import traceback
 from typing import Callable
 
 from netlab_driver import hooks, install, labs, statusfile
-from netlab_driver.failure import Failure, error_text
+from netlab_driver.failure import UNFINISHED, Failure, error_text
 from netlab_driver.record import Recorder
 
 __all__ = ["error_text", "guarded", "nested", "netlab", "planned", "write_snapshot_yaml"]
@@ -60,8 +60,9 @@ def netlab(recorder: Recorder, plan: dict, name: str, args: list) -> None:
     try:
         netsim.cli.lab_commands(script)
     except SystemExit as ex:
-        if ex.code not in (None, 0):
-            raise
+        if ex.code in (None, 0):  # Netlab itself returns
+            sys.exit(UNFINISHED)
+        raise
 
 
 def planned(recorder: Recorder, plan: dict, command: dict) -> None:

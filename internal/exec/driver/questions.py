@@ -18,7 +18,8 @@ import tempfile
 import threading
 from typing import Any, Optional
 
-from netlab_driver import files, install, state, validate
+from netlab_driver import files, install, scratch, state
+from netlab_driver.failure import as_in_place
 
 DOT_LIMIT = 2 << 20  # characters of a graph's description, of which none takes more than six bytes in the answer
 TEXT_LIMIT = 4000  # characters of an error
@@ -172,14 +173,13 @@ def graph(answer: Answer, question: dict) -> None:
 
     topology, kind = question["topology"], question["type"]
     out = os.path.join(tempfile.mkdtemp(prefix="netlab-graph-"), "graph.dot")  # in a folder that the worker removes
-    args = ["--type", kind]
+    args, copy = ["--type", kind], ""
     plain, fault = state.load_snapshot()
     if topology and not made_of(plain, topology):
         if question.get("snapshotOnly"):
             raise Refused("state", "the lab was started by root: only what its snapshot has is drawn, leave topologyPath out")
         answer.say(step=f"Netlab transforms {topology}")
-        scratch = tempfile.mkdtemp(prefix="netlab-graph-")
-        validate.lay_out(scratch)
+        copy = scratch.lay_out(tempfile.mkdtemp(prefix="netlab-graph-"))
         args += ["--topology", topology]
     else:
         answer.say(step=f"{files.SNAPSHOT} is being loaded")
@@ -191,12 +191,12 @@ def graph(answer: Answer, question: dict) -> None:
     except SystemExit:
         pass
     except Exception as ex:  # of a plugin's, say
-        raise Refused("invalid", f"Netlab cannot make the graph: {install.last_line(ex)}") from None
+        raise Refused("invalid", f"Netlab cannot make the graph: {as_in_place(install.last_line(ex), copy)}") from None
     try:
         with files.opened(out, "r") as f:
             dot = f.read(DOT_LIMIT + 1)
     except (OSError, ValueError) as ex:
-        raise Refused("invalid", errors() or f"Netlab has made no graph: {install.last_line(ex)}") from None
+        raise Refused("invalid", as_in_place(errors(), copy) or f"Netlab has made no graph: {install.last_line(ex)}") from None
     if len(dot) > DOT_LIMIT:
         raise Refused("invalid", f"the graph's description has more than {DOT_LIMIT} characters")
     answer.say(dot=dot)

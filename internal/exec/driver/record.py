@@ -1,8 +1,9 @@
 """The files of a run's directory.
 
 plan.json and verdict.json (the worker's), driver.json (the fence: who runs it), progress and errors (lines of JSON, as things
-happen) and result.json (the end, written once). A command that runs as another user writes to progress and errors only: what
-is read of them is as that user left it, and bounded.
+happen) and result.json (the end, written once); scratch is a folder for whatever the commands need in passing, which goes with
+the run's directory however they end. A command that runs as another user writes to progress, errors and scratch only: what is
+read of them is as that user left it, and bounded.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ import os
 import sys
 import time
 from typing import Any, Optional
+
+from netlab_driver.failure import as_in_place
 
 READ_LIMIT = 1 << 20  # bytes that are read of progress or errors, the last ones
 QUESTION_LIMIT = 250 << 10  # bytes of JSON; the worker takes 256 KiB
@@ -76,11 +79,16 @@ class Recorder:
 
     def __init__(self, run_dir: str, asks: bool = False) -> None:
         self.dir = run_dir
+        self.scratch = f"{run_dir}/scratch"
+        self.copy = ""  # of the working directory, where the command works in one: its path says nothing to whoever reads of an error
         self.asks = asks
         self.driver = os.getpid()
 
     def prepare(self, user: Optional[dict]) -> None:
-        """Make the files that the commands append to, which belong to the user as whom they run."""
+        """Make what the commands write to, which belongs to the user as whom they run."""
+        os.mkdir(self.scratch, 0o700)
+        if user:
+            os.chown(self.scratch, user["uid"], user["gid"])
         for name in ("progress", "errors"):
             fd = os.open(f"{self.dir}/{name}", os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
             if user:
@@ -116,11 +124,14 @@ class Recorder:
         self._append("progress", {"phase": cut(" ".join(text.split()), PHASE_LIMIT)})
 
     def errors(self, lines: list) -> None:
-        self._append("errors", {"lines": [cut(line, ERROR_LIMIT) for line in lines]})
+        self._append("errors", {"lines": [self._error(line) for line in lines]})
 
     def problem(self, file: str, text: str) -> None:
         """Note one of Netlab's errors as data: the file it is in ("" where it is in none) and the text."""
-        self._append("errors", {"problem": {"file": cut(file, ERROR_LIMIT), "text": cut(text, ERROR_LIMIT)}})
+        self._append("errors", {"problem": {"file": cut(file, ERROR_LIMIT), "text": self._error(text)}})
+
+    def _error(self, text: Any) -> str:
+        return cut(as_in_place(str(text), self.copy), ERROR_LIMIT)
 
     def warning(self, text: str) -> None:
         """Note what is done otherwise than the request says."""

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import json
+import mmap
 import os
 import signal
 import sys
 from typing import Any, Callable, Iterator, Optional
 
 from netlab_driver import command, identity
+from netlab_driver.failure import UNFINISHED
 
 HELD = {signal.SIGINT, signal.SIGTERM}
 GO = b"go\n"
@@ -19,7 +21,9 @@ WITHDRAWN = 1  # exit code of an up that was told not to go on; it says nothing 
 class Steps:
     """Runs Netlab's commands. An interrupt reaches the command as well, and ends the action when the command has ended by it."""
 
-    def __init__(self) -> None:
+    def __init__(self, recorder: Any) -> None:
+        self.recorder = recorder
+        self._returned = mmap.mmap(-1, 1)  # 1 once the call has returned, in its process: shared with that
         self._waiting = False
         self.interrupted = False  # while a command ran
         signal.signal(signal.SIGINT, self._interrupt)
@@ -42,6 +46,7 @@ class Steps:
         """Start a process that calls and exits with what is returned."""
         sys.stdout.flush()
         sys.stderr.flush()
+        self._returned[0] = 0
         signal.pthread_sigmask(signal.SIG_BLOCK, HELD)
         pid = os.fork()
         if pid:
@@ -51,15 +56,16 @@ class Steps:
             signal.signal(signal.SIGINT, signal.default_int_handler)
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
             code = call()
+            self._returned[0] = 1
         finally:
             with contextlib.suppress(Exception):
                 sys.stdout.flush()
                 sys.stderr.flush()
             os._exit(code)
 
-    def netlab(self, recorder: Any, call: Callable) -> int:
+    def netlab(self, call: Callable) -> int:
         """Run a command of Netlab's, whose errors are recorded. Returns as run does."""
-        return self.run(lambda: command.guarded(recorder, begun(call)))
+        return self.run(lambda: command.guarded(self.recorder, begun(call)))
 
     def run(self, call: Callable) -> int:
         """Call in a process of its own, and return its exit code, or -N where signal N killed it."""
@@ -67,8 +73,7 @@ class Steps:
         with self._patience():
             signal.pthread_sigmask(signal.SIG_UNBLOCK, HELD)
             code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-        self.check(code)
-        return code
+        return self.judge(code)
 
     def confer(self, call: Callable, decide: Callable) -> int:
         """Call in a process of its own, which at one point asks decide(question), and goes on only if that is true.
@@ -100,12 +105,17 @@ class Steps:
                 stack.close()  # without an answer the child ends
                 with self._patience():
                     code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-        self.check(code)
-        return code
+        return self.judge(code)
 
-    def check(self, code: int) -> None:
+    def judge(self, code: int) -> int:
+        """The exit code, but 1 for a 0 with which something else than the end of the call has ended the process."""
         if self.interrupted and code:
             raise KeyboardInterrupt
+        if code or self._returned[0]:
+            return code
+        print(f"netlab-worker: {UNFINISHED}", file=sys.stderr, flush=True)
+        self.recorder.errors([UNFINISHED])
+        return 1
 
 
 def begun(call: Callable) -> Callable:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import mmap
 import os
-import tempfile
 from typing import Any
 
 from netlab_driver import command, containers, files, hooks, state, statusfile
@@ -74,20 +73,19 @@ class TakeDown:
         """Netlab's own down. Its exit code is 0, too, where it could not even begin: see its errors."""
         elsewhere = any(str(key) == lab.instance and key not in lab.here for key in lab.entries)
         progress = mmap.mmap(-1, 1)  # shared with the process of the command
-        with tempfile.TemporaryDirectory(prefix="netlab-") as scratch:
-            plan = self.plan
-            if elsewhere:  # the entry is another lab's, which has to stay as it is
-                plan = {**plan, "statusFile": f"{scratch}/status.yaml"}
+        plan = self.plan
+        if elsewhere:  # the entry is another lab's, which has to stay as it is
+            plan = {**plan, "statusFile": f"{self.recorder.scratch}/status.yaml"}
 
-            def call() -> None:
-                from netsim.utils import log
+        def call() -> None:
+            from netsim.utils import log
 
-                hooks.attempts(progress)
-                command.netlab(self.recorder, plan, "down", ["--cleanup"] if self.cleanup else [])
-                if log.get_error_log():
-                    raise SystemExit(1)
+            hooks.attempts(progress)
+            command.netlab(self.recorder, plan, "down", ["--cleanup"] if self.cleanup else [])
+            if log.get_error_log():
+                raise SystemExit(1)
 
-            code = self.steps.netlab(self.recorder, call)
+        code = self.steps.netlab(call)
         self.tried = progress[0] == hooks.TRIED
         return code
 
