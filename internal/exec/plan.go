@@ -29,7 +29,6 @@ func Plan(req jobs.Request, lab Lab) ([]Command, error) {
 			return nil, fmt.Errorf("planning netlab %s: topology %q is a URL, which Netlab would fetch unchecked", req.Action, lab.Topology)
 		}
 		command.Args, command.Topology = options(req), lab.Topology
-		command.Given = req.Action == jobs.Restart && len(command.Args) > 0
 	case jobs.Down:
 		if req.Cleanup {
 			command.Args = []string{"--cleanup"}

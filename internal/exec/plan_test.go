@@ -36,7 +36,7 @@ func TestPlan(t *testing.T) {
 		"restart": {
 			jobs.Request{Action: jobs.Restart, MultilabID: "7"},
 			lab,
-			exec.Command{Name: "restart", Args: multilab, Topology: "topology.yml", Given: true},
+			exec.Command{Name: "restart", Args: multilab, Topology: "topology.yml"},
 		},
 		"restart as it was": {jobs.Request{Action: jobs.Restart}, exec.Lab{}, exec.Command{Name: "restart"}},
 		"collect":           {jobs.Request{Action: jobs.Collect}, exec.Lab{}, exec.Command{Name: "collect", Args: []string{"--output=config"}}},

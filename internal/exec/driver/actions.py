@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from typing import Any, Callable
+from typing import Any, Callable, Optional
 
 from netlab_driver import command, files, hooks, inputs, keep, problems, state, statusfile, validate
 from netlab_driver.failure import Failure
@@ -69,11 +69,10 @@ class Actions:
             return lab.fault or f"{files.SNAPSHOT} is not found"
         if lab.manifest and inputs.is_current(lab.manifest):
             return inputs.changed(lab.manifest, args)
-        wanted = {arg.partition("=")[2] for arg in args if arg.startswith("--plugin=")}
-        if not wanted <= {str(plugin) for plugin in lab.snapshot.get("plugin") or []}:
+        plugins, number, _ = keep.split(args)
+        if not set(plugins) <= {str(plugin) for plugin in lab.snapshot.get("plugin") or []}:
             return "the request has other plugins than the lab was made with"
-        ids = [arg[len(keep.MULTILAB) :] for arg in args if arg.startswith(keep.MULTILAB)]
-        if ids and ids[-1] != lab.instance:
+        if number and number != lab.instance:
             return "the request has another multilab id than the lab was made with"
         return inputs.newer(lab.snapshot, str(self.request.get("topology") or ""))
 
@@ -117,7 +116,7 @@ class Actions:
 
         code = 1
         try:
-            code = self.confer("up", args, decide)
+            code = self.confer("up", args, decide, hooks.probe if anew and lab.is_there() else None)
         finally:
             # Netlab notes an interrupt in the status file, also where it had touched nothing yet.
             if code and not os.path.lexists(files.LOCK):
@@ -139,11 +138,18 @@ class Actions:
         self.recorder.invalid(text)
         raise Failure(text)
 
-    def confer(self, name: str, args: list, decide: Callable) -> int:
+    def confer(self, name: str, args: list, decide: Callable, check: Optional[Callable]) -> int:
+        """Run a command that asks decide before it touches anything, where check(topology) has not ended it before."""
+
         def child(ask: Callable) -> int:
             from netlab_driver.steps import begun
 
-            return command.guarded(self.recorder, begun(self.generating(name, args, ask)))
+            def asked(topology: Any) -> None:
+                if check:
+                    check(topology)
+                ask(topology)
+
+            return command.guarded(self.recorder, begun(self.generating(name, args, asked)))
 
         return self.steps.confer(child, decide)
 
@@ -191,6 +197,7 @@ class Actions:
         if lab.unknown():
             raise Failure(lab.unknown())
         self.refuse_beside(lab)
+        keep.restore_settings(lab)
         args = keep.restarted(lab, self.request)
         if not lab.is_there():
             say(f"a lab to restart is not found in {lab.dir}, it is started")

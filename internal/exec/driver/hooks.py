@@ -99,6 +99,16 @@ def at_start(before: Callable, generated: Callable) -> None:
     up.check_existing_lab = lambda: None
 
 
+def probe(topology: Any) -> None:
+    """Let Netlab see whether this host has the providers of the topology. It ends the command where one is missing.
+
+    An up does so only after its files are written, when the lab that it replaces is down.
+    """
+    from netsim.cli import up
+
+    up.provider_probes(topology)
+
+
 def prompts() -> None:
     """A job cannot answer: a question ends the command, except the one about the external provider's cabling."""
     from netsim.providers import external
