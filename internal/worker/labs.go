@@ -207,6 +207,18 @@ func (r *run) labNow(ctx context.Context) string {
 // labNowPatience bounds the look at what a job leaves behind.
 const labNowPatience = 4 * time.Second
 
+// settleLab notes which lab the job has made.
+func (r *run) settleLab() {
+	var made time.Time
+	_ = r.scene.Who.Do(func() error {
+		made = inventory.MadeAt(r.scene.Dir)
+		return nil
+	})
+	if err := r.w.known.settle(r.scene.Dir, r.entry.Birth.ID, made); err != nil {
+		r.log.Warn("labs", "error", err)
+	}
+}
+
 // forgetLab forgets the lab of a job that has taken it down for good.
 func (r *run) forgetLab(ctx context.Context) {
 	if a := r.entry.Birth.Action; a != jobs.Down && a != jobs.Destroy {
@@ -271,7 +283,7 @@ func (w *Worker) labList(ctx context.Context, _ []byte) ([]byte, error) {
 	list := []lab{}
 	for _, l := range listing.Labs {
 		entry := lab{Instance: l.Instance, Dir: l.Dir, User: l.User, Status: l.Status}
-		if job := w.known.job(l.Dir); job != "" {
+		if job := w.known.job(l.Dir, l.Made); job != "" {
 			entry.Job = &job
 		}
 		list = append(list, entry)

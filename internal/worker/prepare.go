@@ -16,6 +16,7 @@ import (
 	"netlab-runner/internal/account"
 	"netlab-runner/internal/bundle"
 	"netlab-runner/internal/exec"
+	"netlab-runner/internal/inventory"
 	"netlab-runner/internal/jobs"
 )
 
@@ -45,9 +46,6 @@ func (p *place) close() {
 		_ = p.file.Close()
 	}
 }
-
-// snapshotFile is Netlab's memory of the lab.
-const snapshotFile = "netlab.snapshot.pickle"
 
 // topologyFile is where an inline topology is stored.
 const topologyFile = "topology.yml"
@@ -261,7 +259,7 @@ func findTopology(dir *os.Root, path string, job *jobs.Job, m *material) (string
 		return topologyFile, store(dir, topologyFile, []byte(m.topology))
 	}
 	r := &job.Request
-	if _, err := dir.Lstat(snapshotFile); err == nil && job.Action == jobs.Restart && r.TopologyPath == "" {
+	if _, err := dir.Lstat(inventory.SnapshotFile); err == nil && job.Action == jobs.Restart && r.TopologyPath == "" {
 		return "", nil // the driver knows what the lab that is there was made of
 	}
 	candidates := defaultTopologies
