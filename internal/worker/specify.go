@@ -59,7 +59,11 @@ func (r *run) specifyWhile(ctx context.Context) (*spec, *outcome) {
 		}
 	}
 	if a.end != nil && timed.Err() != nil && ctx.Err() == nil {
-		end := failed(jobs.ReasonTimeout, fmt.Sprintf("what the job needs was not there within its timeout of %s, and Netlab did not begin: see whether %s and the bus answer", r.timeout(), job.Workdir))
+		needed := job.Workdir
+		if url := job.Request.TopologyURL; url != "" {
+			needed = url + ", " + needed
+		}
+		end := failed(jobs.ReasonTimeout, fmt.Sprintf("what the job needs was not there within its timeout of %s, and Netlab did not begin: see whether %s and the bus answer", r.timeout(), needed))
 		a.end = &end
 	}
 	return a.spec, a.end
