@@ -252,6 +252,29 @@ print(json.dumps([" ".join(keep.merged(options(c["Request"]), options(c["Lab"]))
 	}
 }
 
+// The plugin is in a file that Netlab alone knows to read.
+func TestAnIDForALabThatWantsOne(t *testing.T) {
+	t.Parallel()
+	l := externalLab(t, map[string]string{"topology.yml": external, "topology-defaults.yml": "plugin: [ multilab ]\n"})
+	if result, log := l.act(t, "up"); !result.Invalid || !strings.Contains(result.Error, "send multilabId") || !strings.Contains(log, result.Error) {
+		t.Errorf("%+v\n%s", result, log)
+	}
+	up := action("up")
+	up.FreeID = "5"
+	for _, command := range []exec.Command{up, {Name: "restart"}} {
+		l.mustSucceed(t, command)
+		if diff := cmp.Diff(map[string]string{"5": l.workdir + " started"}, l.entries(t)); diff != "" {
+			t.Errorf("%s: %s", command.Name, diff)
+		}
+	}
+	// One of the job's own comes first.
+	up.Args = []string{"--plugin=multilab", "-s", "defaults.multilab.id=6"}
+	l.mustSucceed(t, up)
+	if diff := cmp.Diff(map[string]string{"6": l.workdir + " started"}, l.entries(t)); diff != "" {
+		t.Error(diff)
+	}
+}
+
 func TestCreateLeavesALabAlone(t *testing.T) {
 	t.Parallel()
 	l := externalLab(t, map[string]string{"topology.yml": external})
@@ -284,12 +307,14 @@ func TestValidate(t *testing.T) {
 	t.Parallel()
 	l := clab(t, map[string]string{
 		"topology.yml": bridged, "broken.yml": "provider: clab\ndefaults.device: frr\nnodes: [ r1 ]\nlinks: [ r1-r8, r1-r9 ]\n",
-		"no.yml": "nodes: [ r1\n", "crash.yml": bridged + "plugin: [ crash ]\n", "crash.py": "def init(topology):\n  1 / 0\n",
+		"multilab.yml": bridged + "plugin: [ multilab ]\n",
+		"no.yml":       "nodes: [ r1\n", "crash.yml": bridged + "plugin: [ crash ]\n", "crash.py": "def init(topology):\n  1 / 0\n",
 		"template.yml": "provider: clab\ndefaults.device: linux\nnodes: [ h1 ]\n" + "groups: { all: { config: [ bad ] } }\n", "bad.j2": "{% if %}\n",
 	})
 	l.must(t, "up")
 	before := listing(t, l.workdir)
 	l.must(t, "validate")
+	l.mustSucceed(t, exec.Command{Name: "validate", Topology: "multilab.yml"}) // as an up, which would get a free id
 	for file, want := range map[string][]jobs.Problem{
 		"broken.yml":   {{File: "broken.yml", Text: "r8"}, {File: "broken.yml", Text: "r9"}},
 		"no.yml":       {{File: "no.yml", Text: "Cannot read YAML"}},

@@ -15,6 +15,8 @@ type Command struct {
 	// Topology is the topology file of a create, an up, a restart or a validate, relative to the working directory. Empty, a
 	// restart starts again what the snapshot has.
 	Topology string `json:"topology,omitempty"`
+	// FreeID is the multilab id that the lab of a create, an up or a restart gets if it has the plugin multilab and no id.
+	FreeID string `json:"freeId,omitempty"`
 	// Instance is the id that the request says of the lab of a down, a destroy or a collect. One that is not the lab's is a warning.
 	Instance string `json:"instance,omitempty"`
 }

@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -131,8 +132,8 @@ func (l *labs) reclaim(job, runDir string, s *scene) (instance string) {
 			return id.Instance
 		}
 	}
-	if s.Instance != "" {
-		l.claim(job, inventory.Identity{Instance: s.Instance, Dir: s.Dir})
+	if id := cmp.Or(s.Instance, s.FreeID); id != "" {
+		l.claim(job, inventory.Identity{Instance: id, Dir: s.Dir})
 	}
 	return s.Instance
 }

@@ -113,6 +113,7 @@ func TestAClaimAfterARestart(t *testing.T) {
 	for name, test := range map[string]struct {
 		files    map[string]string
 		instance string // that was picked
+		freeID   string // that was kept ready
 		asked    json.RawMessage
 		free     bool
 	}{
@@ -120,13 +121,14 @@ func TestAClaimAfterARestart(t *testing.T) {
 		"refused": {files: map[string]string{"verdict.json": `{"refused":"no","question":` + string(question(t, "7", "clab-x-r1")) + `}`}, asked: question(t, "default", "clab-x-r1"), free: true},
 		"garbage": {files: map[string]string{"verdict.json": `{"question":[]}`}, asked: question(t, "default", "clab-x-r1"), free: true},
 		"picked":  {instance: "7", asked: question(t, "7", "clab-y-r1")},
+		"ready":   {freeID: "7", asked: question(t, "7", "clab-y-r1")},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			b := setup(t)
 			birth := b.birth("j1", jobs.Up)
 			must(t, os.MkdirAll(birth.Workdir, 0o755))
-			s := &scene{Who: *b.worker.runAs, Dir: birth.Workdir, StatusFile: filepath.Join(b.root, "status.yaml"), Instance: test.instance}
+			s := &scene{Who: *b.worker.runAs, Dir: birth.Workdir, StatusFile: filepath.Join(b.root, "status.yaml"), Instance: test.instance, FreeID: test.freeID}
 			run := b.leave(birth, s, obedient, test.files)
 			run.awaitReady(t)
 			b.run()
@@ -151,7 +153,8 @@ func TestAClaimAfterARestart(t *testing.T) {
 	}
 }
 
-func TestThreeFreeIDs(t *testing.T) {
+// Of four labs the last has the plugin in its topology: there the id is for the driver to give, once it knows that it is wanted.
+func TestFreeIDs(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	b.run()
@@ -161,19 +164,27 @@ func TestThreeFreeIDs(t *testing.T) {
 		birth.Request.Plugin = []string{"multilab"}
 		b.send(birth)
 	}
+	fourth := b.birth("j4", jobs.Up)
+	fourth.Topology = "plugin: [ multilab ]\nnodes: [ r1 ]"
+	b.send(fourth)
 	ids := map[string]bool{}
-	for range 3 {
+	free := ""
+	for range 4 {
 		run := b.next()
 		runs = append(runs, run)
 		args := run.run.Commands[0].Args
+		if len(args) == 0 {
+			free = run.run.Commands[0].FreeID
+			continue
+		}
 		i := slices.Index(args, "-s")
 		if i < 0 || i+1 == len(args) || !strings.HasPrefix(args[i+1], "defaults.multilab.id=") {
 			t.Fatalf("the arguments are %q", args)
 		}
 		ids[args[i+1]] = true
 	}
-	if len(ids) != 3 {
-		t.Errorf("the ids are %v", ids)
+	if len(ids) != 3 || free == "" || ids["defaults.multilab.id="+free] {
+		t.Errorf("the ids are %v and %q", ids, free)
 	}
 	for _, run := range runs {
 		run.result <- exec.Result{}
@@ -182,6 +193,9 @@ func TestThreeFreeIDs(t *testing.T) {
 		if got := b.await(id, ended); !ids["defaults.multilab.id="+got.Instance] {
 			t.Errorf("job %s says that its instance is %q", id, got.Instance)
 		}
+	}
+	if got := b.await("j4", ended); got.Instance != "" {
+		t.Errorf("the instance of a lab that nobody has told yet is %q", got.Instance)
 	}
 	b.wantEmptyJournal()
 }

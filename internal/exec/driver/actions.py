@@ -5,12 +5,17 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from typing import Any, Callable, Optional
+from typing import Any, Callable
 
 from netlab_driver import command, files, hooks, inputs, keep, problems, state, statusfile, validate
 from netlab_driver.failure import Failure
 from netlab_driver.steps import Steps
 from netlab_driver.takedown import TakeDown, say
+
+NO_ID = (
+    "multilabId: the topology has the plugin multilab, which needs an id: send multilabId (1 to 199), "
+    "or name multilab in plugin, and the host picks a free one"
+)
 
 
 class Actions:
@@ -34,7 +39,7 @@ class Actions:
                 f"Cannot create configuration files in a locked directory: {lab.dir} has a lab ({what}). "
                 "Take it down first (down or destroy), or start what is in the topology now (up), which does that by itself"
             )
-        self.end(self.steps.netlab(self.recorder, self.generating("create", keep.arguments(self.request), lambda topology: None)))
+        self.end(self.steps.netlab(self.recorder, self.generating("create", keep.arguments(self.request), lab, lambda topology: None)))
         self.write_yaml()
 
     def up(self) -> None:
@@ -116,7 +121,7 @@ class Actions:
 
         code = 1
         try:
-            code = self.confer("up", args, decide, hooks.probe if anew and lab.is_there() else None)
+            code = self.confer(args, lab, decide)
         finally:
             # Netlab notes an interrupt in the status file, also where it had touched nothing yet.
             if code and not os.path.lexists(files.LOCK):
@@ -138,22 +143,23 @@ class Actions:
         self.recorder.invalid(text)
         raise Failure(text)
 
-    def confer(self, name: str, args: list, decide: Callable, check: Optional[Callable]) -> int:
-        """Run a command that asks decide before it touches anything, where check(topology) has not ended it before."""
+    def confer(self, args: list, lab: state.Lab, decide: Callable) -> int:
+        """Run an up that asks decide before it touches anything, once it is known that the host has what it needs."""
+        replaces = args != ["--snapshot"] and lab.is_there()
 
         def child(ask: Callable) -> int:
             from netlab_driver.steps import begun
 
             def asked(topology: Any) -> None:
-                if check:
-                    check(topology)
+                if replaces:
+                    hooks.probe(topology)
                 ask(topology)
 
-            return command.guarded(self.recorder, begun(self.generating(name, args, asked)))
+            return command.guarded(self.recorder, begun(self.generating("up", args, lab, asked)))
 
         return self.steps.confer(child, decide)
 
-    def generating(self, name: str, args: list, ask: Callable) -> Callable:
+    def generating(self, name: str, args: list, lab: state.Lab, ask: Callable) -> Callable:
         """A Netlab command that generates, as a call: it notes its inputs and its errors."""
 
         def call() -> None:
@@ -171,11 +177,22 @@ class Actions:
                 if args != ["--snapshot"]:
                     inputs.begin()
 
-            hooks.at_start(asked, generated)
+            hooks.at_start(lambda topology: self.number(topology, lab), asked, generated)
             watch.active = True
             command.netlab(self.recorder, self.plan, name, args)
 
         return call
+
+    def number(self, topology: Any, lab: state.Lab) -> None:
+        """Give a lab whose topology has the plugin multilab and no id the one that the worker has found free, or had before."""
+        if not keep.wants_id(topology):
+            return
+        free = str(self.request.get("freeId") or "") or (lab.instance if lab.instance.isdecimal() else "")
+        if not free:
+            self.recorder.invalid(NO_ID)
+            sys.exit(f"netlab-worker: {NO_ID}")
+        say(f"the topology has the plugin multilab and no id, the lab gets {free}")
+        topology.defaults.multilab.id = int(free)
 
     def forget_ghosts(self, lab: state.Lab, instance: str) -> None:
         """Remove what would keep an up of that id from starting, though it belongs to no lab."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+from typing import Any
+
 from netlab_driver import files, identity, inputs, state
 from netlab_driver.failure import Failure
 
@@ -17,6 +19,17 @@ def arguments(command: dict) -> list:
     if topology.startswith("-"):
         topology = f"./{topology}"  # not an option
     return [*(command.get("args") or []), *([topology] if topology else [])]
+
+
+def wants_id(topology: Any) -> bool:
+    """Whether a topology that was read, and is not transformed yet, has the plugin multilab and no id."""
+    plugins = names(identity.value(topology, "plugin")) + names(identity.value(topology, "defaults", "plugin"))
+    return "multilab" in plugins and identity.value(topology, "defaults", "multilab", "id") is None
+
+
+def names(plugins: Any) -> list:
+    """The plugins that a topology names, one or a list of them."""
+    return [plugins] if isinstance(plugins, str) else list(plugins or [])
 
 
 def restarted(lab: state.Lab, command: dict) -> list:
@@ -69,9 +82,9 @@ def options_of(lab: state.Lab) -> list:
     if not lab.snapshot:
         return []
     written = read(topology_of(lab))
-    own = written.get("plugin") or []
+    own = names(written.get("plugin"))
     plugins = [str(plugin) for plugin in identity.value(lab.snapshot, "plugin") or []]
-    options = [f"{PLUGIN}{plugin}" for plugin in plugins if plugin not in ([own] if isinstance(own, str) else own)]
+    options = [f"{PLUGIN}{plugin}" for plugin in plugins if plugin not in own]
     provider = lab.snapshot["provider"]
     if provider != written.get("provider"):
         options.append(f"--provider={provider}")

@@ -17,7 +17,7 @@ def run(recorder: Any, plan: dict, request: dict, steps: Steps) -> int:
         def call() -> None:
             problems.watch(recorder, str(request.get("topology") or ""))
             lay_out(scratch)
-            hooks.at_start(forget_tools, lambda topology: None)
+            hooks.at_start(number, forget_tools, lambda topology: None)
             try:
                 command.netlab(recorder, plan, "create", keep.arguments(request))
             except Exception as ex:  # of a plugin's, say: Netlab has not logged it
@@ -35,6 +35,12 @@ def lay_out(scratch: str) -> None:
         if name not in written:
             os.symlink(f"{here}/{name}", f"{scratch}/{name}")
     os.chdir(scratch)
+
+
+def number(topology: Any) -> None:
+    """Give the lab an id where an up would be given a free one: which one it is makes no difference to the topology."""
+    if keep.wants_id(topology):
+        topology.defaults.multilab.id = 1
 
 
 def forget_tools(topology: Any) -> None:
