@@ -91,6 +91,14 @@ func TestUpOfAnUnchangedLabTouchesNothing(t *testing.T) {
 	}
 	writeFile(t, l.workdir+"/more.yml", "message: { initial: more }\n")
 	mustContain(t, l.must(t, "up"), "more.yml is newer than the lab")
+	// A lab that cannot come up here, since its provider is missing, takes down nothing.
+	before := l.entries(t)
+	l.host.SetKnob("containerlab version", standins.Knob{Fail: 127})
+	writeFile(t, l.workdir+"/topology.yml", bridged)
+	result, log := l.act(t, "restart")
+	if diff := cmp.Diff(before, l.entries(t)); diff != "" || !strings.Contains(result.Error, "Containerlab is not installed") {
+		t.Errorf("%+v\n%s\n%s", result, diff, log)
+	}
 	l.must(t, "destroy")
 	l.mustBeDestroyed(t, map[string]string{
 		"topology.yml": "", "more.yml": "", "colour.py": "", "notes.md": "", "topology-defaults.yml": "", "templates": "",
@@ -179,9 +187,11 @@ func TestRestartKeepsWhatTheLabWasMadeWith(t *testing.T) {
 		"other.yml": strings.Replace(external, "provider: external\n", "", 1),
 		"colour.py": "def init(topology):\n  print('blue')\n",
 	})
-	l.mustSucceed(t, exec.Command{
-		Name: "up", Args: []string{"--plugin=colour", "--plugin=multilab", "-s", "defaults.multilab.id=7", "--provider=external"}, Topology: "other.yml",
-	})
+	r := l.run(t, exec.Command{Name: "up", Args: []string{"--plugin=colour", "--provider=external"}, Topology: "other.yml"})
+	r.Env = l.env(map[string]string{"NETLAB_PLUGIN": "[multilab]", "NETLAB_MULTILAB_ID": "7"})
+	if result := wait(t, l.start(t, r)); result.ExitCode != 0 {
+		t.Fatalf("%+v\n%s", result, readFile(t, l.output()))
+	}
 	want := map[string]string{"7": l.workdir + " started"}
 	for range 2 {
 		before := len(readFile(t, l.output()))
@@ -190,12 +200,13 @@ func TestRestartKeepsWhatTheLabWasMadeWith(t *testing.T) {
 		if diff := cmp.Diff(want, l.entries(t)); diff != "" {
 			t.Error(diff)
 		}
-		l.remove(t, ".netlab-inputs.json") // as if it had been made by hand
+		// As if it had been made by hand, and another one by a job before.
+		writeFile(t, l.workdir+"/.netlab-inputs.json", `{"version":1,"identity":{},"args":["--provider=clab","none.yml"]}`)
 	}
-	// A request that names them has its own.
-	l.mustSucceed(t, exec.Command{
-		Name: "restart", Args: []string{"--plugin=multilab", "-s", "defaults.multilab.id=8", "--provider=external"}, Given: true,
-	})
+	// What a request names is its own, and only that: here it is an id, for a lab that was made by hand.
+	before := len(readFile(t, l.output()))
+	l.mustSucceed(t, exec.Command{Name: "restart", Args: []string{"--plugin=multilab", "-s", "defaults.multilab.id=8"}})
+	mustContain(t, readFile(t, l.output())[before:], "blue")
 	if diff := cmp.Diff(map[string]string{"8": l.workdir + " started"}, l.entries(t)); diff != "" {
 		t.Error(diff)
 	}
@@ -206,6 +217,62 @@ func TestRestartKeepsWhatTheLabWasMadeWith(t *testing.T) {
 	log := readFile(t, l.output())
 	if result.ExitCode != 1 || !strings.Contains(log+result.Error, "colour") || len(l.entries(t)) != 1 {
 		t.Errorf("%+v\n%s", result, log)
+	}
+}
+
+// The options of a restart, of what the lab has and what the request names.
+func TestRestartMergesOptions(t *testing.T) {
+	t.Parallel()
+	cases := []struct{ Lab, Request, Want string }{
+		{"--plugin=multilab --plugin=mine -s ID=7", "", "--plugin=multilab --plugin=mine -s ID=7"},
+		{"--plugin=multilab --plugin=mine -s ID=7", "--plugin=multilab -s ID=7", "--plugin=multilab --plugin=mine -s ID=7"},
+		{"--plugin=multilab --plugin=mine -s ID=7", "--plugin=mine", "--plugin=mine --plugin=multilab -s ID=7"},
+		{"--plugin=mine --plugin=multilab -s ID=7", "--plugin=other --plugin=multilab -s ID=8", "--plugin=other --plugin=multilab -s ID=8"},
+		{"--plugin=mine --provider=external", "--plugin=multilab -s ID=8", "--plugin=mine --plugin=multilab --provider=external -s ID=8"},
+		{"--provider=external", "--plugin=mine", "--plugin=mine --provider=external"},
+		{"", "--plugin=mine", "--plugin=mine"},
+	}
+	asked, err := json.Marshal(cases)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	out := setup(t, nil).driver(t, `
+from netlab_driver import keep
+def options(text):
+    return text.replace("ID", "defaults.multilab.id").split()
+print(json.dumps([" ".join(keep.merged(options(c["Request"]), options(c["Lab"]))) for c in json.loads(sys.argv[2])]))
+`, string(asked))
+	if err := json.Unmarshal([]byte(out), &got); err != nil {
+		t.Fatal(err)
+	}
+	for i, c := range cases {
+		if text := strings.ReplaceAll(got[i], "defaults.multilab.id", "ID"); text != c.Want {
+			t.Errorf("a lab of %q and a request of %q: %q, want %q", c.Lab, c.Request, text, c.Want)
+		}
+	}
+}
+
+// The plugin is in a file that Netlab alone knows to read.
+func TestAnIDForALabThatWantsOne(t *testing.T) {
+	t.Parallel()
+	l := externalLab(t, map[string]string{"topology.yml": external, "topology-defaults.yml": "plugin: [ multilab ]\n"})
+	if result, log := l.act(t, "up"); !result.Invalid || !strings.Contains(result.Error, "send multilabId") || !strings.Contains(log, result.Error) {
+		t.Errorf("%+v\n%s", result, log)
+	}
+	up := action("up")
+	up.FreeID = "5"
+	for _, command := range []exec.Command{up, {Name: "restart"}} {
+		l.mustSucceed(t, command)
+		if diff := cmp.Diff(map[string]string{"5": l.workdir + " started"}, l.entries(t)); diff != "" {
+			t.Errorf("%s: %s", command.Name, diff)
+		}
+	}
+	// One of the job's own comes first.
+	up.Args = []string{"--plugin=multilab", "-s", "defaults.multilab.id=6"}
+	l.mustSucceed(t, up)
+	if diff := cmp.Diff(map[string]string{"6": l.workdir + " started"}, l.entries(t)); diff != "" {
+		t.Error(diff)
 	}
 }
 
@@ -241,7 +308,8 @@ func TestValidate(t *testing.T) {
 	t.Parallel()
 	l := clab(t, map[string]string{
 		"topology.yml": bridged, "broken.yml": "provider: clab\ndefaults.device: frr\nnodes: [ r1 ]\nlinks: [ r1-r8, r1-r9 ]\n",
-		"no.yml": "nodes: [ r1\n", "crash.yml": bridged + "plugin: [ crash ]\n",
+		"multilab.yml": bridged + "plugin: [ multilab ]\n",
+		"no.yml":       "nodes: [ r1\n", "crash.yml": bridged + "plugin: [ crash ]\n",
 		"crash.py": "import os\ndef init(topology):\n  open('notes.txt', 'a').write('x')\n  open('sub/notes.txt', 'a').write('x')\n" +
 			"  print('generated in', os.getcwd(), flush=True)\n  1 / 0\n",
 		"exit.yml": bridged + "plugin: [ quit ]\n", "quit.py": "import os\ndef init(topology):\n  os._exit(0)\n",
@@ -258,6 +326,8 @@ func TestValidate(t *testing.T) {
 	if result := l.finish(t, exec.Command{Name: "validate", Topology: "two.yml"}); result.ExitCode != 0 {
 		t.Errorf("%+v", result)
 	}
+	l.must(t, "validate")
+	l.mustSucceed(t, exec.Command{Name: "validate", Topology: "multilab.yml"}) // as an up, which would get a free id
 	for file, want := range map[string][]jobs.Problem{
 		"broken.yml":   {{File: "broken.yml", Text: "r8"}, {File: "broken.yml", Text: "r9"}},
 		"no.yml":       {{File: "no.yml", Text: "Cannot read YAML"}},

@@ -239,6 +239,22 @@ func mustContain(t *testing.T, text string, parts ...string) {
 	}
 }
 
+// driver runs a script that uses modules of the driver, with json and sys imported. Its arguments begin with sys.argv[2].
+func (b *bundle) driver(t *testing.T, script string, args ...string) string {
+	t.Helper()
+	main, err := filepath.Glob(filepath.Join(b.root, "data", "driver", "*", "main.py"))
+	if err != nil || len(main) != 1 {
+		t.Fatalf("%q, %v", main, err)
+	}
+	load := `
+import json, sys, types
+package = types.ModuleType("netlab_driver")
+package.__path__ = [sys.argv[1]]
+sys.modules["netlab_driver"] = package
+`
+	return b.python(t, load+script, append([]string{filepath.Dir(main[0])}, args...)...)
+}
+
 // python runs a script with the bundle's interpreter and environment, in its working directory.
 func (b *bundle) python(t *testing.T, script string, args ...string) string {
 	t.Helper()

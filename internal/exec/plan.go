@@ -13,6 +13,8 @@ type Lab struct {
 	// Topology is the topology file, relative to the working directory. A restart does without: it then starts what the lab that
 	// is there was made of.
 	Topology string
+	// FreeID is a multilab id that nobody has, for a lab whose topology wants one; empty where it is not known to.
+	FreeID string
 }
 
 // Plan returns the one command of the request's action. Its paths are taken as they are: they have been checked. What the
@@ -27,8 +29,7 @@ func Plan(req jobs.Request, lab Lab) ([]Command, error) {
 		if strings.Contains(lab.Topology, "://") {
 			return nil, fmt.Errorf("planning netlab %s: topology %q is a URL, which Netlab would fetch unchecked", req.Action, lab.Topology)
 		}
-		command.Args, command.Topology = options(req), lab.Topology
-		command.Given = req.Action == jobs.Restart && len(command.Args) > 0
+		command.Args, command.Topology, command.FreeID = options(req), lab.Topology, lab.FreeID
 	case jobs.Down:
 		if req.Cleanup {
 			command.Args = []string{"--cleanup"}

@@ -27,6 +27,7 @@ func TestPlan(t *testing.T) {
 		},
 		"up":                    {jobs.Request{Action: jobs.Up}, lab, exec.Command{Name: "up", Topology: "topology.yml"}},
 		"up with an id only":    {jobs.Request{Action: jobs.Up, MultilabID: "7"}, lab, exec.Command{Name: "up", Args: multilab, Topology: "topology.yml"}},
+		"up with an id to take": {jobs.Request{Action: jobs.Up}, exec.Lab{Topology: "t.yml", FreeID: "7"}, exec.Command{Name: "up", Topology: "t.yml", FreeID: "7"}},
 		"validate":              {jobs.Request{Action: jobs.Validate, MultilabID: "7"}, lab, exec.Command{Name: "validate", Args: multilab, Topology: "topology.yml"}},
 		"topology from the net": {jobs.Request{Action: jobs.Up}, exec.Lab{Topology: "http://192.0.2.1/x"}, exec.Command{}},
 		"no topology":           {jobs.Request{Action: jobs.Create}, exec.Lab{}, exec.Command{}},
@@ -36,7 +37,7 @@ func TestPlan(t *testing.T) {
 		"restart": {
 			jobs.Request{Action: jobs.Restart, MultilabID: "7"},
 			lab,
-			exec.Command{Name: "restart", Args: multilab, Topology: "topology.yml", Given: true},
+			exec.Command{Name: "restart", Args: multilab, Topology: "topology.yml"},
 		},
 		"restart as it was": {jobs.Request{Action: jobs.Restart}, exec.Lab{}, exec.Command{Name: "restart"}},
 		"collect":           {jobs.Request{Action: jobs.Collect}, exec.Lab{}, exec.Command{Name: "collect", Args: []string{"--output=config"}}},

@@ -10,15 +10,15 @@ import (
 type Command struct {
 	// Name is create, up, restart, down, destroy, collect, status or validate.
 	Name string `json:"name"`
-	// Args are Netlab's options, and for status the instance or none.
+	// Args are Netlab's options, and for status the instance or none. A restart keeps those of the lab that it does not name.
 	Args []string `json:"args"`
 	// Topology is the topology file of a create, an up, a restart or a validate, relative to the working directory. Empty, a
 	// restart starts again what the snapshot has.
 	Topology string `json:"topology,omitempty"`
+	// FreeID is the multilab id that the lab of a create, an up or a restart gets if it has the plugin multilab and no id.
+	FreeID string `json:"freeId,omitempty"`
 	// Instance is the id that the request says of the lab of a down, a destroy or a collect. One that is not the lab's is a warning.
 	Instance string `json:"instance,omitempty"`
-	// Given says that the request names plugins or a multilab id. Where it does not, a restart keeps those of the lab that is there.
-	Given bool `json:"given,omitempty"`
 }
 
 // Run is what to run.

@@ -18,6 +18,8 @@ type Lab struct {
 	Providers []string
 	// Ghost says that nothing but an entry in Netlab's status file is left: no lock, no snapshot, no container.
 	Ghost bool
+	// Made is the time of Netlab's snapshot in the directory, see MadeAt.
+	Made time.Time
 	// Gone says that the lab's directory is not there.
 	Gone bool
 	// Total is the number of the lab's containers in any state, Running of those that run.

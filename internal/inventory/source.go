@@ -187,9 +187,10 @@ func (l *Lab) enter(dir, file string) (*topology, error) {
 		l.Gone = true
 		return nil, nil //nolint:nilnil // no directory, no file
 	}
-	for _, name := range []string{"netlab.snapshot.pickle", "netlab.snapshot.yml"} {
+	for _, name := range []string{SnapshotFile, "netlab.snapshot.yml"} {
 		l.snapshot = l.snapshot || mayBeThere(filepath.Join(l.Dir, name))
 	}
+	l.Made = MadeAt(l.Dir)
 	l.locked = mayBeThere(filepath.Join(l.Dir, "netlab.lock"))
 	data, _, err := readFile(filepath.Join(l.Dir, file), largestTopology)
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
@@ -203,6 +204,20 @@ func (l *Lab) enter(dir, file string) (*topology, error) {
 		return nil, fmt.Errorf("%s: %w", file, err)
 	}
 	return t, nil
+}
+
+// SnapshotFile is Netlab's memory of a lab in its directory. It is written whenever a lab is generated, and not by what
+// is done with the lab later.
+const SnapshotFile = "netlab.snapshot.pickle"
+
+// MadeAt is the time of Netlab's snapshot in a directory, by which a lab is told from one that was made there later. The zero
+// time where there is none, or it cannot be seen.
+func MadeAt(dir string) time.Time {
+	info, err := os.Lstat(filepath.Join(dir, SnapshotFile))
+	if err != nil {
+		return time.Time{}
+	}
+	return info.ModTime()
 }
 
 func mayBeThere(path string) bool {

@@ -111,6 +111,9 @@ func (f *fields) payload(bundle []byte) *Payload {
 	if p.Topology = f.topology(); p.Topology != "" {
 		q.Topology = contentOf([]byte(p.Topology))
 	}
+	if q.TopologyPath != "" && (p.TopologyURL != "" || p.Topology != "") && q.Action.starts() {
+		f.warn("topologyPath is ignored, since the topology itself comes with the job: send one of the two")
+	}
 	if p.Bundle = f.bundle(bundle, q.Action); p.Bundle != nil {
 		q.Bundle = contentOf(p.Bundle)
 	}

@@ -378,6 +378,9 @@ func TestWarnings(t *testing.T) {
 		want       []string
 	}{
 		{"unknown", body(`"b":1,"a":{"c":2}`), []string{`unknown field "b" is ignored`, `unknown field "a" is ignored`}},
+		{"a path beside the topology", body(`"topologyPath":"x.yml","topology":"nodes: [ r1 ]"`), []string{"topologyPath is ignored, since the topology itself comes with the job: send one of the two"}},
+		{"a path beside a URL", body(`"topologyPath":"x.yml","topologyUrl":"http://example.com/x.yml"`), []string{"topologyPath is ignored, since the topology itself comes with the job: send one of the two"}},
+		{"a path beside what a down ignores as well", body(`"action":"down","topologyPath":"x.yml","topology":"nodes: [ r1 ]"`), []string{}},
 		{"a known one in other letters", body(`"topologypath":"x"`), []string{`unknown field "topologypath" is ignored: the field is "topologyPath"`}},
 		{
 			"a workspace alone", `{"workspaceRoot":"/srv/labs","workspace":"a"}`,

@@ -137,7 +137,7 @@ func (w *Worker) ownerOf(lab *inventory.Lab) (*account.Account, error) {
 	}
 	if uid == os.Geteuid() {
 		if w.ranByHand(uid) {
-			if err := onlyRoots(filepath.Join(lab.Dir, snapshotFile)); err != nil {
+			if err := onlyRoots(filepath.Join(lab.Dir, inventory.SnapshotFile)); err != nil {
 				return nil, fmt.Errorf("lab %s was started by root, and its snapshot, which is code, is not run as root: %w; "+
 					"take the lab down and start it as the owner of its directory", lab.Key, err)
 			}
@@ -158,7 +158,7 @@ func checkOwner(dir string, who *account.Account) error {
 	if os.Geteuid() != 0 {
 		return nil
 	}
-	for _, path := range []string{dir, filepath.Join(dir, snapshotFile)} {
+	for _, path := range []string{dir, filepath.Join(dir, inventory.SnapshotFile)} {
 		var stat unix.Stat_t
 		err := unix.Stat(path, &stat)
 		switch {

@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"netlab-runner/internal/account"
+	"netlab-runner/internal/inventory"
 	"netlab-runner/test/people"
 )
 
@@ -152,7 +153,7 @@ func TestCheckOwner(t *testing.T) {
 	} {
 		dir := t.TempDir()
 		if c.snapshot >= 0 {
-			must(t, os.WriteFile(filepath.Join(dir, snapshotFile), nil, 0o600), os.Chown(filepath.Join(dir, snapshotFile), c.snapshot, c.snapshot))
+			must(t, os.WriteFile(filepath.Join(dir, inventory.SnapshotFile), nil, 0o600), os.Chown(filepath.Join(dir, inventory.SnapshotFile), c.snapshot, c.snapshot))
 		}
 		must(t, os.Chown(dir, c.dir, c.dir))
 		if err := checkOwner(dir, who); (err != nil) != c.refused {

@@ -133,6 +133,10 @@ func TestCancelBeforeTheRun(t *testing.T) {
 	b.send(fetching)
 	receive(t, asked)
 	b.cancel("fetching")
+	slow := b.birth("slow", jobs.Up)
+	slow.Topology, slow.SealedURL = "", b.sealURL(s.URL+"/t.yml?token=hunter2")
+	slow.Request.TopologyURL, slow.Request.TimeoutSeconds = s.URL+"/t.yml", 1
+	b.send(slow)
 
 	b.worker.labs.deciding <- struct{}{}
 	deciding := b.birth("deciding", jobs.Up)
@@ -147,6 +151,7 @@ func TestCancelBeforeTheRun(t *testing.T) {
 			t.Errorf("%s does not say that it was canceled", id)
 		}
 	}
+	wantEnd(t, b.await("slow", ended), jobs.Failed, jobs.ReasonTimeout, "timeout of 1s", "see whether "+s.URL+"/t.yml, "+slow.Workdir)
 	<-b.worker.labs.deciding
 	b.wantEmptyJournal()
 	if n := b.starts.Load(); n != 0 {

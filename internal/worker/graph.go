@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"netlab-runner/internal/exec"
+	"netlab-runner/internal/inventory"
 	"netlab-runner/internal/jobs"
 )
 
@@ -72,7 +73,7 @@ func (s *site) topology(path string) (topology string, err error) {
 		}
 		defer func() { _ = dir.Close() }()
 		if path == "" {
-			if _, err := dir.Lstat(snapshotFile); !errors.Is(err, fs.ErrNotExist) {
+			if _, err := dir.Lstat(inventory.SnapshotFile); !errors.Is(err, fs.ErrNotExist) {
 				return nil
 			}
 		}

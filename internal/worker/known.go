@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"time"
 )
 
 // knownLab is what the worker remembers of a working directory in which it has started a lab.
@@ -23,6 +24,9 @@ type knownLab struct {
 	UID int `json:"uid"`
 	// StatusFile is Netlab's status file of it, empty for the one in the user's home.
 	StatusFile string `json:"statusFile,omitempty"`
+	// Made is the time of the lab's snapshot when the job ended, the zero time until then. Another one is that of a lab which
+	// somebody has made there since.
+	Made time.Time `json:"made,omitzero"`
 }
 
 // knownLabs are the labs that jobs of this host have started and not yet taken down, a file each.
@@ -69,6 +73,26 @@ func (k *knownLabs) file(dir string) string {
 func (k *knownLabs) remember(lab knownLab) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	return k.save(lab)
+}
+
+// settle notes which lab the job has left in dir, by the time of its snapshot. Where it has left none, the job is forgotten.
+func (k *knownLabs) settle(dir, job string, made time.Time) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	lab := k.labs[dir]
+	if lab.Job != job {
+		return nil
+	}
+	if made.IsZero() {
+		lab.Job = ""
+	}
+	lab.Made = made.UTC()
+	return k.save(lab)
+}
+
+// save is called with mu held.
+func (k *knownLabs) save(lab knownLab) error {
 	if k.labs[lab.Dir] == lab {
 		return nil
 	}
@@ -96,11 +120,15 @@ func (k *knownLabs) forget(dir string) error {
 	return nil
 }
 
-// job is the job that started the lab in dir, empty where none of this host's did.
-func (k *knownLabs) job(dir string) string {
+// job is the job that started the lab in dir whose snapshot is of that time, empty where none of this host's did.
+func (k *knownLabs) job(dir string, made time.Time) string {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	return k.labs[dir].Job
+	lab := k.labs[dir]
+	if !lab.Made.IsZero() && !lab.Made.Equal(made) {
+		return ""
+	}
+	return lab.Job
 }
 
 // statusFile is the status file of the user's lab in dir, empty for the one in the home: a job that names no stateRoot is for the

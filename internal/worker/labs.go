@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -131,8 +132,8 @@ func (l *labs) reclaim(job, runDir string, s *scene) (instance string) {
 			return id.Instance
 		}
 	}
-	if s.Instance != "" {
-		l.claim(job, inventory.Identity{Instance: s.Instance, Dir: s.Dir})
+	if id := cmp.Or(s.Instance, s.FreeID); id != "" {
+		l.claim(job, inventory.Identity{Instance: id, Dir: s.Dir})
 	}
 	return s.Instance
 }
@@ -207,6 +208,18 @@ func (r *run) labNow(ctx context.Context) string {
 // labNowPatience bounds the look at what a job leaves behind.
 const labNowPatience = 4 * time.Second
 
+// settleLab notes which lab the job has made.
+func (r *run) settleLab() {
+	var made time.Time
+	_ = r.scene.Who.Do(func() error {
+		made = inventory.MadeAt(r.scene.Dir)
+		return nil
+	})
+	if err := r.w.known.settle(r.scene.Dir, r.entry.Birth.ID, made); err != nil {
+		r.log.Warn("labs", "error", err)
+	}
+}
+
 // forgetLab forgets the lab of a job that has taken it down for good.
 func (r *run) forgetLab(ctx context.Context) {
 	if a := r.entry.Birth.Action; a != jobs.Down && a != jobs.Destroy {
@@ -271,7 +284,7 @@ func (w *Worker) labList(ctx context.Context, _ []byte) ([]byte, error) {
 	list := []lab{}
 	for _, l := range listing.Labs {
 		entry := lab{Instance: l.Instance, Dir: l.Dir, User: l.User, Status: l.Status}
-		if job := w.known.job(l.Dir); job != "" {
+		if job := w.known.job(l.Dir, l.Made); job != "" {
 			entry.Job = &job
 		}
 		list = append(list, entry)

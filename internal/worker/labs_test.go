@@ -52,13 +52,17 @@ func TestQuestions(t *testing.T) {
 			t.Errorf("%s: the answer is %q", test.id, got)
 		}
 		wantWords(t, got, test.refused)
+		must(t, os.WriteFile(filepath.Join(birth.Workdir, inventory.SnapshotFile), nil, 0o644))
 		run.result <- exec.Result{ExitCode: 1, Error: got, Invalid: got != ""}
 		end := b.await(test.id, ended)
 		if test.refused != "" {
 			wantEnd(t, end, jobs.Failed, jobs.ReasonInvalid, test.refused)
 		}
-		if job := b.worker.known.job(birth.Workdir); (job == test.id) != (test.refused == "") {
+		if job := b.worker.known.job(birth.Workdir, inventory.MadeAt(birth.Workdir)); (job == test.id) != (test.refused == "") {
 			t.Errorf("%s: the job of its lab is %q", test.id, job)
+		}
+		if job := b.worker.known.job(birth.Workdir, time.Now().Add(time.Hour)); job != "" {
+			t.Errorf("%s: the job of a lab that was made later is %q", test.id, job)
 		}
 	}
 }
@@ -109,6 +113,7 @@ func TestAClaimAfterARestart(t *testing.T) {
 	for name, test := range map[string]struct {
 		files    map[string]string
 		instance string // that was picked
+		freeID   string // that was kept ready
 		asked    json.RawMessage
 		free     bool
 	}{
@@ -116,13 +121,14 @@ func TestAClaimAfterARestart(t *testing.T) {
 		"refused": {files: map[string]string{"verdict.json": `{"refused":"no","question":` + string(question(t, "7", "clab-x-r1")) + `}`}, asked: question(t, "default", "clab-x-r1"), free: true},
 		"garbage": {files: map[string]string{"verdict.json": `{"question":[]}`}, asked: question(t, "default", "clab-x-r1"), free: true},
 		"picked":  {instance: "7", asked: question(t, "7", "clab-y-r1")},
+		"ready":   {freeID: "7", asked: question(t, "7", "clab-y-r1")},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			b := setup(t)
 			birth := b.birth("j1", jobs.Up)
 			must(t, os.MkdirAll(birth.Workdir, 0o755))
-			s := &scene{Who: *b.worker.runAs, Dir: birth.Workdir, StatusFile: filepath.Join(b.root, "status.yaml"), Instance: test.instance}
+			s := &scene{Who: *b.worker.runAs, Dir: birth.Workdir, StatusFile: filepath.Join(b.root, "status.yaml"), Instance: test.instance, FreeID: test.freeID}
 			run := b.leave(birth, s, obedient, test.files)
 			run.awaitReady(t)
 			b.run()
@@ -147,7 +153,8 @@ func TestAClaimAfterARestart(t *testing.T) {
 	}
 }
 
-func TestThreeFreeIDs(t *testing.T) {
+// Of four labs the last has the plugin in its topology: there the id is for the driver to give, once it knows that it is wanted.
+func TestFreeIDs(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	b.run()
@@ -157,19 +164,27 @@ func TestThreeFreeIDs(t *testing.T) {
 		birth.Request.Plugin = []string{"multilab"}
 		b.send(birth)
 	}
+	fourth := b.birth("j4", jobs.Up)
+	fourth.Topology = "plugin: [ multilab ]\nnodes: [ r1 ]"
+	b.send(fourth)
 	ids := map[string]bool{}
-	for range 3 {
+	free := ""
+	for range 4 {
 		run := b.next()
 		runs = append(runs, run)
 		args := run.run.Commands[0].Args
+		if len(args) == 0 {
+			free = run.run.Commands[0].FreeID
+			continue
+		}
 		i := slices.Index(args, "-s")
 		if i < 0 || i+1 == len(args) || !strings.HasPrefix(args[i+1], "defaults.multilab.id=") {
 			t.Fatalf("the arguments are %q", args)
 		}
 		ids[args[i+1]] = true
 	}
-	if len(ids) != 3 {
-		t.Errorf("the ids are %v", ids)
+	if len(ids) != 3 || free == "" || ids["defaults.multilab.id="+free] {
+		t.Errorf("the ids are %v and %q", ids, free)
 	}
 	for _, run := range runs {
 		run.result <- exec.Result{}
@@ -178,6 +193,9 @@ func TestThreeFreeIDs(t *testing.T) {
 		if got := b.await(id, ended); !ids["defaults.multilab.id="+got.Instance] {
 			t.Errorf("job %s says that its instance is %q", id, got.Instance)
 		}
+	}
+	if got := b.await("j4", ended); got.Instance != "" {
+		t.Errorf("the instance of a lab that nobody has told yet is %q", got.Instance)
 	}
 	b.wantEmptyJournal()
 }
@@ -247,14 +265,25 @@ func TestKnownLabs(t *testing.T) {
 	must(t, k.remember(two))
 	must(t, os.WriteFile(filepath.Join(dir, "garbage.json"), []byte("{"), 0o600), os.WriteFile(filepath.Join(dir, "empty.json"), []byte("{}"), 0o600))
 	k = open()
-	if k.job("/r/one") != "j1" || k.job("/r/two") != "j3" || k.job("/r/three") != "" {
+	made := time.Unix(1_800_000_000, 123).UTC()
+	later := made.Add(time.Second)
+	if k.job("/r/one", made) != "j1" || k.job("/r/two", later) != "j3" || k.job("/r/three", made) != "" {
 		t.Errorf("after a restart: %v", k.labs)
+	}
+	// The job's lab is the one that it has left, and no other.
+	must(t, k.settle("/r/two", "j2", later), k.settle("/r/two", "j3", made), k.settle("/r/three", "j3", made))
+	if k = open(); k.job("/r/two", made) != "j3" || k.job("/r/two", later) != "" || k.job("/r/two", time.Time{}) != "" || len(k.labs) != 2 {
+		t.Errorf("once its job has ended: %v", k.labs)
+	}
+	must(t, k.settle("/r/two", "j3", time.Time{}))
+	if k.job("/r/two", later) != "" || len(k.statusFiles()) != 1 {
+		t.Errorf("a job that has left none: %v", k.labs)
 	}
 	if files := k.statusFiles(); !slices.Equal(files, []string{two.StatusFile}) || len(k.users()) != 2 {
 		t.Errorf("status files %v, users %v", files, k.users())
 	}
 	must(t, k.forget("/r/two"), k.forget("/r/two"), k.forget("/r/never"))
-	if k = open(); k.job("/r/two") != "" || k.job("/r/one") != "j1" {
+	if k = open(); k.job("/r/two", made) != "" || k.job("/r/one", made) != "j1" {
 		t.Errorf("what was forgotten: %v", k.labs)
 	}
 }
@@ -273,10 +302,31 @@ func TestALabThatIsTakenDown(t *testing.T) {
 		b.send(b.birth(id, jobs.Destroy))
 		b.next().result <- exec.Result{}
 		b.await(id, func(m *bus.JobMessage) bool { return m.State == jobs.Success })
-		if job := b.worker.known.job(filepath.Join(b.root, id)); (job == "") != (id == "gone") {
+		if job := b.worker.known.job(filepath.Join(b.root, id), time.Time{}); (job == "") != (id == "gone") {
 			t.Errorf("%s: its job is %q", id, job)
 		}
 	}
+}
+
+// A lab that was made by hand in the place of a job's is not the job's.
+func TestAListOfLabs(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	dir := filepath.Join(b.root, "lab")
+	snapshot := filepath.Join(dir, inventory.SnapshotFile)
+	must(t, os.Mkdir(dir, 0o755), os.WriteFile(snapshot, nil, 0o644), b.worker.known.remember(knownLab{Dir: dir, Job: "j1"}))
+	b.docker(fmt.Sprintf(`{"Names":"clab-x-r1","State":"running","Labels":"containerlab=x,clab-topo-file=%s/clab.yml"}`, dir), "")
+	want := func(job string) {
+		t.Helper()
+		if got, err := b.worker.labList(t.Context(), nil); err != nil || !strings.Contains(string(got), `"job":`+job+`}`) {
+			t.Errorf("%s, %v, want the job %s", got, err, job)
+		}
+	}
+	want(`"j1"`)
+	must(t, b.worker.known.settle(dir, "j1", inventory.MadeAt(dir)))
+	want(`"j1"`)
+	must(t, os.Chtimes(snapshot, time.Time{}, time.Unix(1_800_000_000, 0)))
+	want("null")
 }
 
 // It is taken before any job decides, also while the bus is away.

@@ -16,6 +16,7 @@ import (
 
 	"netlab-runner/internal/account"
 	"netlab-runner/internal/bundle"
+	"netlab-runner/internal/inventory"
 	"netlab-runner/internal/jobs"
 )
 
@@ -36,6 +37,8 @@ type place struct {
 	file *os.File
 	// topology is relative to dir, empty where the action needs none.
 	topology string
+	// multilab says that the topology may use Netlab's plugin multilab: the file has the word.
+	multilab bool
 	// absent says that there is no such directory; dir is then the root.
 	absent bool
 }
@@ -46,8 +49,8 @@ func (p *place) close() {
 	}
 }
 
-// snapshotFile is Netlab's memory of the lab.
-const snapshotFile = "netlab.snapshot.pickle"
+// multilab is Netlab's plugin that gives each lab of a host an id of its own.
+const multilab = "multilab"
 
 // topologyFile is where an inline topology is stored.
 const topologyFile = "topology.yml"
@@ -136,6 +139,7 @@ func fill(dir *os.Root, p *place, job *jobs.Job, who *account.Account, m *materi
 			where = "the bundle" // and not the scratch directory that it was unpacked into
 		}
 		p.topology, err = findTopology(dir, where, job, m)
+		p.multilab = err == nil && mentions(dir, p.topology, multilab)
 		return err
 	case jobs.Collect:
 		output, tarball := job.Request.Output(), job.Request.Tarball()
@@ -262,7 +266,7 @@ func findTopology(dir *os.Root, path string, job *jobs.Job, m *material) (string
 		return topologyFile, store(dir, topologyFile, []byte(m.topology))
 	}
 	r := &job.Request
-	if _, err := dir.Lstat(snapshotFile); err == nil && job.Action == jobs.Restart && r.TopologyPath == "" {
+	if _, err := dir.Lstat(inventory.SnapshotFile); err == nil && job.Action == jobs.Restart && r.TopologyPath == "" {
 		return "", nil // the driver knows what the lab that is there was made of
 	}
 	candidates := defaultTopologies
@@ -330,18 +334,29 @@ func replace(dir *os.Root, name string, content []byte) error {
 	return err
 }
 
-// has says whether the file has that content. It waits for no pipe.
+// has says whether the file has that content.
 func has(dir *os.Root, name string, content []byte) bool {
+	old, err := head(dir, name, len(content)+1)
+	return err == nil && bytes.Equal(old, content)
+}
+
+// mentions says whether the word is in the file.
+func mentions(dir *os.Root, name, word string) bool {
+	content, err := head(dir, name, jobs.MaxTopologyBytes)
+	return err == nil && bytes.Contains(content, []byte(word))
+}
+
+// head reads the beginning of a file, so many bytes at most. It waits for no pipe.
+func head(dir *os.Root, name string, most int) ([]byte, error) {
 	file, err := dir.OpenFile(name, os.O_RDONLY|unix.O_NONBLOCK, 0)
 	if err != nil {
-		return false
+		return nil, err
 	}
 	defer func() { _ = file.Close() }()
-	if info, err := file.Stat(); err != nil || !info.Mode().IsRegular() || info.Size() != int64(len(content)) {
-		return false
+	if info, err := file.Stat(); err != nil || !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s is not a file that can be read", name)
 	}
-	old, err := io.ReadAll(io.LimitReader(file, int64(len(content))+1))
-	return err == nil && bytes.Equal(old, content)
+	return io.ReadAll(io.LimitReader(file, int64(most)))
 }
 
 // collectedMark is left in a directory that collect has made. Netlab deletes the output directory before it collects, so one

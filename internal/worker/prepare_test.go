@@ -11,6 +11,7 @@ import (
 
 	"netlab-runner/internal/account"
 	"netlab-runner/internal/exec"
+	"netlab-runner/internal/inventory"
 	"netlab-runner/internal/jobs"
 	"netlab-runner/test/people"
 )
@@ -233,7 +234,7 @@ func TestTheTopologyOfARestart(t *testing.T) {
 		}
 	}
 	want(topologyFile, inline(""))
-	must(t, os.WriteFile(filepath.Join(dir, snapshotFile), nil, 0o644))
+	must(t, os.WriteFile(filepath.Join(dir, inventory.SnapshotFile), nil, 0o644))
 	want("", inline(""))
 	want(topologyFile, inline("nodes: [ r2 ]"))
 }

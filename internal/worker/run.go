@@ -363,6 +363,7 @@ func (r *run) after(ctx context.Context) {
 		}
 	}
 	if r.reporter.job.Action.Changes() && r.scene.Dir != "" {
+		r.settleLab()
 		r.forgetLab(ctx)
 		r.tidy()
 	}

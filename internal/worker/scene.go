@@ -28,6 +28,8 @@ type scene struct {
 	Remade bool `json:"remade,omitempty"`
 	// Instance is the multilab id that was picked for the job, empty where none was.
 	Instance string `json:"instance,omitempty"`
+	// FreeID is the multilab id that the lab may take, if its topology turns out to want one; empty for none.
+	FreeID string `json:"freeId,omitempty"`
 }
 
 const sceneFile = "scene.json"

@@ -59,7 +59,11 @@ func (r *run) specifyWhile(ctx context.Context) (*spec, *outcome) {
 		}
 	}
 	if a.end != nil && timed.Err() != nil && ctx.Err() == nil {
-		end := failed(jobs.ReasonTimeout, fmt.Sprintf("what the job needs was not there within its timeout of %s, and Netlab did not begin: see whether %s and the bus answer", r.timeout(), job.Workdir))
+		needed := job.Workdir
+		if url := job.Request.TopologyURL; url != "" {
+			needed = url + ", " + needed
+		}
+		end := failed(jobs.ReasonTimeout, fmt.Sprintf("what the job needs was not there within its timeout of %s, and Netlab did not begin: see whether %s and the bus answer", r.timeout(), needed))
 		a.end = &end
 	}
 	return a.spec, a.end
@@ -124,11 +128,11 @@ func (r *run) specifyAt(ctx context.Context, job *jobs.Job, who *account.Account
 	if err := r.checkStatusFile(job); err != nil {
 		return nil, refusal(err)
 	}
-	request, err := r.numbered(ctx, job)
+	request, err := r.numbered(ctx, job, place)
 	if err != nil {
 		return nil, refusal(err)
 	}
-	commands, err := exec.Plan(request, exec.Lab{Topology: place.topology})
+	commands, err := exec.Plan(request, exec.Lab{Topology: place.topology, FreeID: r.scene.FreeID})
 	if err != nil {
 		return nil, refusal(err)
 	}
@@ -202,16 +206,21 @@ func (w *Worker) gone(path string) bool {
 	return errors.Is(err, fs.ErrNotExist)
 }
 
-// numbered is the request with a free multilab id where it wants one and names none.
-func (r *run) numbered(ctx context.Context, job *jobs.Job) (jobs.Request, error) {
+// numbered is the request with a free multilab id where it wants one and names none. Where only its topology may want one, the
+// id is kept ready: whether the lab takes it shows when Netlab has read the topology and all that it includes.
+func (r *run) numbered(ctx context.Context, job *jobs.Job, place *place) (jobs.Request, error) {
 	request := job.Request
-	wants := starts(job.Action) && slices.Contains(request.Plugin, "multilab") && request.MultilabID == ""
-	if !wants {
+	wants := slices.Contains(request.Plugin, multilab)
+	if !starts(job.Action) || request.MultilabID != "" || !wants && !place.multilab {
 		return request, nil
 	}
 	id, err := r.w.labs.pickID(ctx, job.ID, r.scene.Dir)
 	if err != nil {
 		return request, err
+	}
+	if !wants {
+		r.scene.FreeID = id
+		return request, nil
 	}
 	request.MultilabID, r.scene.Instance = id, id
 	r.instance.Store(&id)

@@ -12,6 +12,11 @@ from netlab_driver.failure import Failure
 from netlab_driver.steps import Steps
 from netlab_driver.takedown import TakeDown, say
 
+NO_ID = (
+    "multilabId: the topology has the plugin multilab, which needs an id: send multilabId (1 to 199), "
+    "or name multilab in plugin, and the host picks a free one"
+)
+
 
 class Actions:
     """The actions of one command of a run, in the process of that command, which is the job's user in the working directory.
@@ -34,7 +39,7 @@ class Actions:
                 f"Cannot create configuration files in a locked directory: {lab.dir} has a lab ({what}). "
                 "Take it down first (down or destroy), or start what is in the topology now (up), which does that by itself"
             )
-        self.end(self.steps.netlab(self.generating("create", keep.arguments(self.request), lambda topology: None)))
+        self.end(self.steps.netlab(self.generating("create", keep.arguments(self.request), lab, lambda topology: None)))
         self.write_yaml()
 
     def up(self) -> None:
@@ -69,11 +74,10 @@ class Actions:
             return lab.fault or f"{files.SNAPSHOT} is not found"
         if lab.manifest and inputs.is_current(lab.manifest):
             return inputs.changed(lab.manifest, args)
-        wanted = {arg.partition("=")[2] for arg in args if arg.startswith("--plugin=")}
-        if not wanted <= {str(plugin) for plugin in lab.snapshot.get("plugin") or []}:
+        plugins, number, _ = keep.split(args)
+        if not set(plugins) <= {str(plugin) for plugin in lab.snapshot.get("plugin") or []}:
             return "the request has other plugins than the lab was made with"
-        ids = [arg[len(keep.MULTILAB) :] for arg in args if arg.startswith(keep.MULTILAB)]
-        if ids and ids[-1] != lab.instance:
+        if number and number != lab.instance:
             return "the request has another multilab id than the lab was made with"
         return inputs.newer(lab.snapshot, str(self.request.get("topology") or ""))
 
@@ -117,7 +121,7 @@ class Actions:
 
         code = 1
         try:
-            code = self.confer("up", args, decide)
+            code = self.confer(args, lab, decide)
         finally:
             # Netlab notes an interrupt in the status file, also where it had touched nothing yet.
             if code and not os.path.lexists(files.LOCK):
@@ -139,15 +143,23 @@ class Actions:
         self.recorder.invalid(text)
         raise Failure(text)
 
-    def confer(self, name: str, args: list, decide: Callable) -> int:
+    def confer(self, args: list, lab: state.Lab, decide: Callable) -> int:
+        """Run an up that asks decide before it touches anything, once it is known that the host has what it needs."""
+        replaces = args != ["--snapshot"] and lab.is_there()
+
         def child(ask: Callable) -> int:
             from netlab_driver.steps import begun
 
-            return command.guarded(self.recorder, begun(self.generating(name, args, ask)))
+            def asked(topology: Any) -> None:
+                if replaces:
+                    hooks.probe(topology)
+                ask(topology)
+
+            return command.guarded(self.recorder, begun(self.generating("up", args, lab, asked)))
 
         return self.steps.confer(child, decide)
 
-    def generating(self, name: str, args: list, ask: Callable) -> Callable:
+    def generating(self, name: str, args: list, lab: state.Lab, ask: Callable) -> Callable:
         """A Netlab command that generates, as a call: it notes its inputs and its errors."""
 
         def call() -> None:
@@ -165,11 +177,22 @@ class Actions:
                 if args != ["--snapshot"]:
                     inputs.begin()
 
-            hooks.at_start(asked, generated)
+            hooks.at_start(lambda topology: self.number(topology, lab), asked, generated)
             watch.active = True
             command.netlab(self.recorder, self.plan, name, args)
 
         return call
+
+    def number(self, topology: Any, lab: state.Lab) -> None:
+        """Give a lab whose topology has the plugin multilab and no id the one that the worker has found free, or had before."""
+        if not keep.wants_id(topology):
+            return
+        free = str(self.request.get("freeId") or "") or (lab.instance if lab.instance.isdecimal() else "")
+        if not free:
+            self.recorder.invalid(NO_ID)
+            sys.exit(f"netlab-worker: {NO_ID}")
+        say(f"the topology has the plugin multilab and no id, the lab gets {free}")
+        topology.defaults.multilab.id = int(free)
 
     def forget_ghosts(self, lab: state.Lab, instance: str) -> None:
         """Remove what would keep an up of that id from starting, though it belongs to no lab."""
@@ -191,6 +214,7 @@ class Actions:
         if lab.unknown():
             raise Failure(lab.unknown())
         self.refuse_beside(lab)
+        keep.restore_settings(lab)
         args = keep.restarted(lab, self.request)
         if not lab.is_there():
             say(f"a lab to restart is not found in {lab.dir}, it is started")

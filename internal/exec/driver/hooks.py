@@ -66,10 +66,10 @@ def attempts(progress: Any) -> None:
     around(external_commands, "stop_lab", begin=note(TRIED))
 
 
-def at_start(before: Callable, generated: Callable) -> None:
-    """Call before(topology) when an up has its topology and has not touched anything, and generated(topology) when it has written it.
+def at_start(loaded: Callable, before: Callable, generated: Callable) -> None:
+    """Call these with the topology: when an up has read it, when it has transformed it and has not touched anything, when it is written.
 
-    Both also in a create. That an up finds a lock is no reason to refuse any more: who calls this has looked at the lab.
+    Also in a create; an up from a snapshot calls before alone. That an up finds a lock is no reason to refuse any more: who calls this has looked at the lab.
     """
     import netsim.augment.main
     from netsim.cli import create, up
@@ -78,12 +78,13 @@ def at_start(before: Callable, generated: Callable) -> None:
     transform, load, run = netsim.augment.main.transform, up.load_snapshot, create.run
 
     def transformed(topology: Any) -> Any:
+        loaded(topology)
         value = transform(topology)
         if not log.pending_errors():
             before(topology)
         return value
 
-    def loaded(*args: Any, **kwargs: Any) -> Any:
+    def from_snapshot(*args: Any, **kwargs: Any) -> Any:
         topology = load(*args, **kwargs)
         before(topology)
         return topology
@@ -94,7 +95,7 @@ def at_start(before: Callable, generated: Callable) -> None:
         return topology
 
     netsim.augment.main.transform = transformed
-    up.load_snapshot = loaded  # type: ignore[attr-defined]
+    up.load_snapshot = from_snapshot  # type: ignore[attr-defined]
     create.run = written  # type: ignore[assignment]
     up.check_existing_lab = lambda: None
 
@@ -104,6 +105,16 @@ def tarballs() -> None:
     from netsim.cli import collect
 
     collect.get_tarball_file = lambda tarball: tarball
+
+
+def probe(topology: Any) -> None:
+    """Let Netlab see whether this host has the providers of the topology. It ends the command where one is missing.
+
+    An up does so only after its files are written, when the lab that it replaces is down.
+    """
+    from netsim.cli import up
+
+    up.provider_probes(topology)
 
 
 def prompts() -> None:

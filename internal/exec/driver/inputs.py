@@ -16,6 +16,7 @@ VERSION = 1
 FILE_LIMIT = 16 << 20  # bytes; a larger file is compared by its size and time alone
 SCAN_LIMIT = 5000  # files of a working directory that are looked at
 SOURCES = (".yml", ".yaml", ".py", ".j2")
+KEPT = ("NETLAB_PLUGIN", "NETLAB_PROVIDER", "NETLAB_MULTILAB_ID")  # settings that a restart keeps
 FOREIGN = ("/usr/", "/proc/", "/sys/", "/dev/", "/run/", "/lib", "/bin/", "/var/lib/")
 
 
@@ -122,6 +123,7 @@ def write(watch: Watch, topology: Any, args: list, environment: str, made_of: di
         "netlab": str(getattr(netsim, "__version__", "")),
         "args": args,
         "settings": environment,
+        "kept": {name: os.environ[name] for name in KEPT if name in os.environ},
         "files": read,
         "absent": [path for path in defaults() if path not in read],
         "templates": made_of,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from netlab_driver import command, install, keep, problems, scratch
+from netlab_driver import command, hooks, install, keep, problems, scratch
 from netlab_driver.steps import Steps
 
 
@@ -15,6 +15,7 @@ def run(recorder: Any, plan: dict, request: dict, steps: Steps) -> int:
     def call() -> None:
         recorder.copy = scratch.lay_out(recorder.scratch)
         problems.watch(recorder, topology)
+        hooks.at_start(number, lambda topology: None, lambda topology: None)
         try:
             command.netlab(recorder, plan, "create", keep.arguments(request))
         except Exception as ex:  # of a plugin's, say: Netlab has not logged it
@@ -22,3 +23,9 @@ def run(recorder: Any, plan: dict, request: dict, steps: Steps) -> int:
             raise
 
     return steps.netlab(call)
+
+
+def number(topology: Any) -> None:
+    """Give the lab an id where an up would be given a free one: which one it is makes no difference to the topology."""
+    if keep.wants_id(topology):
+        topology.defaults.multilab.id = 1
