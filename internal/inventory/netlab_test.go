@@ -43,7 +43,7 @@ func TestWithTheRealNetlab(t *testing.T) {
 			Addresses:  []string{"192.168.121.101", "192.168.121.102", "192.168.121.103"},
 			Bridges:    []string{"trylinux2_1"},
 		},
-		Key: "default", User: "ann", Status: "started", Providers: []string{"clab"}, Total: 3, Running: 3,
+		Key: "default", User: "ann", Status: "started", Providers: []string{"clab"}, Made: MadeAt(dir), Total: 3, Running: 3,
 	}
 	slices.Sort(lab.Containers)
 	if diff := cmp.Diff(want, lab, cmpopts.IgnoreUnexported(Lab{}), cmpopts.IgnoreFields(Lab{}, "Entry")); diff != "" {
