@@ -74,7 +74,7 @@ func TestStopBeforeTheNextCommand(t *testing.T) {
   try:
     ready(); time.sleep(600)
   except KeyboardInterrupt:
-    sys.exit(0)
+    pass
 `))
 	p := b.start(t, b.run(t, create(), create()))
 	waitForPhase(t, p, "Chatting away")

@@ -163,8 +163,9 @@ func TestExternalLabFromUpToDown(t *testing.T) {
 	if err := os.Symlink("config", filepath.Join(b.workdir, "alias")); err != nil {
 		t.Fatal(err)
 	}
-	result := b.finish(t, collect("alias/all.tgz"))
-	mustContain(t, result.Error, "alias/all.tgz is not there", "collectTar")
+	if result := b.finish(t, collect("alias/all.tgz")); result.ExitCode == 0 { // where tar does not fail itself, packing what it writes
+		t.Errorf("%+v", result)
+	}
 
 	before := len(readFile(t, b.output()))
 	b.mustSucceed(t, status())
