@@ -214,6 +214,12 @@ class Actions:
                 f"containers of user {lab.strangers[0].owner} were started in a directory of this path that is not there any more, they are left alone: "
                 + ", ".join(container.name for container in lab.strangers)
             )
+        originals = [container.name for container in lab.foreign if container.folder == lab.made and lab.is_copy()]
+        if originals and state.is_gone(lab.made):
+            say(
+                f"{lab.dir} is a copy of the directory {lab.made}, whose lab is left alone: {', '.join(originals)}. "
+                f"Should it be this lab, moved here from another disk, take it down with workdir {lab.made}"
+            )
         work = TakeDown(self.recorder, self.plan, self.steps, cleanup, force)
         if lab.is_there() or not lab.providers <= {"clab", "external"} or (cleanup and lab.snapshot and lab.snapshot.get("tools")):
             work.run(lab)

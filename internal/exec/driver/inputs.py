@@ -97,6 +97,12 @@ def settings() -> str:
     return hashlib.sha256("\n".join(own).encode("utf-8", "surrogateescape")).hexdigest()
 
 
+def place(folder: str) -> list:
+    """What a folder keeps when it is moved, and a copy of it does not have."""
+    stat = os.stat(folder)
+    return [stat.st_dev, stat.st_ino]
+
+
 def stamp(path: str) -> list:
     with contextlib.suppress(OSError):
         stat = os.stat(path)
@@ -126,6 +132,7 @@ def write(watch: Watch, topology: Any, args: list, environment: str, made_of: di
         "absent": [path for path in defaults() if path not in read],
         "templates": made_of,
         "identity": identity.of(topology),
+        "place": place(watch.here),
         "providers": sorted(identity.providers(topology)),
         "tools": identity.tools(topology),
         "generated": sorted(made),
