@@ -111,7 +111,7 @@ class Actions:
             if anew and now.is_there():
                 TakeDown(self.recorder, self.plan, self.steps).run(now)
             if anew:
-                files.remove([files.SNAPSHOT, files.SNAPSHOT_YAML, files.LOCK, files.MANIFEST])
+                files.remove([files.SNAPSHOT, files.SNAPSHOT_YAML, files.LOCK])
             self.forget_ghosts(now, identity["instance"])
             return True
 
@@ -152,7 +152,7 @@ class Actions:
 
         def call() -> None:
             environment, made_of = inputs.settings(), inputs.templates()
-            watch = inputs.Watch()
+            watch = inputs.Watch(inputs.read())
             problems.watch(self.recorder, str(self.request.get("topology") or args[-1]))
 
             def generated(topology: Any) -> None:
@@ -163,7 +163,7 @@ class Actions:
             def asked(topology: Any) -> None:
                 ask(topology)
                 if args != ["--snapshot"]:
-                    inputs.begin()
+                    watch.begin()
 
             hooks.at_start(asked, generated)
             watch.active = True

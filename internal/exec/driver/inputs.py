@@ -20,14 +20,21 @@ FOREIGN = ("/usr/", "/proc/", "/sys/", "/dev/", "/run/", "/lib", "/bin/", "/var/
 
 
 class Watch:
-    """Notes which files this process reads and writes. An audit hook cannot be taken away, only told to be idle."""
+    """Notes which files this process reads and writes. An audit hook cannot be taken away, only told to be idle.
 
-    def __init__(self) -> None:
+    record is what the working directory's manifest has: what was generated before is still generated.
+    """
+
+    def __init__(self, record: dict) -> None:
         self.active = False
+        self.begun = False
         self.read: dict = {}
-        self.made: set = set()
+        self.written: set = set()
+        self.made = files.recorded(record)  # files and folders that were not there before, relative to the working directory
+        self.folders = set(files.listed(record.get("folders")))  # the folders of them
         self.here = os.getcwd()
         home = os.path.expanduser("~/.netlab")
+        self.users = os.path.realpath(home)  # Netlab's files of all the user's labs
         own = {sys.prefix, sys.base_prefix, sys.exec_prefix, os.path.dirname(os.path.realpath(__file__))}
         own.update(sysconfig.get_paths().values())
         own.update(os.path.realpath(folder) for folder in list(own))
@@ -42,15 +49,38 @@ class Watch:
             path, mode, flags = args
             if isinstance(path, (str, bytes)):
                 writes = any(c in mode for c in "wax+") if mode else bool((flags or 0) & (os.O_WRONLY | os.O_RDWR))
-                self.note(os.path.abspath(os.fsdecode(path)), writes)
+                note = self.note_write if writes else self.note_read
+                note(os.path.abspath(os.fsdecode(path)))
         elif event == "os.mkdir" and isinstance(args[0], (str, bytes)):
-            self.note(os.path.abspath(os.fsdecode(args[0])), True)
+            self.note_write(os.path.abspath(os.fsdecode(args[0])), folder=True)
 
-    def note(self, path: str, writes: bool) -> None:
-        if writes:
-            if path.startswith(f"{self.here}/"):
-                self.made.add(path[len(self.here) + 1 :].partition("/")[0])
+    def note_write(self, path: str, folder: bool = False) -> None:
+        """Note what is about to be written. What is there already is the user's, unless an earlier run made it."""
+        if not path.startswith(f"{self.here}/") or files.holds(self.users, path):
             return
+        self.written.add(path)
+        name = path[len(self.here) + 1 :]
+        if name in self.made or os.path.lexists(path) or files.is_in(name, self.folders):
+            return
+        self.made.add(name)
+        if folder:
+            self.folders.add(name)
+        if self.begun:
+            self.save()
+
+    def begin(self) -> None:
+        """Leave a manifest of nothing but what is generated, and keep it up to date: the run may be broken off."""
+        self.begun = True
+        self.save()
+
+    def save(self) -> None:
+        active, self.active = self.active, False
+        try:
+            save({"generated": sorted(self.made), "folders": sorted(self.folders)}, self.here)
+        finally:
+            self.active = active
+
+    def note_read(self, path: str) -> None:
         if path in self.read:
             return
         folder, name = os.path.split(path)
@@ -114,11 +144,11 @@ def write(watch: Watch, topology: Any, args: list, environment: str, made_of: di
     """Write the manifest of the lab that was generated just now."""
     import netsim
 
-    made = {name for name in watch.made if os.path.lexists(name)} - {files.MANIFEST}
-    own = tuple(f"{watch.here}/{name}" for name in made)
+    made = {name for name in watch.made if os.path.lexists(name) and not files.is_in(name, watch.folders)}
     read = {}
     for path, noted in watch.read.items():
-        if path in own or path.startswith(tuple(f"{name}/" for name in own)):
+        name = os.path.relpath(path)
+        if path in watch.written or name in made or files.is_in(name, watch.folders):
             continue
         entry = describe(path, noted)
         if entry:
@@ -136,25 +166,29 @@ def write(watch: Watch, topology: Any, args: list, environment: str, made_of: di
         "providers": sorted(identity.providers(topology)),
         "tools": identity.tools(topology),
         "generated": sorted(made),
+        "folders": sorted(made & watch.folders),
         "snapshot": stamp(files.SNAPSHOT),
     }
-    with statusfile.open_replacing(files.MANIFEST, "w") as f:
+    save(manifest, watch.here)
+
+
+def save(manifest: dict, folder: str) -> None:
+    with statusfile.open_replacing(f"{folder}/{files.MANIFEST}", "w") as f:
         json.dump(manifest, f)
 
 
-def begin() -> None:
-    """Leave a manifest of nothing before the first file is generated: should that be broken off, it is known who made the files."""
-    with statusfile.open_replacing(files.MANIFEST, "w") as f:
-        json.dump({}, f)
-
-
-def load() -> Optional[dict]:
-    """The manifest of this directory, None where there is none that can be used."""
+def read() -> dict:
+    """The manifest of this directory as it is, {} where it cannot be read."""
     with contextlib.suppress(OSError, ValueError, RecursionError), files.opened(files.MANIFEST, "r") as f:
-        manifest = json.load(f)
-        if isinstance(manifest, dict) and manifest.get("version") == VERSION and isinstance(manifest.get("identity"), dict):
-            return manifest
-    return None
+        record = json.load(f)
+        return record if isinstance(record, dict) else {}
+    return {}
+
+
+def load(record: dict) -> Optional[dict]:
+    """The manifest of a lab that was generated to the end, None where it is none."""
+    whole = record.get("version") == VERSION and isinstance(record.get("identity"), dict)
+    return record if whole else None
 
 
 def is_current(manifest: Optional[dict]) -> bool:

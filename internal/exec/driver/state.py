@@ -96,7 +96,8 @@ class Lab:
     def __init__(self) -> None:
         self.dir = os.getcwd()
         self.snapshot, self.fault = load_snapshot()
-        self.manifest = inputs.load()
+        self.record = inputs.read()  # the manifest, also that of a run that was broken off
+        self.manifest = inputs.load(self.record)
         self.locked = os.path.lexists(files.LOCK)
         self.traces = files.traces()
         self.identity: dict = identity.of(self.snapshot) if self.snapshot else (self.manifest or {}).get("identity") or {}
