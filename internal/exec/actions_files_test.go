@@ -103,6 +103,49 @@ print(*(files.generated(None, manifest, "", False, kept) for kept in ([], ["repo
 	}
 }
 
+// Files that Netlab would take for those that it has found, or beside them, and others.
+func TestNewFilesThatNetlabWouldRead(t *testing.T) {
+	t.Parallel()
+	l := externalLab(t, map[string]string{
+		"topology.yml": external + `plugin: [ shade ]
+groups.all.config: [ cfg ]
+defaults.sources.extra: [ missing.yml ]
+defaults.parts._include: [ parts/*.yml ]
+`,
+		"cfg.j2": "x\n",
+	})
+	users := filepath.Join(l.root, "home", ".netlab")
+	writeTree(t, l.workdir, map[string]string{"parts/a.yml": "a: b\n"})
+	writeTree(t, users, map[string]string{"shade.py": ""})
+	l.must(t, "create")
+	for file, want := range map[string]string{
+		"shade.py":                       "shade.py is new",
+		"shade/plugin.py":                "shade/plugin.py is new",
+		"cfg/r1.cfg":                     "cfg/r1.cfg is new",
+		"missing.yml":                    "missing.yml is new",
+		"parts/b.yml":                    "parts/b.yml is new",
+		"topology.26.01.yml":             "topology.26.01.yml is new",
+		users + "/external/external.j2":  users + "/external/external.j2 is new",
+		users + "/topology-defaults.yml": "",
+		"shade/notes.md":                 "",
+		"other.py":                       "",
+		"parts/b.txt":                    "",
+	} {
+		dir := l.workdir
+		if filepath.IsAbs(file) {
+			dir = "/"
+		}
+		writeTree(t, dir, map[string]string{file: ""})
+		got := l.driver(t, "from netlab_driver import inputs\nmanifest = inputs.read()\nprint(inputs.changed(manifest, manifest['args']), end='')")
+		if got != want {
+			t.Errorf("%s: %q, not %q", file, got, want)
+		}
+		if err := os.Remove(filepath.Join(dir, file)); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // driver runs a script that can use the driver's modules.
 func (b *bundle) driver(t *testing.T, script string) string {
 	t.Helper()

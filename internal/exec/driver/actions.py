@@ -7,7 +7,7 @@ import signal
 import sys
 from typing import Any, Callable
 
-from netlab_driver import command, files, hooks, inputs, keep, problems, state, statusfile, validate
+from netlab_driver import command, files, hooks, inputs, keep, problems, searches, state, statusfile, validate
 from netlab_driver.failure import Failure
 from netlab_driver.steps import Steps
 from netlab_driver.takedown import TakeDown, say
@@ -153,6 +153,7 @@ class Actions:
         def call() -> None:
             environment, made_of = inputs.settings(), inputs.templates()
             watch = inputs.Watch(inputs.read())
+            searches.watch(watch.note_search, watch.note_pattern)
             problems.watch(self.recorder, str(self.request.get("topology") or args[-1]))
 
             def generated(topology: Any) -> None:

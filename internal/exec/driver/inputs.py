@@ -8,6 +8,7 @@ import json
 import os
 import sys
 import sysconfig
+from pathlib import Path
 from typing import Any, Optional
 
 from netlab_driver import files, identity, statusfile
@@ -32,6 +33,8 @@ class Watch:
         self.written: set = set()
         self.made = files.recorded(record)  # files and folders that were not there before, relative to the working directory
         self.folders = set(files.listed(record.get("folders")))  # the folders of them
+        self.absent: set = set()  # files that were searched for and not found
+        self.patterns: set = set()  # of files that were searched for
         self.here = os.getcwd()
         home = os.path.expanduser("~/.netlab")
         self.users = os.path.realpath(home)  # Netlab's files of all the user's labs
@@ -80,15 +83,32 @@ class Watch:
         finally:
             self.active = active
 
+    def note_search(self, paths: list) -> None:
+        """Note what is not there of the paths, of which Netlab takes the first that is."""
+        for path in map(os.path.abspath, paths):
+            if os.path.exists(path):
+                return
+            if not self.is_foreign(path):
+                self.absent.add(path)
+
+    def note_pattern(self, pattern: str) -> None:
+        pattern = os.path.abspath(pattern)
+        if not self.is_foreign(pattern):
+            self.patterns.add(pattern)
+
+    def is_foreign(self, path: str) -> bool:
+        """Whether the file is Netlab's or the system's, and not one that its users write."""
+        if path.startswith(f"{self.here}/"):
+            return False
+        return path.startswith(self.foreign) or (path.startswith("/etc/") and not path.startswith("/etc/netlab/"))
+
     def note_read(self, path: str) -> None:
         if path in self.read:
             return
         folder, name = os.path.split(path)
         if os.path.basename(folder) == "__pycache__":  # the module itself was not read, because it has not changed
             path = f"{os.path.dirname(folder)}/{name.partition('.')[0]}.py"
-        if path.startswith(self.foreign) and not path.startswith(f"{self.here}/"):
-            return
-        if path in self.skipped or (path.startswith("/etc/") and not path.startswith("/etc/netlab/")):
+        if path in self.skipped or self.is_foreign(path):
             return
         with contextlib.suppress(OSError):
             stat = os.stat(path)
@@ -115,10 +135,10 @@ def describe(path: str, noted: tuple) -> Optional[dict]:
     return {"size": noted[0], "mtime": noted[1], "sha256": ""}
 
 
-def defaults() -> list:
-    """The files that Netlab looks for and mostly does not find: making one changes the lab."""
-    home = os.path.expanduser("~")
-    return [f"{os.getcwd()}/topology-defaults.yml", f"{home}/.netlab.yml", f"{home}/topology-defaults.yml", "/etc/netlab/defaults.yml"]
+def matching(pattern: str) -> list:
+    """The files that match the pattern, which has wildcards in their names alone, as Netlab finds them."""
+    folder, names = os.path.split(pattern)
+    return sorted(map(str, Path(folder).glob(names)))
 
 
 def settings() -> str:
@@ -159,7 +179,8 @@ def write(watch: Watch, topology: Any, args: list, environment: str, made_of: di
         "args": args,
         "settings": environment,
         "files": read,
-        "absent": [path for path in defaults() if path not in read],
+        "absent": sorted(path for path in watch.absent if not os.path.exists(path)),
+        "patterns": {pattern: matching(pattern) for pattern in watch.patterns},
         "templates": made_of,
         "identity": identity.of(topology),
         "place": place(watch.here),
@@ -224,20 +245,26 @@ def changed(manifest: dict, args: list) -> str:
     if manifest.get("settings") != settings():
         return "Netlab's settings in the environment have changed"
     for path, entry in (manifest.get("files") or {}).items():
-        shown = os.path.relpath(path) if path.startswith(f"{os.getcwd()}/") else path
         if not os.path.exists(path):
-            return f"{shown} is no longer there"
+            return f"{shown(path)} is no longer there"
         size, mtime = stamp(path) or (-1, -1)
         if (size, mtime) != (entry.get("size"), entry.get("mtime")) and (not entry.get("sha256") or entry["sha256"] != digest(path)):
-            return f"{shown} has changed"
-    for path in manifest.get("absent") or []:
-        if os.path.exists(path):
-            return f"{os.path.relpath(path) if path.startswith(os.getcwd()) else path} is new"
+            return f"{shown(path)} has changed"
+    new = {path for path in files.listed(manifest.get("absent")) if os.path.exists(path)}
+    for pattern, then in identity.settings(manifest, "patterns").items():
+        new.update(set(matching(pattern)) - set(files.listed(then)))
+    if new:
+        return f"{shown(min(new))} is new"
     now, then = templates(), manifest.get("templates") or {}
     for path in sorted({*now, *then}):
         if now.get(path) != then.get(path):
             return f"the template {path} has changed"
     return ""
+
+
+def shown(path: str) -> str:
+    """The path as people know it."""
+    return os.path.relpath(path) if path.startswith(f"{os.getcwd()}/") else path
 
 
 def newer(snapshot: dict, topology: str) -> str:
