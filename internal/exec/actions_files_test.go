@@ -107,8 +107,9 @@ print(*(files.generated(None, manifest, "", False, kept) for kept in ([], ["repo
 func TestNewFilesThatNetlabWouldRead(t *testing.T) {
 	t.Parallel()
 	l := externalLab(t, map[string]string{
-		"topology.yml": external + `plugin: [ shade ]
-groups.all.config: [ cfg ]
+		"topology.yml": external + `plugin: [ shade, files ]
+configlets: { generated: { base: x } }
+groups.all.config: [ cfg, generated ]
 defaults.sources.extra: [ missing.yml ]
 defaults.parts._include: [ parts/*.yml ]
 `,

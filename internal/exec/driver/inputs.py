@@ -255,9 +255,9 @@ def changed(manifest: dict, args: list) -> str:
         new.update(set(matching(pattern)) - set(files.listed(then)))
     if new:
         return f"{shown(min(new))} is new"
-    now, then = templates(), manifest.get("templates") or {}
-    for path in sorted({*now, *then}):
-        if now.get(path) != then.get(path):
+    now, then, made = templates(), manifest.get("templates") or {}, files.recorded(manifest)
+    for path in sorted({*now, *then} - made):
+        if now.get(path) != then.get(path) and not files.is_in(path, made):
             return f"the template {path} has changed"
     return ""
 
