@@ -449,4 +449,15 @@ func TestTakeDownLeavesTheOtherLabAlone(t *testing.T) {
 	}
 	l.workdir = mine
 	l.mustRun(t)
+	// Nor does a copy take the lab for its own where the original was moved: that one has the lab.
+	copied := filepath.Join(l.root, "copied")
+	copyTree(t, mine, copied)
+	l.move(t)
+	moved := l.workdir
+	l.workdir = copied
+	mustContain(t, l.must(t, "destroy"), "is a copy of the directory "+mine, "left alone: clab-lab-h")
+	l.mustHave(t, before, "destroy in a copy")
+	l.workdir = moved
+	l.must(t, "destroy")
+	l.mustBeDestroyed(t, owned())
 }

@@ -83,18 +83,31 @@ func (l *clabLab) save(t *testing.T) string {
 // restore makes the lab what it was when it was saved.
 func (l *clabLab) restore(t *testing.T, saved string) {
 	t.Helper()
-	for from, to := range map[string]string{
-		"lab": l.root + "/lab", "moved": l.root + "/moved", "state": filepath.Dir(l.statusFile), "state.json": l.host.Dir() + "/state.json",
-	} {
+	for from, to := range map[string]string{"state": filepath.Dir(l.statusFile), "state.json": l.host.Dir() + "/state.json"} {
 		if err := os.RemoveAll(to); err != nil {
 			t.Fatal(err)
 		}
 		copyTree(t, filepath.Join(saved, from), to)
 	}
+	// The working directory stays the one that it is: of a copy the driver knows that it is one.
+	before := l.workdir
 	l.workdir = l.root + "/lab"
-	if _, err := os.Stat(l.workdir); err != nil {
+	if _, err := os.Stat(saved + "/moved"); err == nil {
 		l.workdir = l.root + "/moved"
 	}
+	if before != l.workdir {
+		if err := os.Rename(before, l.workdir); err != nil {
+			t.Fatal(err)
+		}
+	}
+	entries, err := os.ReadDir(l.workdir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, entry := range entries {
+		l.remove(t, entry.Name())
+	}
+	copyTree(t, filepath.Join(saved, filepath.Base(l.workdir))+"/.", l.workdir)
 }
 
 func copyTree(t *testing.T, from, to string) {

@@ -7,7 +7,7 @@ import signal
 import sys
 from typing import Any, Callable
 
-from netlab_driver import command, files, hooks, inputs, keep, problems, state, statusfile, validate
+from netlab_driver import command, files, hooks, inputs, keep, problems, searches, state, statusfile, validate
 from netlab_driver.failure import Failure
 from netlab_driver.steps import Steps
 from netlab_driver.takedown import TakeDown, say
@@ -115,7 +115,7 @@ class Actions:
             if anew and now.is_there():
                 TakeDown(self.recorder, self.plan, self.steps).run(now)
             if anew:
-                files.remove([files.SNAPSHOT, files.SNAPSHOT_YAML, files.LOCK, files.MANIFEST])
+                files.remove([files.SNAPSHOT, files.SNAPSHOT_YAML, files.LOCK])
             self.forget_ghosts(now, identity["instance"])
             return True
 
@@ -164,7 +164,8 @@ class Actions:
 
         def call() -> None:
             environment, made_of = inputs.settings(), inputs.templates()
-            watch = inputs.Watch()
+            watch = inputs.Watch(inputs.read())
+            searches.watch(watch.note_search, watch.note_pattern)
             problems.watch(self.recorder, str(self.request.get("topology") or args[-1]))
 
             def generated(topology: Any) -> None:
@@ -175,7 +176,7 @@ class Actions:
             def asked(topology: Any) -> None:
                 ask(topology)
                 if args != ["--snapshot"]:
-                    inputs.begin()
+                    watch.begin()
 
             hooks.at_start(lambda topology: self.number(topology, lab), asked, generated)
             watch.active = True
@@ -237,6 +238,12 @@ class Actions:
             say(
                 f"containers of user {lab.strangers[0].owner} were started in a directory of this path that is not there any more, they are left alone: "
                 + ", ".join(container.name for container in lab.strangers)
+            )
+        originals = [container.name for container in lab.foreign if container.folder == lab.made and lab.is_copy()]
+        if originals and state.is_gone(lab.made):
+            say(
+                f"{lab.dir} is a copy of the directory {lab.made}, whose lab is left alone: {', '.join(originals)}. "
+                f"Should it be this lab, moved here from another disk, take it down with workdir {lab.made}"
             )
         work = TakeDown(self.recorder, self.plan, self.steps, cleanup, force)
         if lab.is_there() or not lab.providers <= {"clab", "external"} or (cleanup and lab.snapshot and lab.snapshot.get("tools")):

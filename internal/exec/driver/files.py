@@ -9,6 +9,7 @@ import json
 import os
 import shutil
 import stat
+from pathlib import PurePath
 from typing import Any
 
 from netlab_driver import identity
@@ -76,16 +77,36 @@ def doubtful() -> list:
     return [name for name in LIKELY if os.path.lexists(name)]
 
 
-def generated(snapshot: Any, manifest: Any, name: str, proven: bool) -> list:
-    """Everything in the working directory that was generated, as far as can be told. proven: it is known that a lab was here."""
+def recorded(manifest: dict) -> set:
+    """What the manifest says was generated: files, and the folders that were made anew, with all that is in them by now.
+
+    Any other folder was there before, or may have been: an earlier version of this driver named those as well.
+    """
+    folders = set(listed(manifest.get("folders")))
+    return {name for name in listed(manifest.get("generated")) if name in folders or not is_folder(name)}
+
+
+def is_in(name: str, folders: Any) -> bool:
+    """Whether the relative path names something in one of the folders."""
+    return any(str(parent) in folders for parent in PurePath(name).parents)
+
+
+def is_folder(name: str) -> bool:
+    return os.path.isdir(name) and not os.path.islink(name)
+
+
+def generated(snapshot: Any, manifest: dict, name: str, proven: bool, kept: list) -> list:
+    """Everything in the working directory that was generated, as far as can be told. proven: it is known that a lab was here.
+
+    kept are files and folders that stay, and so does what they are in.
+    """
     names = {*lab_folders(), *drafts(), *GRAPHS}
     if proven:
         names.update(GENERATED, ("__pycache__",))
     if name:
         names.add(f"clab-{name}")
-    if isinstance(manifest, dict):
-        names.update(str(file) for file in manifest.get("generated") or [])
-        names.update(pycache(file) for file in manifest.get("files") or {} if str(file).endswith(".py"))
+    names.update(recorded(manifest))
+    names.update(pycache(file) for file in identity.settings(manifest, "files") if file.endswith(".py"))
     if isinstance(snapshot, dict):
         defaults = snapshot.get("defaults") or {}
         for provider in identity.providers(snapshot):
@@ -93,7 +114,13 @@ def generated(snapshot: Any, manifest: Any, name: str, proven: bool) -> list:
         for value in identity.settings(snapshot, "_cleanup").values():
             names.update(listed(value))
         names.update(str(tool) for tool in snapshot.get("tools") or {})
-    return sorted(file for file in names if inside(file) and os.path.lexists(file))
+    return sorted(file for file in names if inside(file) and os.path.lexists(file) and not any(holds(file, path) for path in kept))
+
+
+def holds(folder: str, path: str) -> bool:
+    """Whether the path is that folder, or something in it."""
+    real = os.path.realpath(folder)
+    return os.path.commonpath([real, os.path.realpath(path)]) == real
 
 
 def pycache(file: str) -> str:
@@ -131,7 +158,7 @@ def remove(names: list) -> list:
     left = []
     for name in names:
         try:
-            if os.path.isdir(name) and not os.path.islink(name):
+            if is_folder(name):
                 shutil.rmtree(name)
             else:
                 os.unlink(name)

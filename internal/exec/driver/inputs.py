@@ -8,6 +8,7 @@ import json
 import os
 import sys
 import sysconfig
+from pathlib import Path
 from typing import Any, Optional
 
 from netlab_driver import files, identity, statusfile
@@ -21,14 +22,23 @@ FOREIGN = ("/usr/", "/proc/", "/sys/", "/dev/", "/run/", "/lib", "/bin/", "/var/
 
 
 class Watch:
-    """Notes which files this process reads and writes. An audit hook cannot be taken away, only told to be idle."""
+    """Notes which files this process reads and writes. An audit hook cannot be taken away, only told to be idle.
 
-    def __init__(self) -> None:
+    record is what the working directory's manifest has: what was generated before is still generated.
+    """
+
+    def __init__(self, record: dict) -> None:
         self.active = False
+        self.begun = False
         self.read: dict = {}
-        self.made: set = set()
+        self.written: set = set()
+        self.made = files.recorded(record)  # files and folders that were not there before, relative to the working directory
+        self.folders = set(files.listed(record.get("folders")))  # the folders of them
+        self.absent: set = set()  # files that were searched for and not found
+        self.patterns: set = set()  # of files that were searched for
         self.here = os.getcwd()
         home = os.path.expanduser("~/.netlab")
+        self.users = os.path.realpath(home)  # Netlab's files of all the user's labs
         own = {sys.prefix, sys.base_prefix, sys.exec_prefix, os.path.dirname(os.path.realpath(__file__))}
         own.update(sysconfig.get_paths().values())
         own.update(os.path.realpath(folder) for folder in list(own))
@@ -43,23 +53,63 @@ class Watch:
             path, mode, flags = args
             if isinstance(path, (str, bytes)):
                 writes = any(c in mode for c in "wax+") if mode else bool((flags or 0) & (os.O_WRONLY | os.O_RDWR))
-                self.note(os.path.abspath(os.fsdecode(path)), writes)
+                note = self.note_write if writes else self.note_read
+                note(os.path.abspath(os.fsdecode(path)))
         elif event == "os.mkdir" and isinstance(args[0], (str, bytes)):
-            self.note(os.path.abspath(os.fsdecode(args[0])), True)
+            self.note_write(os.path.abspath(os.fsdecode(args[0])), folder=True)
 
-    def note(self, path: str, writes: bool) -> None:
-        if writes:
-            if path.startswith(f"{self.here}/"):
-                self.made.add(path[len(self.here) + 1 :].partition("/")[0])
+    def note_write(self, path: str, folder: bool = False) -> None:
+        """Note what is about to be written. What is there already is the user's, unless an earlier run made it."""
+        if not path.startswith(f"{self.here}/") or files.holds(self.users, path):
             return
+        self.written.add(path)
+        name = path[len(self.here) + 1 :]
+        if name in self.made or os.path.lexists(path) or files.is_in(name, self.folders):
+            return
+        self.made.add(name)
+        if folder:
+            self.folders.add(name)
+        if self.begun:
+            self.save()
+
+    def begin(self) -> None:
+        """Leave a manifest of nothing but what is generated, and keep it up to date: the run may be broken off."""
+        self.begun = True
+        self.save()
+
+    def save(self) -> None:
+        active, self.active = self.active, False
+        try:
+            save({"generated": sorted(self.made), "folders": sorted(self.folders)}, self.here)
+        finally:
+            self.active = active
+
+    def note_search(self, paths: list) -> None:
+        """Note what is not there of the paths, of which Netlab takes the first that is."""
+        for path in map(os.path.abspath, paths):
+            if os.path.exists(path):
+                return
+            if not self.is_foreign(path):
+                self.absent.add(path)
+
+    def note_pattern(self, pattern: str) -> None:
+        pattern = os.path.abspath(pattern)
+        if not self.is_foreign(pattern):
+            self.patterns.add(pattern)
+
+    def is_foreign(self, path: str) -> bool:
+        """Whether the file is Netlab's or the system's, and not one that its users write."""
+        if path.startswith(f"{self.here}/"):
+            return False
+        return path.startswith(self.foreign) or (path.startswith("/etc/") and not path.startswith("/etc/netlab/"))
+
+    def note_read(self, path: str) -> None:
         if path in self.read:
             return
         folder, name = os.path.split(path)
         if os.path.basename(folder) == "__pycache__":  # the module itself was not read, because it has not changed
             path = f"{os.path.dirname(folder)}/{name.partition('.')[0]}.py"
-        if path.startswith(self.foreign) and not path.startswith(f"{self.here}/"):
-            return
-        if path in self.skipped or (path.startswith("/etc/") and not path.startswith("/etc/netlab/")):
+        if path in self.skipped or self.is_foreign(path):
             return
         with contextlib.suppress(OSError):
             stat = os.stat(path)
@@ -86,16 +136,22 @@ def describe(path: str, noted: tuple) -> Optional[dict]:
     return {"size": noted[0], "mtime": noted[1], "sha256": ""}
 
 
-def defaults() -> list:
-    """The files that Netlab looks for and mostly does not find: making one changes the lab."""
-    home = os.path.expanduser("~")
-    return [f"{os.getcwd()}/topology-defaults.yml", f"{home}/.netlab.yml", f"{home}/topology-defaults.yml", "/etc/netlab/defaults.yml"]
+def matching(pattern: str) -> list:
+    """The files that match the pattern, which has wildcards in their names alone, as Netlab finds them."""
+    folder, names = os.path.split(pattern)
+    return sorted(map(str, Path(folder).glob(names)))
 
 
 def settings() -> str:
     """The digest of the settings that Netlab takes from the environment."""
     own = sorted(f"{name}={value}" for name, value in os.environ.items() if name.startswith("NETLAB_") and not name.startswith("NETLAB_ARGS_"))
     return hashlib.sha256("\n".join(own).encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def place(folder: str) -> list:
+    """What a folder keeps when it is moved, and a copy of it does not have."""
+    stat = os.stat(folder)
+    return [stat.st_dev, stat.st_ino]
 
 
 def stamp(path: str) -> list:
@@ -109,11 +165,11 @@ def write(watch: Watch, topology: Any, args: list, environment: str, made_of: di
     """Write the manifest of the lab that was generated just now."""
     import netsim
 
-    made = {name for name in watch.made if os.path.lexists(name)} - {files.MANIFEST}
-    own = tuple(f"{watch.here}/{name}" for name in made)
+    made = {name for name in watch.made if os.path.lexists(name) and not files.is_in(name, watch.folders)}
     read = {}
     for path, noted in watch.read.items():
-        if path in own or path.startswith(tuple(f"{name}/" for name in own)):
+        name = os.path.relpath(path)
+        if path in watch.written or name in made or files.is_in(name, watch.folders):
             continue
         entry = describe(path, noted)
         if entry:
@@ -125,31 +181,37 @@ def write(watch: Watch, topology: Any, args: list, environment: str, made_of: di
         "settings": environment,
         "kept": {name: os.environ[name] for name in KEPT if name in os.environ},
         "files": read,
-        "absent": [path for path in defaults() if path not in read],
+        "absent": sorted(path for path in watch.absent if not os.path.exists(path)),
+        "patterns": {pattern: matching(pattern) for pattern in watch.patterns},
         "templates": made_of,
         "identity": identity.of(topology),
+        "place": place(watch.here),
         "providers": sorted(identity.providers(topology)),
         "tools": identity.tools(topology),
         "generated": sorted(made),
+        "folders": sorted(made & watch.folders),
         "snapshot": stamp(files.SNAPSHOT),
     }
-    with statusfile.open_replacing(files.MANIFEST, "w") as f:
+    save(manifest, watch.here)
+
+
+def save(manifest: dict, folder: str) -> None:
+    with statusfile.open_replacing(f"{folder}/{files.MANIFEST}", "w") as f:
         json.dump(manifest, f)
 
 
-def begin() -> None:
-    """Leave a manifest of nothing before the first file is generated: should that be broken off, it is known who made the files."""
-    with statusfile.open_replacing(files.MANIFEST, "w") as f:
-        json.dump({}, f)
-
-
-def load() -> Optional[dict]:
-    """The manifest of this directory, None where there is none that can be used."""
+def read() -> dict:
+    """The manifest of this directory as it is, {} where it cannot be read."""
     with contextlib.suppress(OSError, ValueError, RecursionError), files.opened(files.MANIFEST, "r") as f:
-        manifest = json.load(f)
-        if isinstance(manifest, dict) and manifest.get("version") == VERSION and isinstance(manifest.get("identity"), dict):
-            return manifest
-    return None
+        record = json.load(f)
+        return record if isinstance(record, dict) else {}
+    return {}
+
+
+def load(record: dict) -> Optional[dict]:
+    """The manifest of a lab that was generated to the end, None where it is none."""
+    whole = record.get("version") == VERSION and isinstance(record.get("identity"), dict)
+    return record if whole else None
 
 
 def is_current(manifest: Optional[dict]) -> bool:
@@ -185,20 +247,26 @@ def changed(manifest: dict, args: list) -> str:
     if manifest.get("settings") != settings():
         return "Netlab's settings in the environment have changed"
     for path, entry in (manifest.get("files") or {}).items():
-        shown = os.path.relpath(path) if path.startswith(f"{os.getcwd()}/") else path
         if not os.path.exists(path):
-            return f"{shown} is no longer there"
+            return f"{shown(path)} is no longer there"
         size, mtime = stamp(path) or (-1, -1)
         if (size, mtime) != (entry.get("size"), entry.get("mtime")) and (not entry.get("sha256") or entry["sha256"] != digest(path)):
-            return f"{shown} has changed"
-    for path in manifest.get("absent") or []:
-        if os.path.exists(path):
-            return f"{os.path.relpath(path) if path.startswith(os.getcwd()) else path} is new"
-    now, then = templates(), manifest.get("templates") or {}
-    for path in sorted({*now, *then}):
-        if now.get(path) != then.get(path):
+            return f"{shown(path)} has changed"
+    new = {path for path in files.listed(manifest.get("absent")) if os.path.exists(path)}
+    for pattern, then in identity.settings(manifest, "patterns").items():
+        new.update(set(matching(pattern)) - set(files.listed(then)))
+    if new:
+        return f"{shown(min(new))} is new"
+    now, then, made = templates(), manifest.get("templates") or {}, files.recorded(manifest)
+    for path in sorted({*now, *then} - made):
+        if now.get(path) != then.get(path) and not files.is_in(path, made):
             return f"the template {path} has changed"
     return ""
+
+
+def shown(path: str) -> str:
+    """The path as people know it."""
+    return os.path.relpath(path) if path.startswith(f"{os.getcwd()}/") else path
 
 
 def newer(snapshot: dict, topology: str) -> str:

@@ -96,7 +96,8 @@ class Lab:
     def __init__(self) -> None:
         self.dir = os.getcwd()
         self.snapshot, self.fault = load_snapshot()
-        self.manifest = inputs.load()
+        self.record = inputs.read()  # the manifest, also that of a run that was broken off
+        self.manifest = inputs.load(self.record)
         self.locked = os.path.lexists(files.LOCK)
         self.traces = files.traces()
         self.identity: dict = identity.of(self.snapshot) if self.snapshot else (self.manifest or {}).get("identity") or {}
@@ -170,10 +171,15 @@ class Lab:
             return False
         if not self.made:  # somebody has started it by hand, or has removed the manifest
             return is_gone(folder) and any(str(k) == self.instance and entry.get("dir") == folder for k, entry in self.entries.items())
-        if self.made != folder:
+        if self.made != folder or self.is_copy():
             return False
         left = is_gone(f"{folder}/{files.LOCK}") and (is_gone(f"{folder}/{files.CLAB}") or not is_mine(folder))
         return is_gone(folder) or (self.locked and left)
+
+    def is_copy(self) -> bool:
+        """Whether the lab was generated in another directory, of which this is a copy. An older manifest does not tell."""
+        place = (self.manifest or {}).get("place")
+        return bool(place) and self.made != self.dir and place != inputs.place(self.dir)
 
     def _is_here(self, key: Any, entry: dict) -> bool:
         """Whether the status entry is this lab's: of this directory, or of where the lab was before it was moved here."""

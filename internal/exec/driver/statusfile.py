@@ -117,6 +117,13 @@ def where() -> Any:
     return defaults
 
 
+def location() -> str:
+    """The path of the file that this process's Netlab uses."""
+    from netsim.utils import status
+
+    return status.get_status_filename(where())
+
+
 def labs() -> dict:
     """Every entry of the file by its id, as plain data. What is no entry of Netlab's is left out."""
     return {key: dict(entry) for key, entry in read(where()).items()}
@@ -166,9 +173,8 @@ def repair() -> None:
     their directories and containers."""
     import yaml
     from filelock import FileLock, Timeout
-    from netsim.utils import status
 
-    path = status.get_status_filename(where())
+    path = location()
     if not damaged(path, yaml.YAMLError):
         repair_entries(path)
         return

@@ -149,9 +149,17 @@ class TakeDown:
 
     def remove_files(self, lab: state.Lab) -> None:
         proven = lab.is_there() or any(name in files.PROOF for name in lab.traces)
-        left = files.remove(files.generated(lab.snapshot, lab.manifest, lab.name, proven))
+        kept = [os.path.expanduser("~/.netlab"), statusfile.location(), files.MANIFEST]
+        names = files.generated(lab.snapshot, lab.record, lab.name, proven, kept)
+        left = files.remove(names)
+        if names:
+            say(f"files removed: {', '.join(names)}")
+        doubtful = [name for name in files.listed(lab.record.get("generated")) if files.is_folder(name)]
+        if doubtful and not left:
+            say(f"{', '.join(doubtful)} may have been there before the lab, what is in it is left alone")
         if left:
             raise Failure(
                 f"the lab is down, but not all of its files could be removed: {', '.join(left)}. "
                 "Give them to the job's user, and submit the job again"
             )
+        files.remove([files.MANIFEST])  # at last: it says what is left to remove
