@@ -147,17 +147,6 @@ defaults.parts._include: [ parts/*.yml ]
 	}
 }
 
-// driver runs a script that can use the driver's modules.
-func (b *bundle) driver(t *testing.T, script string) string {
-	t.Helper()
-	return b.python(t, `
-import glob, sys, types
-package = types.ModuleType("netlab_driver")
-package.__path__ = glob.glob(sys.argv[1])
-sys.modules["netlab_driver"] = package
-`+script, filepath.Join(b.root, "data", "driver", "*"))
-}
-
 // filesOf are the files below dir, but for those of Netlab's own folder.
 func filesOf(t *testing.T, dir string) map[string]bool {
 	t.Helper()

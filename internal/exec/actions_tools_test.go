@@ -1,7 +1,6 @@
 package exec_test
 
 import (
-	"path/filepath"
 	"testing"
 
 	"netlab-runner/test/standins"
@@ -34,16 +33,8 @@ func TestToolsAreTakenDown(t *testing.T) {
 // The names of the containers are in the commands that start them.
 func TestNamesOfTools(t *testing.T) {
 	t.Parallel()
-	b := setup(t, nil)
-	driver, err := filepath.Abs("driver")
-	if err != nil {
-		t.Fatal(err)
-	}
-	b.python(t, `
-import sys
-sys.path.insert(0, sys.argv[1])
-sys.dont_write_bytecode = True
-import identity
+	setup(t, nil).driver(t, `
+from netlab_driver import identity
 from netsim.utils import read
 tools = read.system_defaults().defaults.tools
 lab = {"name": "x", "defaults": {"tools": tools}, "tools": {name: {} for name in ("suzieq", "nso", "graphite", "edgeshark", "nuts")}}
@@ -52,5 +43,5 @@ assert identity.tools(lab) == want, identity.tools(lab)
 assert set(want) - {"gostwire", "edgeshark"} <= set(identity.usual_tools("x")), identity.usual_tools("x")
 assert not {"gostwire", "edgeshark"} & set(identity.usual_tools("x"))
 assert identity.tools({"name": "x", "tools": {"own": {"docker": {"up": "docker run --name='{name}.own' y"}}, "odd": None}}) == ["x.own", "x_odd"]
-`, driver)
+`)
 }
