@@ -115,6 +115,13 @@ func TestTimeout(t *testing.T) {
 	if got.CancelRequested {
 		t.Error("it says that it was canceled")
 	}
+	// One that only looks has not seen all, whatever it ends with.
+	birth = b.birth("j2", jobs.Status)
+	birth.Request.TimeoutSeconds = 1
+	b.send(birth)
+	run := b.next()
+	run.stop = func() error { run.result <- exec.Result{}; return nil }
+	wantEnd(t, b.await("j2", ended), jobs.Failed, jobs.ReasonTimeout, "timeout of 1s")
 }
 
 // Before the driver starts: while the topology is fetched, and while another job decides.

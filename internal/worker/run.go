@@ -280,7 +280,8 @@ func (r *run) watch(ctx, runCtx context.Context, process Process, began time.Tim
 	}
 	r.after(ctx)
 	switch {
-	case err == nil && result.ExitCode == 0:
+	// Where nothing is changed, the signal may have come in between what there is to show.
+	case err == nil && result.ExitCode == 0 && (stopped == nil || r.entry.Birth.Action.Changes()):
 		end := succeeded(&result.ExitCode)
 		end.warnings = result.Warnings
 		return end, nil

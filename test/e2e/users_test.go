@@ -260,7 +260,11 @@ func testEntryOfAnotherUser(t *testing.T, c *crowd) {
 			owner = bob
 			bob.Own(t, dir)
 		}
-		job, log := a.run(t, jobs.Success, object{"action": "destroy", "workdir": dir})
+		destroy := object{"action": "destroy", "workdir": dir}
+		if name == "stated" {
+			destroy["stateRoot"] = state + "-of-another"
+		}
+		job, log := a.run(t, jobs.Success, destroy)
 		if job.User != owner.Name || !strings.Contains(log, "is not listed any more in") {
 			t.Errorf("%s: user %s\n%s", name, job.User, log)
 		}
