@@ -36,12 +36,9 @@ func lagging(t *testing.T, s *Server, answers ...*nats.Msg) *Bus {
 	return connect(t, Config{Server: s, APIPrefix: prefix})
 }
 
-func absent() *nats.Msg { return &nats.Msg{Header: nats.Header{"Status": {"404"}}} }
-
-// Who publishes again what was stored already, because the answer was lost, must not take it for somebody else's: not even
-// where the copy that is asked does not have it yet.
-func TestARepeatedPublishBeforeACopyThatIsBehind(t *testing.T) {
-	t.Parallel()
+// readyServer is a server with the streams made, and a connection to it.
+func readyServer(t *testing.T) (context.Context, *Server, *Bus) {
+	t.Helper()
 	ctx := deadline(t)
 	s, err := StartServer(ServerConfig{Dir: t.TempDir()})
 	if err != nil {
@@ -52,6 +49,16 @@ func TestARepeatedPublishBeforeACopyThatIsBehind(t *testing.T) {
 	if err := b.EnsureStreams(ctx, testLimits); err != nil {
 		t.Fatal(err)
 	}
+	return ctx, s, b
+}
+
+func absent() *nats.Msg { return &nats.Msg{Header: nats.Header{"Status": {"404"}}} }
+
+// Who publishes again what was stored already, because the answer was lost, must not take it for somebody else's: not even
+// where the copy that is asked does not have it yet.
+func TestARepeatedPublishBeforeACopyThatIsBehind(t *testing.T) {
+	t.Parallel()
+	ctx, s, b := readyServer(t)
 	birth := job("j", "a")
 	m, err := b.jobEvent(kindRequest, birth, birth)
 	if err != nil {
@@ -96,16 +103,7 @@ func TestARepeatedPublishBeforeACopyThatIsBehind(t *testing.T) {
 // A copy that stays behind proves nothing.
 func TestACopyThatStaysBehind(t *testing.T) {
 	t.Parallel()
-	ctx := deadline(t)
-	s, err := StartServer(ServerConfig{Dir: t.TempDir()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(s.Stop)
-	b := connect(t, Config{Server: s})
-	if err := b.EnsureStreams(ctx, testLimits); err != nil {
-		t.Fatal(err)
-	}
+	ctx, s, b := readyServer(t)
 	if _, err := b.Submit(ctx, &Birth{Job: *job("j", "a")}); err != nil {
 		t.Fatal(err)
 	}
@@ -115,7 +113,7 @@ func TestACopyThatStaysBehind(t *testing.T) {
 	}
 	short, cancel := context.WithTimeout(ctx, 2*copyPatience)
 	defer cancel()
-	_, err = lagging(t, s, behind...).Submit(short, &Birth{Job: *job("j", "a")})
+	_, err := lagging(t, s, behind...).Submit(short, &Birth{Job: *job("j", "a")})
 	if !errors.Is(err, ErrUnavailable) || errors.Is(err, ErrConflict) || !strings.Contains(err.Error(), "may have been accepted as j") {
 		t.Errorf("%v, want ErrUnavailable and the doubt", err)
 	}

@@ -18,17 +18,23 @@ import (
 // Make makes a certificate of 127.0.0.1, which is its own authority, and its key, in PEM files. pool trusts it alone.
 func Make(t *testing.T) (certFile, keyFile string, pool *x509.CertPool) {
 	t.Helper()
+	return of(t, x509.Certificate{IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}})
+}
+
+// MakeNamed is Make for a server of that name.
+func MakeNamed(t *testing.T, name string) (certFile, keyFile string, pool *x509.CertPool) {
+	t.Helper()
+	return of(t, x509.Certificate{DNSNames: []string{name}})
+}
+
+func of(t *testing.T, c x509.Certificate) (certFile, keyFile string, pool *x509.CertPool) {
+	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &x509.Certificate{
-		SerialNumber: big.NewInt(1),
-		NotBefore:    time.Now().Add(-time.Hour),
-		NotAfter:     time.Now().Add(time.Hour),
-		IPAddresses:  []net.IP{net.IPv4(127, 0, 0, 1)},
-	}
-	der, err := x509.CreateCertificate(rand.Reader, c, c, &key.PublicKey, key)
+	c.SerialNumber, c.NotBefore, c.NotAfter = big.NewInt(1), time.Now().Add(-time.Hour), time.Now().Add(time.Hour)
+	der, err := x509.CreateCertificate(rand.Reader, &c, &c, &key.PublicKey, key)
 	if err != nil {
 		t.Fatal(err)
 	}
