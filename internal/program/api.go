@@ -5,13 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/http"
 	"net/netip"
 	"path/filepath"
-	"strconv"
 	"sync"
 	"time"
+
+	"github.com/coreos/go-systemd/v22/daemon"
 
 	"netlab-runner/internal/api"
 	"netlab-runner/internal/bus"
@@ -32,9 +32,9 @@ const catchUpTimeout = 5 * time.Second
 // one is asked for, the view and the HTTP API.
 func RunAPI(ctx context.Context, s *settings.API, version string, log *slog.Logger) error {
 	// First the address: a port that is taken says so before anything is started.
-	listener, err := (&net.ListenConfig{}).Listen(ctx, network(s.Bind), net.JoinHostPort(s.Bind, strconv.Itoa(s.Port)))
+	listener, err := listen(ctx, &s.HTTP)
 	if err != nil {
-		return fmt.Errorf("%w: choose another NETLAB_API_BIND or NETLAB_API_PORT", err)
+		return err
 	}
 	defer listener.Close() // closed already where it was served
 	lock, err := dirlock.Take(s.DataDir)
@@ -88,7 +88,13 @@ func RunAPI(ctx context.Context, s *settings.API, version string, log *slog.Logg
 		return nil
 	})
 	if s.WithWorker {
-		part("worker", func(ctx context.Context) error { return runWorker(ctx, &s.Worker, &s.Bus, server, version, log) })
+		part("worker", func(ctx context.Context) error {
+			w, err := newWorker(ctx, &s.Worker, version, log)
+			if err != nil {
+				return err
+			}
+			return workOn(ctx, w, s.Worker.Host, &s.Bus, server, log)
+		})
 	}
 	dispatcher := dispatch.New(b, v, s.Keep)
 	part("objects", func(ctx context.Context) error {
@@ -125,12 +131,15 @@ func RunAPI(ctx context.Context, s *settings.API, version string, log *slog.Logg
 		if s.WithWorker {
 			v.AwaitHost(waiting, s.Worker.Host)
 		}
+		notify(daemon.SdNotifyReady, log)
 		if err := web.Serve(listener); err != nil && !errors.Is(err, http.ErrServerClosed) {
 			return err
 		}
 		return nil
 	})
+	parts.Go(func() { watch(ctx, func() { v.NotReady() }, log) })
 	<-ctx.Done()
+	notify(daemon.SdNotifyStopping, log)
 	stopping, done := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
 	defer done()
 	if err := web.Shutdown(stopping); err != nil {

@@ -5,6 +5,9 @@ import (
 	"context"
 	"log/slog"
 	"strings"
+	"sync"
+
+	"github.com/coreos/go-systemd/v22/daemon"
 
 	"netlab-runner/internal/bus"
 	"netlab-runner/internal/settings"
@@ -28,12 +31,23 @@ func busConfig(s *settings.Bus, server *bus.Server, name, source string, log *sl
 
 // RunWorker runs a worker until ctx ends.
 func RunWorker(ctx context.Context, s *settings.WorkerProgram, version string, log *slog.Logger) error {
-	return runWorker(ctx, &s.Worker, &s.Bus, nil, version, log)
+	w, err := newWorker(ctx, &s.Worker, version, log)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	var watching sync.WaitGroup
+	defer watching.Wait()
+	defer cancel()
+	watching.Go(func() { watch(ctx, w.Check, log) })
+	// It waits for the bus by itself, for as long as that takes.
+	notify(daemon.SdNotifyReady, log)
+	context.AfterFunc(ctx, func() { notify(daemon.SdNotifyStopping, log) })
+	return workOn(ctx, w, s.Worker.Host, &s.Bus, nil, log)
 }
 
-// runWorker runs a worker on the bus of these settings, or on the embedded server where it is given.
-func runWorker(ctx context.Context, s *settings.Worker, b *settings.Bus, server *bus.Server, version string, log *slog.Logger) error {
-	w, err := worker.New(ctx, worker.Config{
+func newWorker(ctx context.Context, s *settings.Worker, version string, log *slog.Logger) (*worker.Worker, error) {
+	return worker.New(ctx, worker.Config{
 		Host:        s.Host,
 		DataDir:     s.DataDir,
 		Roots:       s.Roots,
@@ -50,10 +64,11 @@ func runWorker(ctx context.Context, s *settings.Worker, b *settings.Bus, server 
 		Version:     version,
 		Log:         log,
 	})
-	if err != nil {
-		return err
-	}
-	connection, err := bus.Connect(busConfig(b, server, "netlab-worker "+s.Host, w.Source(), log))
+}
+
+// workOn runs a worker on the bus of these settings, or on the embedded server where it is given.
+func workOn(ctx context.Context, w *worker.Worker, host string, b *settings.Bus, server *bus.Server, log *slog.Logger) error {
+	connection, err := bus.Connect(busConfig(b, server, "netlab-worker "+host, w.Source(), log))
 	if err != nil {
 		return err
 	}

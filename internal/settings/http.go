@@ -174,6 +174,17 @@ func (h *HTTP) validateTLS() []Fault {
 	return nil
 }
 
+// CheckAddress is the rule for Bind, for a listener that was opened by somebody else at that IP address. An *Invalid names what
+// it needs.
+func (h *HTTP) CheckAddress(address string) error {
+	other := *h
+	other.Bind = address
+	if faults := other.validateExposure(); len(faults) > 0 {
+		return &Invalid{Faults: faults}
+	}
+	return nil
+}
+
 // validateExposure refuses a listener that others can reach and that nothing guards.
 func (h *HTTP) validateExposure() []Fault {
 	if loopback(h.Bind) {

@@ -151,6 +151,13 @@ func New(ctx context.Context, c Config) (*Worker, error) {
 	return w, nil
 }
 
+// Check returns if nothing of the worker hangs that all jobs wait for.
+func (w *Worker) Check() {
+	w.queue.counts()
+	w.journal.mu.Lock()
+	defer w.journal.mu.Unlock()
+}
+
 // Source names this worker in the events that it publishes: what its bus is to be connected with.
 func (w *Worker) Source() string { return w.source }
 

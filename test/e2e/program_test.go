@@ -39,12 +39,18 @@ func launch(t *testing.T, name string, env []string, args ...string) *program {
 // launchAs is launch for another user; nil: the test's own.
 func launchAs(t *testing.T, who *syscall.Credential, name string, env []string, args ...string) *program {
 	t.Helper()
+	return launchWith(t, func(cmd *exec.Cmd) { cmd.SysProcAttr = &syscall.SysProcAttr{Credential: who} }, name, env, args...)
+}
+
+// launchWith is launch with a last change of the command.
+func launchWith(t *testing.T, change func(*exec.Cmd), name string, env []string, args ...string) *program {
+	t.Helper()
 	p := &program{
 		t: t, name: name, done: make(chan struct{}), more: make(chan struct{}),
 		cmd: exec.Command(filepath.Join(binaries, name), args...),
 	}
 	p.cmd.Env = env
-	p.cmd.SysProcAttr = &syscall.SysProcAttr{Credential: who}
+	change(p.cmd)
 	stderr, err := p.cmd.StderrPipe()
 	if err != nil {
 		t.Fatal(err)

@@ -1,0 +1,65 @@
+package program
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"strconv"
+	"time"
+
+	"github.com/coreos/go-systemd/v22/activation"
+	"github.com/coreos/go-systemd/v22/daemon"
+
+	"netlab-runner/internal/settings"
+)
+
+// listen returns the socket that systemd holds for the program, over its restarts, or else one of its own.
+func listen(ctx context.Context, s *settings.HTTP) (net.Listener, error) {
+	held, err := activation.Listeners()
+	if err != nil {
+		return nil, fmt.Errorf("the socket of systemd: %w", err)
+	}
+	if len(held) == 0 {
+		l, err := (&net.ListenConfig{}).Listen(ctx, network(s.Bind), net.JoinHostPort(s.Bind, strconv.Itoa(s.Port)))
+		if err != nil {
+			return nil, fmt.Errorf("%w: choose another NETLAB_API_BIND or NETLAB_API_PORT", err)
+		}
+		return l, nil
+	}
+	address, ok := held[0].Addr().(*net.TCPAddr)
+	if len(held) > 1 || !ok {
+		return nil, fmt.Errorf("systemd holds %d sockets for netlab-api: give its socket unit one ListenStream= with an address and a port", len(held))
+	}
+	if err := s.CheckAddress(address.IP.String()); err != nil {
+		return nil, fmt.Errorf("the socket of systemd: %w", err)
+	}
+	return held[0], nil
+}
+
+// notify tells systemd how the program is, where it was started by a unit that waits for that.
+func notify(state string, log *slog.Logger) {
+	if _, err := daemon.SdNotify(false, state); err != nil {
+		log.Warn("systemd cannot be told", "state", state, "error", err)
+	}
+}
+
+// watch tells systemd that the program is alive for as long as alive returns, until ctx ends. A unit with WatchdogSec= starts a
+// program anew that hangs; no run of Netlab is hurt by that.
+func watch(ctx context.Context, alive func(), log *slog.Logger) {
+	every, err := daemon.SdWatchdogEnabled(false)
+	if err != nil || every == 0 {
+		return
+	}
+	tick := time.NewTicker(every / 3)
+	defer tick.Stop()
+	for {
+		alive()
+		notify(daemon.SdNotifyWatchdog, log)
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}

@@ -1,0 +1,185 @@
+package e2e_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"netlab-runner/internal/jobs"
+)
+
+// asService starts a program as systemd starts a unit with Type=notify, WatchdogSec=, and a socket where there is one.
+func asService(t *testing.T, socket *os.File, name string, env []string, args ...string) (p *program, said func(string)) {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "notify")
+	manager, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = manager.Close() })
+	env = append(env, "NOTIFY_SOCKET="+path, "WATCHDOG_USEC=3000000")
+	p = launchWith(t, func(cmd *exec.Cmd) {
+		if socket != nil {
+			// Only the program itself knows its number before it has begun.
+			cmd.Args = append([]string{"sh", "-c", `LISTEN_PID=$$ LISTEN_FDS=1 exec "$0" "$@"`, cmd.Path}, cmd.Args[1:]...)
+			cmd.Path = "/bin/sh"
+			cmd.ExtraFiles = []*os.File{socket}
+		}
+	}, name, env, args...)
+	said = func(want string) {
+		t.Helper()
+		if err := manager.SetReadDeadline(time.Now().Add(patience)); err != nil {
+			t.Fatal(err)
+		}
+		for text := make([]byte, 1024); ; {
+			n, err := manager.Read(text)
+			if err != nil {
+				t.Fatalf("%s has not said %s: %v", name, want, err)
+			}
+			if string(text[:n]) == want {
+				return
+			}
+		}
+	}
+	return p, said
+}
+
+// The socket of the unit is held while the program is started anew: whoever polls waits, and sees no error.
+func TestRestartUnderPollers(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t)
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	socket, err := listener.(*net.TCPListener).File()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer socket.Close()
+	if err := listener.Close(); err != nil { // the file is the socket's, too
+		t.Fatal(err)
+	}
+	env := append(f.environment("home"), "NETLAB_API_DATA_DIR="+f.path("data"), "NETLAB_API_WITH_WORKER=true", "NETLAB_WORKER_HOST=alpha",
+		"NETLAB_API_PORT=1", "NETLAB_API_CLIENT_CONNECTIONS=4096")
+	start := func() *program {
+		p, said := asService(t, socket, "netlab-api", env)
+		said("READY=1")
+		return p
+	}
+	p := start()
+	base := "http://" + p.expect(`listening.* address=(\S+)`)[1]
+	a := &api{program: p, base: base, client: http.DefaultClient}
+	job, _ := a.run(t, jobs.Success, object{"action": "validate", "workdir": f.lab("ext", "external")})
+
+	const clients = 1000
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	var polling sync.WaitGroup
+	var polls, faults atomic.Int64
+	transport := &http.Transport{DisableKeepAlives: true}
+	for n := range clients {
+		polling.Go(func() {
+			for wait := time.Duration(n) * time.Second / clients; ; wait = time.Second {
+				select {
+				case <-ctx.Done():
+					return
+				case <-time.After(wait):
+				}
+				if err := poll(ctx, transport, base+"/jobs/"+job.ID); err != nil && ctx.Err() == nil {
+					if faults.Add(1) < 10 {
+						t.Error(err)
+					}
+				}
+				polls.Add(1)
+			}
+		})
+	}
+	for range 3 {
+		seen := polls.Load()
+		for end := time.Now().Add(patience); polls.Load() < seen+clients && time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+		}
+		p.stop()
+		p = start()
+	}
+	stop()
+	polling.Wait()
+	if n := faults.Load(); n > 0 || polls.Load() < 3*clients {
+		t.Errorf("%d of %d polls failed", n, polls.Load())
+	}
+}
+
+func poll(ctx context.Context, transport *http.Transport, url string) error {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return err
+	}
+	response, err := transport.RoundTrip(request)
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
+	var job jobs.Job
+	if err = errors.Join(err, json.Unmarshal(body, &job)); err != nil || response.StatusCode != http.StatusOK || job.State != jobs.Success {
+		return fmt.Errorf("status %d, %w, %.200s", response.StatusCode, err, body)
+	}
+	return nil
+}
+
+// Both programs say when they are ready, that they are alive, and that they stop.
+func TestServicesSayHowTheyAre(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t)
+	api, said := asService(t, nil, "netlab-api", append(f.environment("home"), "NETLAB_API_DATA_DIR="+f.path("api"), "NETLAB_API_PORT=0"))
+	said("READY=1")
+	said("WATCHDOG=1")
+	api.stop()
+	said("STOPPING=1")
+	// A worker is ready though there is no bus yet.
+	worker, said := asService(t, nil, "netlab-worker", append(f.environment("home"), "NETLAB_WORKER_DATA_DIR="+f.path("worker"), "NETLAB_BUS_URL=nats://127.0.0.1:1"))
+	said("READY=1")
+	said("WATCHDOG=1")
+	worker.stop()
+	said("STOPPING=1")
+}
+
+// What is in deploy is what systemd takes.
+func TestUnits(t *testing.T) {
+	t.Parallel()
+	if _, err := exec.LookPath("systemd-analyze"); err != nil {
+		t.Skip("systemd-analyze is not installed here")
+	}
+	dir := t.TempDir()
+	units, err := filepath.Glob("../../deploy/systemd/*")
+	if err != nil || len(units) != 3 {
+		t.Fatalf("%q %v", units, err)
+	}
+	args := []string{"verify"}
+	for _, unit := range units {
+		text, err := os.ReadFile(unit)
+		if err != nil {
+			t.Fatal(err)
+		}
+		copied := filepath.Join(dir, filepath.Base(unit))
+		if err := os.WriteFile(copied, []byte(strings.ReplaceAll(string(text), "/usr/local/bin", binaries)), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		args = append(args, copied)
+	}
+	if out, err := exec.Command("systemd-analyze", args...).CombinedOutput(); err != nil || len(out) > 0 {
+		t.Errorf("%v: %s", err, out)
+	}
+}
