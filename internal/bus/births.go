@@ -108,6 +108,19 @@ func (b *Bus) FindBirth(ctx context.Context, id string) (*Birth, error) {
 	return birth, nil
 }
 
+// Birth reads the birth of a job of the host, with its place in the order of arrival. ErrNotFound: there is none.
+func (b *Bus) Birth(ctx context.Context, host, id string) (*Birth, uint64, error) {
+	m, err := b.lastMessage(ctx, jobsStream, publicSubject(host, id, kindRequest))
+	if err != nil {
+		return nil, 0, err
+	}
+	birth, err := decodeBirth(publicSubject(host, id, kindRequest), m.Data)
+	if err != nil {
+		return nil, 0, fmt.Errorf("birth of job %s: %w", id, err)
+	}
+	return birth, sequenceOf(m), nil
+}
+
 // JobMessage is one message of a job's life as the jobs stream holds it.
 type JobMessage struct {
 	jobs.Job

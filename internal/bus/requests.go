@@ -78,6 +78,18 @@ func (b *Bus) TakeRequests(ctx context.Context, host string, handle func(ctx con
 	}
 }
 
+// Taken is up to which sequence the host has taken its requests. ErrUnavailable: no API has made its consumer yet.
+func (b *Bus) Taken(ctx context.Context, host string) (uint64, error) {
+	consumer, err := b.js.Consumer(ctx, jobsStream, host)
+	if errors.Is(err, jetstream.ErrConsumerNotFound) || errors.Is(err, jetstream.ErrStreamNotFound) {
+		return 0, fmt.Errorf("%w: no API has made the consumer yet", ErrUnavailable)
+	}
+	if err != nil {
+		return 0, translate(err)
+	}
+	return consumer.CachedInfo().AckFloor.Stream, nil
+}
+
 func (b *Bus) take(ctx context.Context, m jetstream.Msg, handle func(context.Context, *Birth, uint64) error) {
 	meta, err := m.Metadata()
 	if err != nil {

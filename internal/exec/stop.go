@@ -66,6 +66,15 @@ func StopJob(ctx context.Context, job string, o StopOptions) error {
 	return stop(ctx, &tree{job: job}, o)
 }
 
+// Lives says whether there is any process that has RUNNER_JOB=<job> in its environment, or a descendant of one.
+func Lives(job string) (bool, error) {
+	if job == "" {
+		return false, nil
+	}
+	living, err := (&tree{job: job}).living()
+	return len(living) > 0, err
+}
+
 // endedByItself says whether the run has ended without having been stopped: what a lab rightly keeps running is left alone.
 func (p *Process) endedByItself(ctx context.Context) bool {
 	if _, err := os.Stat(filepath.Join(p.dir, "result.json")); err == nil {

@@ -55,6 +55,41 @@ func (v *View) admit(ctx context.Context, host string) {
 		return
 	}
 	v.log.Info("host online", "host", host)
+	v.reconcile(ctx, host)
+}
+
+// reconcileAtOnce is how many jobs one question names.
+const reconcileAtOnce = 500
+
+// reconcile tells a worker that has started which jobs are under way on its host. What its journal has lost it finds out so, and
+// only then it takes new ones.
+func (v *View) reconcile(ctx context.Context, host string) {
+	v.AwaitCaughtUp(ctx)
+	ids := v.underWay(host)
+	for first := true; first || len(ids) > 0; first = false {
+		some := ids[:min(len(ids), reconcileAtOnce)]
+		ids = ids[len(some):]
+		err := v.bus.Retry(ctx, "jobs under way on "+host, func(ctx context.Context) error {
+			_, err := v.bus.Ask(ctx, host, "jobs", map[string]any{"jobs": some})
+			return err
+		})
+		if err != nil && ctx.Err() == nil {
+			v.log.Warn("view: the host was not told which of its jobs are under way", "host", host, "error", err)
+		}
+	}
+}
+
+// underWay are the jobs of a host that have not ended, the oldest first.
+func (v *View) underWay(host string) []string {
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	ids := []string{}
+	for _, e := range v.active[host] {
+		if e.ended == nil {
+			ids = append(ids, e.job.ID)
+		}
+	}
+	return ids
 }
 
 func (v *View) online(h *hostEntry, now time.Time) bool {

@@ -20,8 +20,8 @@ import (
 	"netlab-runner/internal/inventory"
 )
 
-// endpoints are what the API may ask this host over the bus.
-func (w *Worker) endpoints() map[string]func(context.Context, []byte) ([]byte, error) {
+// endpoints are what the API may ask this host over the bus. life is the context of the worker's own work.
+func (w *Worker) endpoints(life context.Context) map[string]func(context.Context, []byte) ([]byte, error) {
 	return map[string]func(context.Context, []byte) ([]byte, error){
 		"status":    w.status,
 		"templates": w.templates,
@@ -30,13 +30,14 @@ func (w *Worker) endpoints() map[string]func(context.Context, []byte) ([]byte, e
 		"artifact":  w.artifact,
 		"connect":   w.connect,
 		"graph":     w.graph,
+		"jobs":      func(ctx context.Context, q []byte) ([]byte, error) { return w.reconcile(life, ctx, q) },
 	}
 }
 
 // answerWhen serves the endpoints until ctx ends. A question waits until the host's name is held: as long as another worker
 // has it, the question is for that one.
 func (w *Worker) answerWhen(ctx context.Context, held <-chan struct{}, wg *sync.WaitGroup) {
-	for endpoint, answer := range w.endpoints() {
+	for endpoint, answer := range w.endpoints(ctx) {
 		finish, err := w.bus.Answer(ctx, w.config.Host, endpoint, func(ctx context.Context, question []byte) ([]byte, error) {
 			select {
 			case <-held:

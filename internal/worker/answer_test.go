@@ -18,7 +18,7 @@ import (
 // asked is the answer to a question, as JSON into the value.
 func (b *testBundle) asked(endpoint, question string, value any) error {
 	b.t.Helper()
-	text, err := b.worker.endpoints()[endpoint](b.t.Context(), []byte(question))
+	text, err := b.worker.endpoints(b.t.Context())[endpoint](b.t.Context(), []byte(question))
 	if err == nil {
 		err = json.Unmarshal(text, value)
 	}

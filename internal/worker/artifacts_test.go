@@ -39,7 +39,7 @@ func (b *testBundle) piece(q artifact.Question) (artifact.Head, string) {
 func (b *testBundle) tryPiece(q artifact.Question) (artifact.Head, string, error) {
 	b.t.Helper()
 	question := fmt.Appendf(nil, `{"workdir":%q,"user":%q,"path":%q,"offset":%d,"length":%d,"etag":%q}`, q.Workdir, q.User, q.Path, q.Offset, q.Length, q.ETag)
-	answer, err := b.worker.endpoints()["artifact"](b.t.Context(), question)
+	answer, err := b.worker.endpoints(b.t.Context())["artifact"](b.t.Context(), question)
 	if err != nil {
 		return artifact.Head{}, "", err
 	}

@@ -196,7 +196,7 @@ type left struct {
 // leave puts a job into the journal whose run an earlier worker has begun. The script plays its driver, in its directory.
 func (b *testBundle) leave(birth *bus.Birth, s *scene, script string, files map[string]string) *left {
 	b.t.Helper()
-	e, _, err := b.worker.journal.add(birth, 1)
+	e, _, err := b.worker.journal.add(birth, 1, false)
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -267,7 +267,7 @@ func TestCancelWhileTheWorkerWasAway(t *testing.T) {
 	b.leave(birth, s, obedient, nil).awaitReady(t)
 	// One that has not begun.
 	begun := b.birth("j2", jobs.Up)
-	if _, _, err := b.worker.journal.add(begun, 2); err != nil {
+	if _, _, err := b.worker.journal.add(begun, 2, false); err != nil {
 		t.Fatal(err)
 	}
 	b.cancel("j1")

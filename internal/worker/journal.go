@@ -37,6 +37,8 @@ type entry struct {
 	Seq uint64 `json:"seq"`
 	// LogLimit is the size of the job's log in bytes, 0 for any. It stays what it is: another one would make another log.
 	LogLimit int64 `json:"logLimit,omitempty"`
+	// Lost is a job that was under way when the journal had nothing of it any more.
+	Lost bool `json:"lost,omitempty"`
 
 	dir     string
 	journal *journal
@@ -55,12 +57,19 @@ func openJournal(dir string) (*journal, error) {
 	return &journal{dir: dir, known: map[string]bool{}}, nil
 }
 
-// add makes an entry, on the disk when it returns. isNew is false where the journal has the job already.
-func (j *journal) add(birth *bus.Birth, seq uint64) (e *entry, isNew bool, err error) {
+// has says whether the job is in the journal and with this worker.
+func (j *journal) has(id string) bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.known[id]
+}
+
+// add makes an entry, on the disk when it returns. lost is its Lost. isNew is false where the journal has the job already.
+func (j *journal) add(birth *bus.Birth, seq uint64, lost bool) (e *entry, isNew bool, err error) {
 	if !jobs.ValidID(birth.ID) {
 		return nil, false, fmt.Errorf("journal: job id %q", birth.ID)
 	}
-	e = &entry{Birth: birth, Seq: seq, LogLimit: j.logLimit, dir: filepath.Join(j.dir, birth.ID), journal: j}
+	e = &entry{Birth: birth, Seq: seq, LogLimit: j.logLimit, Lost: lost, dir: filepath.Join(j.dir, birth.ID), journal: j}
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if j.known[birth.ID] {
@@ -84,12 +93,12 @@ func (j *journal) add(birth *bus.Birth, seq uint64) (e *entry, isNew bool, err e
 }
 
 // load reads every entry, in order of arrival. A directory without a request was never acknowledged: its request comes again.
-func (j *journal) load(log *slog.Logger) ([]*entry, error) {
+// damaged are the jobs whose request cannot be read; all else that the journal has of them stays.
+func (j *journal) load(log *slog.Logger) (entries []*entry, damaged []string, err error) {
 	dirs, err := os.ReadDir(j.dir)
 	if err != nil {
-		return nil, fmt.Errorf("journal: %w", err)
+		return nil, nil, fmt.Errorf("journal: %w", err)
 	}
-	var entries []*entry
 	for _, d := range dirs {
 		e := &entry{dir: filepath.Join(j.dir, d.Name()), journal: j}
 		data, err := os.ReadFile(filepath.Join(e.dir, requestFile))
@@ -101,7 +110,8 @@ func (j *journal) load(log *slog.Logger) ([]*entry, error) {
 			err = json.Unmarshal(data, e)
 		}
 		if err != nil || e.Birth == nil || e.Birth.ID != d.Name() {
-			log.Error("journal: entry cannot be read and is left alone", "dir", e.dir, "error", err)
+			log.Error("journal: entry cannot be read, it is looked for on the bus", "dir", e.dir, "error", err)
+			damaged = append(damaged, d.Name())
 			continue
 		}
 		entries = append(entries, e)
@@ -110,7 +120,7 @@ func (j *journal) load(log *slog.Logger) ([]*entry, error) {
 		j.mu.Unlock()
 	}
 	slices.SortFunc(entries, func(a, b *entry) int { return cmp.Compare(a.Seq, b.Seq) })
-	return entries, nil
+	return entries, damaged, nil
 }
 
 // output is the file that Netlab and the worker append to, of which the log is made.

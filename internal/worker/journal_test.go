@@ -23,7 +23,7 @@ func newJournal(t *testing.T) *journal {
 
 func addEntry(t *testing.T, j *journal, id string, seq uint64) *entry {
 	t.Helper()
-	e, isNew, err := j.add(&bus.Birth{Job: jobs.Job{ID: id, Host: "a"}, Topology: "nodes: [a]"}, seq)
+	e, isNew, err := j.add(&bus.Birth{Job: jobs.Job{ID: id, Host: "a"}, Topology: "nodes: [a]"}, seq, false)
 	if err != nil || !isNew {
 		t.Fatalf("%s: new %v, %v", id, isNew, err)
 	}
@@ -32,7 +32,7 @@ func addEntry(t *testing.T, j *journal, id string, seq uint64) *entry {
 
 func ids(t *testing.T, j *journal) []string {
 	t.Helper()
-	entries, err := j.load(slog.New(slog.DiscardHandler))
+	entries, _, err := j.load(slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -49,7 +49,7 @@ func TestJournalKeepsJobsInOrderOfArrival(t *testing.T) {
 	addEntry(t, j, "z", 1)
 	second := addEntry(t, j, "y", 2)
 	addEntry(t, j, "x", 3)
-	if _, isNew, err := j.add(&bus.Birth{Job: jobs.Job{ID: "z"}}, 1); isNew || err != nil {
+	if _, isNew, err := j.add(&bus.Birth{Job: jobs.Job{ID: "z"}}, 1, false); isNew || err != nil {
 		t.Errorf("the same request again: new %v, %v", isNew, err)
 	}
 	if err := second.remove(); err != nil {
@@ -58,7 +58,7 @@ func TestJournalKeepsJobsInOrderOfArrival(t *testing.T) {
 	if diff := cmp.Diff([]string{"z", "x"}, ids(t, j)); diff != "" {
 		t.Error(diff)
 	}
-	entries, err := j.load(slog.New(slog.DiscardHandler))
+	entries, _, err := j.load(slog.New(slog.DiscardHandler))
 	if err != nil || entries[0].Birth.Topology != "nodes: [a]" {
 		t.Errorf("%+v %v", entries, err)
 	}
@@ -147,7 +147,7 @@ func TestJournalKeepsTheLimitOfALog(t *testing.T) {
 	}
 	j.logLimit = 200
 	addEntry(t, j, "new", 2)
-	entries, err := j.load(slog.New(slog.DiscardHandler))
+	entries, _, err := j.load(slog.New(slog.DiscardHandler))
 	if err != nil || len(entries) != 2 || entries[0].LogLimit != 100 || entries[1].LogLimit != 200 {
 		t.Errorf("%+v %v", entries, err)
 	}

@@ -70,8 +70,9 @@ func pause(ctx context.Context) error {
 	}
 }
 
-// claim makes the job this worker's, or finds that it was already. resumed: the run began before.
-func (r *reporter) claim(ctx context.Context) (resumed bool, err error) {
+// claim makes the job this worker's, or finds that it was already. resumed: the run began before. takeover is for a job that a
+// worker had that this host does not have any more.
+func (r *reporter) claim(ctx context.Context, takeover bool) (resumed bool, err error) {
 	job := r.job
 	if err := job.Move(jobs.Start, time.Now()); err != nil {
 		return false, err
@@ -94,7 +95,7 @@ func (r *reporter) claim(ctx context.Context) (resumed bool, err error) {
 			return false, err
 		}
 	}
-	if last.Source != r.source || last.State != jobs.Running {
+	if last.Source != r.source && !takeover || last.State != jobs.Running {
 		return false, fmt.Errorf("%w: it is %s by %s", errLost, last.State, last.Source)
 	}
 	r.job, r.seq = last.Job, last.Seq

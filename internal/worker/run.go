@@ -80,9 +80,15 @@ func (r *run) journey(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	resumed, err := r.reporter.claim(ctx)
+	orphaned := r.entry.Lost && before == ""
+	resumed, err := r.reporter.claim(ctx, orphaned)
 	if err != nil {
 		return err
+	}
+	if orphaned {
+		if err := r.joinLog(ctx); err != nil {
+			return err
+		}
 	}
 	runCtx, hush := r.w.listen(ctx, r.entry.Birth.ID)
 	defer hush()
@@ -94,9 +100,12 @@ func (r *run) journey(ctx context.Context) error {
 	go func() { spooled <- r.spool.keep(ctx, ended, resumed || before != "", r.log) }()
 
 	var end outcome
-	if sealErr != nil {
+	switch {
+	case orphaned:
+		end, err = r.orphan(ctx, runCtx)
+	case sealErr != nil:
 		end = r.refuse(failed(jobs.ReasonInvalid, "environment: "+sealErr.Error()))
-	} else {
+	default:
 		end, err = r.netlab(ctx, runCtx, before)
 		if err != nil && ctx.Err() == nil && errors.Is(context.Cause(runCtx), errCanceled) {
 			end, err = r.refuse(canceled("canceled before Netlab began")), nil

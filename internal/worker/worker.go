@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -89,6 +90,9 @@ type Worker struct {
 	connecting, drawing chan struct{}
 	// keeping has the paths of the pictures that are being stored.
 	keeping sync.Map
+
+	// reconciled is called when an API has said which jobs it believes to be under way here.
+	reconciled func()
 
 	source    string
 	started   time.Time
@@ -175,9 +179,19 @@ func (w *Worker) Run(ctx context.Context, b *bus.Bus) error {
 	defer w.running.Wait()
 	defer cancel(nil)
 
-	entries, err := w.journal.load(w.log)
+	entries, damaged, err := w.journal.load(w.log)
 	if err != nil {
 		return err
+	}
+	// Before any other job runs in their directories, where their runs may be going on.
+	for _, id := range damaged {
+		err := w.bus.Retry(ctx, "request of job "+id, func(attempt context.Context) error {
+			_, err := w.adopt(ctx, attempt, id, math.MaxUint64)
+			return err
+		})
+		if err != nil && ctx.Err() == nil {
+			w.log.Error("journal: entry is left alone", "job", id, "error", err)
+		}
 	}
 	for _, e := range entries {
 		w.reclaim(e)
@@ -187,6 +201,8 @@ func (w *Worker) Run(ctx context.Context, b *bus.Bus) error {
 	}
 	// Before the lease: whoever sees the host online is answered.
 	held := make(chan struct{})
+	asked := make(chan struct{})
+	w.reconciled = sync.OnceFunc(func() { close(asked) })
 	w.answerWhen(ctx, held, &wg)
 	lease, err := w.acquire(ctx)
 	if err != nil && ctx.Err() != nil {
@@ -202,6 +218,12 @@ func (w *Worker) Run(ctx context.Context, b *bus.Bus) error {
 		}
 	})
 	wg.Go(func() { w.followCancels(ctx) })
+	// The runs of a journal that was lost are to be known before others begin in their directories.
+	select {
+	case <-asked:
+	case <-time.After(reconcileWait):
+	case <-ctx.Done():
+	}
 	for ctx.Err() == nil {
 		err := w.bus.TakeRequests(ctx, w.config.Host, w.take)
 		if ctx.Err() != nil {
@@ -249,7 +271,7 @@ func (w *Worker) warnOfMissing() {
 
 // take puts a request into the journal and then into the queue. Only then the bus may forget that it gave it.
 func (w *Worker) take(ctx context.Context, birth *bus.Birth, seq uint64) error {
-	e, isNew, err := w.journal.add(birth, seq)
+	e, isNew, err := w.journal.add(birth, seq, false)
 	if err != nil {
 		return err
 	}

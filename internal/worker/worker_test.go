@@ -121,12 +121,36 @@ func (b *testBundle) run() {
 	done := make(chan error, 1)
 	connection := bustest.Connect(b.t, b.server, b.worker.Source())
 	go func() { done <- b.worker.Run(ctx, connection) }()
+	asked := make(chan struct{})
+	go func() { defer close(asked); b.reconcile(ctx) }() // as an API does with each worker that starts
+	b.t.Cleanup(func() { cancel(); <-asked })
 	b.t.Cleanup(func() {
 		cancel()
 		if err := <-done; err != nil {
 			b.t.Error(err)
 		}
 	})
+}
+
+// reconcile tells the worker which jobs are under way, as soon as it listens, and returns those of which it knew nothing.
+func (b *testBundle) reconcile(ctx context.Context, ids ...string) (unknown []string) {
+	for ctx.Err() == nil {
+		attempt, cancel := context.WithTimeout(ctx, time.Second)
+		reply, err := b.bus.Ask(attempt, "a", "jobs", map[string]any{"jobs": ids})
+		cancel()
+		if err == nil {
+			var answer struct{ Unknown []string }
+			if err := json.Unmarshal(reply, &answer); err != nil {
+				b.t.Error(err)
+			}
+			return answer.Unknown
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(5 * time.Millisecond):
+		}
+	}
+	return nil
 }
 
 // playedPython says what the driver would say of a Netlab that is there, and to a question for a status, who asks.

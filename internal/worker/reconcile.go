@@ -1,0 +1,134 @@
+package worker
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"time"
+
+	"netlab-runner/internal/bus"
+	"netlab-runner/internal/exec"
+	"netlab-runner/internal/jobs"
+)
+
+// reconcileWait is how long a worker that has just started waits for an API to say which jobs it believes to be under way here.
+const reconcileWait = 5 * time.Second
+
+// reconcile answers {"jobs":[id,…]}, the jobs that an API believes to be under way on this host, with {"unknown":[id,…]}: those of
+// which the journal has nothing, because it was lost. They are taken into it and brought to their end: life is the context of the
+// worker's own work.
+func (w *Worker) reconcile(life, ctx context.Context, question []byte) ([]byte, error) {
+	var q struct {
+		Jobs []string `json:"jobs"`
+	}
+	if err := json.Unmarshal(question, &q); err != nil {
+		return nil, fmt.Errorf("jobs: %w", err)
+	}
+	taken, err := w.bus.Taken(ctx, w.config.Host)
+	if err != nil {
+		return nil, err
+	}
+	unknown := []string{}
+	for _, id := range q.Jobs {
+		if !jobs.ValidID(id) || w.journal.has(id) {
+			continue
+		}
+		isLost, err := w.adopt(life, ctx, id, taken)
+		if err != nil {
+			return nil, fmt.Errorf("job %s: %w", id, err)
+		}
+		if isLost {
+			unknown = append(unknown, id)
+		}
+	}
+	w.reconciled()
+	return json.Marshal(map[string]any{"unknown": unknown})
+}
+
+// adopt takes a job into the journal that should have it and has not, as the bus has it. Jobs behind taken are still to come by
+// themselves.
+func (w *Worker) adopt(life, ctx context.Context, id string, taken uint64) (bool, error) {
+	birth, seq, err := w.bus.Birth(ctx, w.config.Host, id)
+	if errors.Is(err, bus.ErrNotFound) || err == nil && seq > taken {
+		return false, nil // a birth that is not there is another host's, or the stream was lost
+	}
+	if err != nil {
+		return false, err
+	}
+	last, err := w.bus.LastStatus(ctx, w.config.Host, id)
+	switch {
+	case err == nil && last.State.Terminal():
+		return false, nil
+	case err != nil && !errors.Is(err, bus.ErrNotFound):
+		return false, err
+	}
+	e, isNew, err := w.journal.add(birth, seq, last != nil)
+	if err != nil || !isNew {
+		return false, err
+	}
+	w.log.Warn("the journal has nothing of a job that was taken, the bus has it", "job", id)
+	w.enqueue(life, e)
+	return true, nil
+}
+
+// orphanLook is how often it is looked whether the processes of a run without a journal have ended.
+const orphanLook = time.Second
+
+// orphan waits for the end of a run of which the journal was lost: whatever lives of it is left alone, unless its job is canceled
+// or takes too long. How it ended cannot be known.
+func (r *run) orphan(ctx, runCtx context.Context) (outcome, error) {
+	if err := say(r.entry.output(), "the record of this run was lost on host %s: it goes on, and how it ends cannot be known", r.w.config.Host); err != nil {
+		return outcome{}, err
+	}
+	began := time.Now()
+	if started := r.reporter.job.StartedAt; started != nil {
+		began = *started
+	}
+	timeout := r.timeout()
+	timed, cancel := context.WithDeadline(runCtx, began.Add(timeout))
+	defer cancel()
+	for lives := true; lives; {
+		var err error
+		if lives, err = exec.Lives(r.entry.Birth.ID); err != nil {
+			return outcome{}, err
+		}
+		if !lives {
+			break
+		}
+		select {
+		case <-timed.Done():
+			if ctx.Err() != nil {
+				return outcome{}, ctx.Err()
+			}
+			end := r.whyStopped(timed, runCtx, timeout)
+			left := exec.StopJob(ctx, r.entry.Birth.ID, r.w.stopOptions())
+			if ctx.Err() != nil {
+				return outcome{}, ctx.Err()
+			}
+			end.text += leftText(left) + "; " + r.labNow(ctx)
+			return r.refuse(*end), nil
+		case <-time.After(orphanLook):
+		}
+	}
+	return r.refuse(failed(jobs.ReasonInterrupted, "the record of the run was lost, so how it ended is not known; "+r.labNow(ctx))), nil
+}
+
+// joinLog has the log go on behind what the bus has of it, where the output was lost.
+func (r *run) joinLog(ctx context.Context) error {
+	if _, err := os.Stat(r.entry.output()); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return r.w.bus.Retry(ctx, "log of job "+r.entry.Birth.ID, func(ctx context.Context) error {
+		chunk, err := r.w.bus.LastChunk(ctx, r.w.config.Host, r.entry.Birth.ID)
+		if errors.Is(err, bus.ErrNotFound) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		return saveBase(r.entry.output(), chunk.End())
+	})
+}

@@ -1,0 +1,146 @@
+package worker
+
+import (
+	"bytes"
+	"context"
+	"os"
+	osexec "os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"netlab-runner/internal/bus"
+	"netlab-runner/internal/exec"
+	"netlab-runner/internal/jobs"
+)
+
+// taken sends a request and takes it off the bus, as a worker does whose journal is lost afterwards.
+func (b *testBundle) taken(birth *bus.Birth) {
+	b.t.Helper()
+	b.send(birth)
+	ctx, cancel := context.WithCancel(b.t.Context())
+	defer cancel()
+	_ = b.bus.TakeRequests(ctx, "a", func(_ context.Context, got *bus.Birth, _ uint64) error {
+		if got.ID == birth.ID {
+			time.AfterFunc(50*time.Millisecond, cancel) // behind the acknowledgement
+		}
+		return nil
+	})
+	for taken, err := uint64(0), error(nil); taken == 0; {
+		if taken, err = b.bus.Taken(b.t.Context(), "a"); err != nil {
+			b.t.Fatal(err)
+		}
+	}
+}
+
+// lives is a process that has a job in its environment, as those of its run have. It ends with the test.
+func lives(t *testing.T, job string) *osexec.Cmd {
+	t.Helper()
+	cmd := osexec.Command("sleep", "60")
+	cmd.Env = []string{"RUNNER_JOB=" + job}
+	must(t, cmd.Start())
+	ended := make(chan struct{})
+	go func() { defer close(ended); _ = cmd.Wait() }()
+	t.Cleanup(func() { _ = cmd.Process.Kill(); <-ended })
+	return cmd
+}
+
+// The journal of a run was lost: the run is left alone, and at its end its job says what cannot be known, once.
+func TestAJournalThatIsLost(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	for _, id := range []string{"own", "others", "begun"} {
+		birth := b.birth(id, jobs.Up)
+		b.taken(birth)
+	}
+	publish := func(id string, connection *bus.Bus) {
+		running := b.birth(id, jobs.Up).Job
+		must(t, running.Move(jobs.Start, time.Now()))
+		if _, err := connection.PublishStatus(t.Context(), &running, 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	publish("others", b.bus) // of a worker whose data directory is gone
+	publish("begun", b.bus)
+	if _, err := b.bus.PublishLog(t.Context(), &bus.Chunk{Host: "a", Job: "begun", Text: []byte("so far\n")}, 0); err != nil {
+		t.Fatal(err)
+	}
+	process := lives(t, "begun")
+	b.run()
+	if diff := cmp.Diff([]string{"own", "others", "begun"}, b.reconcile(t.Context(), "own", "others", "begun", "none", "no id!")); diff != "" {
+		t.Error(diff)
+	}
+	// Of the one that nobody had begun nothing is lost.
+	run := b.next()
+	if run.run.Job != "own" {
+		t.Errorf("%s runs", run.run.Job)
+	}
+	run.result <- exec.Result{}
+	if got := b.await("own", ended); got.State != jobs.Success {
+		t.Errorf("own: %+v", got)
+	}
+	wantEnd(t, b.await("others", ended), jobs.Failed, jobs.ReasonInterrupted, "the record of the run was lost", "no lab in")
+	if got, err := b.bus.LastStatus(t.Context(), "a", "begun"); err != nil || got.State != jobs.Running {
+		t.Errorf("while its processes live: %+v %v", got, err)
+	}
+	if unknown := b.reconcile(t.Context(), "begun", "others", "own"); len(unknown) > 0 {
+		t.Errorf("asked again: %q", unknown)
+	}
+	must(t, process.Process.Kill())
+	wantEnd(t, b.await("begun", ended), jobs.Failed, jobs.ReasonInterrupted, "the record of the run was lost")
+	var log bytes.Buffer
+	if err := b.bus.ReadLog(t.Context(), "a", "begun", func(c *bus.Chunk) error { log.Write(c.Text); return nil }); err != nil {
+		t.Fatal(err)
+	}
+	if text := log.String(); !strings.HasPrefix(text, "so far\nnetlab-worker: the record of this run was lost on host a") || strings.Count(text, "so far") != 1 {
+		t.Errorf("the log: %q", text)
+	}
+	if n := b.starts.Load(); n != 1 {
+		t.Errorf("%d runs, want 1", n)
+	}
+	b.wantEmptyJournal()
+}
+
+// A lost run is stopped where its job is canceled.
+func TestCancelOfALostRun(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.taken(b.birth("j1", jobs.Up))
+	running := b.birth("j1", jobs.Up).Job
+	must(t, running.Move(jobs.Start, time.Now()))
+	if _, err := b.bus.PublishStatus(t.Context(), &running, 0); err != nil {
+		t.Fatal(err)
+	}
+	lives(t, "j1")
+	b.run()
+	b.reconcile(t.Context(), "j1")
+	b.cancel("j1")
+	wantEnd(t, b.await("j1", ended), jobs.Canceled, jobs.ReasonCanceled, "stopped, because it was canceled")
+	if there, err := exec.Lives("j1"); err != nil || there {
+		t.Errorf("it lives: %v %v", there, err)
+	}
+}
+
+// What is left of an entry whose request is torn is enough to go on with the run.
+func TestATornRequest(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	birth := b.birth("j1", jobs.Up)
+	must(t, os.MkdirAll(birth.Workdir, 0o755))
+	b.taken(birth)
+	run := b.leave(birth, &scene{Who: *b.worker.runAs, Dir: birth.Workdir}, obedient, nil)
+	run.awaitReady(t)
+	must(t, os.WriteFile(filepath.Join(b.worker.journal.dir, "j1", requestFile), []byte(`{"birth":{"id":"j1`), 0o600))
+	b.worker.journal.known = map[string]bool{} // as in a worker that starts
+	b.run()
+	b.await("j1", func(m *bus.JobMessage) bool { return m.State == jobs.Running })
+	b.cancel("j1")
+	wantEnd(t, b.await("j1", ended), jobs.Canceled, jobs.ReasonCanceled, "stopped, because it was canceled")
+	if n := b.starts.Load(); n != 0 {
+		t.Errorf("%d runs", n)
+	}
+	b.wantEmptyJournal()
+}
