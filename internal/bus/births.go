@@ -58,7 +58,7 @@ func (b *Bus) Submit(ctx context.Context, birth *Birth) (seq uint64, err error) 
 	for {
 		attempt, cancel := context.WithTimeout(ctx, submitAttempt)
 		seq, err = b.commit(attempt, jobsStream, m, stored, publicSubject("*", birth.ID, kindRequest), 0)
-		unanswered := attempt.Err() != nil
+		unanswered := attempt.Err() != nil || errors.Is(err, errBehind)
 		cancel()
 		if err == nil || !errors.Is(err, ErrUnavailable) {
 			return seq, err
@@ -132,6 +132,8 @@ type JobMessage struct {
 	Source string
 	// Size is the length of its JSON in bytes.
 	Size int
+	// Request is the JSON of a birth, nil of a status.
+	Request []byte
 }
 
 func decodeJob(h nats.Header, data []byte, seq uint64, kind string) (*JobMessage, error) {
@@ -141,6 +143,9 @@ func decodeJob(h nats.Header, data []byte, seq uint64, kind string) (*JobMessage
 	}
 	if !slices.Contains(jobs.States, m.State) {
 		return nil, fmt.Errorf("message %d of the jobs stream: state %q", seq, m.State)
+	}
+	if m.Birth {
+		m.Request = data
 	}
 	return m, nil
 }

@@ -14,6 +14,7 @@ import (
 	"log/slog"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -58,6 +59,10 @@ type Bus struct {
 	apiPrefix string
 	source    string
 	embedded  bool
+	// answered is when a stream was last looked at.
+	answered atomic.Pointer[time.Time]
+	// limits are those of the streams that this program makes, nil until it has.
+	limits atomic.Pointer[Limits]
 
 	placesMu sync.Mutex
 	placesKV jetstream.KeyValue
@@ -186,6 +191,14 @@ const warnEvery = 30
 
 // Retry calls f until it succeeds, fails with something other than ErrUnavailable or ErrFull, or ctx ends.
 func (b *Bus) Retry(ctx context.Context, what string, f func(context.Context) error) error {
+	return b.retry(ctx, what, f, ErrUnavailable, ErrFull)
+}
+
+// retry is Retry of what fails with one of these errors.
+func (b *Bus) retry(ctx context.Context, what string, f func(context.Context) error, passing ...error) error {
+	passes := func(err error) bool {
+		return slices.ContainsFunc(passing, func(p error) bool { return errors.Is(err, p) })
+	}
 	for try := 0; ; try++ {
 		attempt, cancel := context.WithTimeout(ctx, answerTimeout)
 		err := f(attempt)
@@ -203,9 +216,6 @@ func (b *Bus) Retry(ctx context.Context, what string, f func(context.Context) er
 		}
 	}
 }
-
-// passes says whether what failed may succeed later, with nothing changed.
-func passes(err error) bool { return errors.Is(err, ErrUnavailable) || errors.Is(err, ErrFull) }
 
 // commit publishes m if the last message of subject (a stored subject, wildcards allowed; empty: m's own, which is stored) has
 // the sequence last, 0 for none. It returns the sequence of m. A lost answer is no doubt: on a conflict the last message is
@@ -246,6 +256,9 @@ const (
 	copyPause = 20 * time.Millisecond
 )
 
+// errBehind is a conflict of which it is not known yet with what.
+var errBehind = errors.New("the copy that answers is behind")
+
 // overtaker reads the message that is there in place of the expected one. In a cluster the copy that answers may not have it
 // yet, and what it has instead proves nothing: then it is ErrUnavailable. nil: the expected one is there no more.
 func (b *Bus) overtaker(ctx context.Context, stream, subject string, expected uint64) (*nats.Msg, error) {
@@ -261,7 +274,7 @@ func (b *Bus) overtaker(ctx context.Context, stream, subject string, expected ui
 		case gone && expected > 0:
 			return nil, nil //nolint:nilnil // as documented
 		default:
-			return nil, fmt.Errorf("%w: the copy of %s that answers is behind", ErrUnavailable, stream)
+			return nil, fmt.Errorf("%w: %s: %w", ErrUnavailable, stream, errBehind)
 		}
 		select {
 		case <-ctx.Done():

@@ -16,10 +16,7 @@ import (
 func (b *Bus) RequestCancel(ctx context.Context, host, id string) error {
 	m := b.event(host, id, kindCancel, "netlab.job.cancel", "application/json", []byte(`{"id":"`+id+`"}`))
 	_, err := b.commit(ctx, jobsStream, m, publicSubject(host, id, kindCancel), "", 0)
-	if errors.Is(err, ErrConflict) {
-		return nil // it is there already
-	}
-	return err
+	return beaten(err)
 }
 
 // CancelQueued ends a job that nobody has claimed: job is its terminal state. ErrConflict: it was claimed, or has ended.

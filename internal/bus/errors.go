@@ -21,6 +21,8 @@ var (
 	ErrNotFound = errors.New("not found on the bus")
 	// ErrHostAway is a host whose worker does not answer.
 	ErrHostAway = errors.New("the host does not answer")
+	// ErrLost is a stream that has not all any more that was read of it: it was made anew, or its server has lost the newest.
+	ErrLost = errors.New("the bus has lost messages")
 	// ErrFull is a stream at its limit. It refuses what is new and keeps what it has.
 	ErrFull = errors.New("the stream is full")
 	// ErrTooLarge is a message over MaxMessage.

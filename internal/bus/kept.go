@@ -97,19 +97,10 @@ func (b *Bus) putKeptPiece(ctx context.Context, host, id, file string, n int, da
 	m := nats.NewMsg(keptSubject(objectsIntake, host, id, file, n))
 	m.Data = data
 	m.Header[headerEventID] = []string{uuid.NewString()}
-	for try := 0; ; try++ {
-		attempt, cancel := context.WithTimeout(ctx, answerTimeout)
-		_, err := b.commit(attempt, objectsStream, m, keptSubject(objectsPublic, host, id, file, n), "", 0)
-		cancel()
-		if !errors.Is(err, ErrUnavailable) || ctx.Err() != nil {
-			return err
-		}
-		select {
-		case <-ctx.Done():
-			return err
-		case <-time.After(retryDelays[min(try, len(retryDelays)-1)]):
-		}
-	}
+	return b.retry(ctx, "kept file of job "+id, func(ctx context.Context) error {
+		_, err := b.commit(ctx, objectsStream, m, keptSubject(objectsPublic, host, id, file, n), "", 0)
+		return err
+	}, ErrUnavailable)
 }
 
 // PutKeptList makes the files of the list those that were kept of the job. ErrConflict: there is another list already.

@@ -26,14 +26,14 @@ type Chunk struct {
 func (c *Chunk) End() int64 { return c.Offset + int64(len(c.Text)) }
 
 // PublishLog commits the next chunk of a log if the last one has the sequence last, 0 for none. It returns the new sequence.
-// ErrConflict: somebody else publishes this log.
+// ErrConflict: somebody else publishes this log. ErrFull: the stream has no room.
 func (b *Bus) PublishLog(ctx context.Context, c *Chunk, last uint64) (seq uint64, err error) {
 	m := b.event(c.Host, c.Job, kindLog, "netlab.job.log", "text/plain; charset=utf-8", c.Text)
 	m.Header[HeaderOffset] = []string{strconv.FormatInt(c.Offset, 10)}
-	err = b.Retry(ctx, "log of job "+c.Job, func(ctx context.Context) error {
+	err = b.retry(ctx, "log of job "+c.Job, func(ctx context.Context) error {
 		seq, err = b.commit(ctx, logsStream, m, publicSubject(c.Host, c.Job, kindLog), "", last)
 		return err
-	})
+	}, ErrUnavailable)
 	return seq, err
 }
 
@@ -106,15 +106,13 @@ func decodeChunk(host, id string, h nats.Header, text []byte, seq uint64) (*Chun
 	return &Chunk{Host: host, Job: id, Offset: offset, Text: text, Seq: seq}, nil
 }
 
-// LogsMade is when the logs stream was made. Sequences of a stream made at another time mean nothing in this one.
-func (b *Bus) LogsMade(ctx context.Context) (made time.Time, err error) {
+// LogsMade is when the logs stream was made, and the sequence of its newest message. Sequences of a stream made at another time
+// mean nothing in this one. ErrLost: there is no stream.
+func (b *Bus) LogsMade(ctx context.Context) (made time.Time, last uint64, err error) {
 	err = b.Retry(ctx, "logs stream", func(ctx context.Context) error {
-		stream, err := b.js.Stream(ctx, logsStream)
-		if err != nil {
-			return translate(err)
-		}
-		made = stream.CachedInfo().Created
-		return nil
+		mark, err := b.mark(ctx, logsStream)
+		made, last = mark.made, mark.last
+		return err
 	})
-	return made, err
+	return made, last, err
 }

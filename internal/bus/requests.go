@@ -60,6 +60,7 @@ func (b *Bus) TakeRequests(ctx context.Context, host string, handle func(ctx con
 	if err != nil {
 		return fmt.Errorf("take requests: %w", translate(err))
 	}
+	defer messages.Stop()
 	stop := context.AfterFunc(ctx, messages.Stop)
 	defer stop()
 	for {
@@ -68,11 +69,8 @@ func (b *Bus) TakeRequests(ctx context.Context, host string, handle func(ctx con
 			return ctx.Err()
 		}
 		if err != nil {
-			if errors.Is(err, jetstream.ErrMsgIteratorClosed) || errors.Is(err, jetstream.ErrConsumerDeleted) || errors.Is(err, jetstream.ErrConsumerNotFound) {
-				return fmt.Errorf("take requests: %w: %w", ErrUnavailable, err)
-			}
-			b.log.Warn("bus: requests", "error", err)
-			continue
+			// The consumer may be there no more: it is looked for anew.
+			return fmt.Errorf("take requests: %w: %w", ErrUnavailable, err)
 		}
 		b.take(ctx, m, handle)
 	}

@@ -26,11 +26,20 @@ const consumersPerStream = 100_000
 // EnsureStreams makes the streams and buckets that are not there, and brings in line what differs where nothing can be lost
 // by it. A *RefusedError names what differs elsewhere. Several APIs may do this at once.
 func (b *Bus) EnsureStreams(ctx context.Context, l Limits) error {
+	b.limits.Store(&l)
 	for _, want := range wantedStreams(l) {
 		err := b.Retry(ctx, "stream "+want.Name, func(ctx context.Context) error { return b.ensureStream(ctx, want) })
 		if err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// MendStreams makes what is not there any more of the streams that EnsureStreams has made.
+func (b *Bus) MendStreams(ctx context.Context) error {
+	if l := b.limits.Load(); l != nil {
+		return b.EnsureStreams(ctx, *l)
 	}
 	return nil
 }

@@ -30,6 +30,9 @@ func (d *Dispatcher) Cancel(ctx context.Context, id string) (jobs.Job, error) {
 	if job.State.Terminal() {
 		return job, &EndedError{State: job.State}
 	}
+	if err := d.view.Writable(); err != nil {
+		return job, err
+	}
 	if err := d.bus.RequestCancel(ctx, job.Host, job.ID); err != nil {
 		return job, err
 	}

@@ -55,6 +55,9 @@ func (d *Dispatcher) Submit(ctx context.Context, p *jobs.Payload) (jobs.Job, err
 
 // submit is Submit of a job with this id. fingerprint goes into the birth; it is empty where the id is of no key.
 func (d *Dispatcher) submit(ctx context.Context, p *jobs.Payload, id, fingerprint string) (jobs.Job, error) {
+	if err := d.view.Writable(); err != nil {
+		return jobs.Job{}, err
+	}
 	host, workdir, why, err := d.place(ctx, p)
 	if err != nil {
 		return jobs.Job{}, err

@@ -99,6 +99,9 @@ func (d *Dispatcher) SubmitOnce(ctx context.Context, p *jobs.Payload, key *Key) 
 	if !errors.Is(err, bus.ErrNotFound) {
 		return jobs.Job{}, false, err
 	}
+	if _, known := d.view.Known(key.id); known {
+		return d.againUnborn(ctx, key, fingerprint)
+	}
 	job, err = d.submit(ctx, p, key.id, fingerprint)
 	if !errors.Is(err, bus.ErrConflict) {
 		return job, false, err
@@ -126,6 +129,19 @@ func (d *Dispatcher) again(ctx context.Context, birth *bus.Birth, fingerprint st
 		err = d.settle(ctx, &birth.Job)
 	}
 	return job, err
+}
+
+// againUnborn is again of a job whose birth the bus does not have, at this moment or any more.
+func (d *Dispatcher) againUnborn(ctx context.Context, key *Key, fingerprint string) (job jobs.Job, replayed bool, err error) {
+	birth, err := d.awaitBirth(ctx, key.id)
+	switch {
+	case err == nil:
+		job, err = d.again(ctx, birth, fingerprint)
+	case errors.Is(err, bus.ErrNotFound):
+		// The bus has lost it. It will be made known to it again, and is not to run twice.
+		job, err = d.view.Job(ctx, key.id)
+	}
+	return job, true, err
 }
 
 const (

@@ -24,8 +24,8 @@ type cursorState struct {
 	Seq  uint64    `json:"seq"`
 }
 
-// start returns the sequence to read from.
-func (c *cursor) start(made time.Time) uint64 {
+// start returns the sequence to read from in a stream that was made then and ends at last.
+func (c *cursor) start(made time.Time, last uint64) uint64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.state.Seq == 0 {
@@ -34,7 +34,7 @@ func (c *cursor) start(made time.Time) uint64 {
 			_ = json.Unmarshal(data, &c.state)
 		}
 	}
-	if !c.state.Made.Equal(made) {
+	if !c.state.Made.Equal(made) || c.state.Seq > last {
 		c.state = cursorState{Made: made}
 	}
 	return c.state.Seq + 1

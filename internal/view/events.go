@@ -34,6 +34,8 @@ type events struct {
 	start  uint64
 	// told is up to which sequence everything is told, heard the sequence of the newest message.
 	told, heard uint64
+	// generation is how often the stream was lost: its sequences mean nothing beyond that.
+	generation int
 	// held are those that are not told yet.
 	held []heldEvent
 	// changed is closed when an event is told.
@@ -68,7 +70,7 @@ func (v *View) happened(e *entry, seq uint64, job *jobs.Job, size int) {
 		return // the stream is followed anew
 	}
 	ev.heard = seq
-	if _, starting := v.behind[partJobs]; starting {
+	if v.starting() {
 		// It happened before.
 		if e != nil {
 			e.told = seq

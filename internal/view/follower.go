@@ -21,6 +21,8 @@ type Follower struct {
 	id string
 	// after is up to where the reader knows everything.
 	after uint64
+	// generation is that of the events when they were last looked at.
+	generation int
 	// current is a reader that was told that it has everything.
 	current bool
 	// present are states that are told before the events after until, by sequence.
@@ -37,13 +39,13 @@ type presentState struct {
 // after is the Seq of the last event that the reader has, from whatever API. nil is a reader that has none: it is told the
 // present state of the one job, or of every job that has not ended.
 func (v *View) Follow(f Filter, id string, after *uint64) *Follower {
-	follower := &Follower{view: v, filter: f, id: id}
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	follower := &Follower{view: v, filter: f, id: id, generation: v.events.generation}
 	if after != nil {
 		follower.after = *after
 		return follower
 	}
-	v.mu.RLock()
-	defer v.mu.RUnlock()
 	follower.begin(true)
 	return follower
 }
@@ -92,6 +94,10 @@ func (f *Follower) take() (events []Event, changed <-chan struct{}) {
 	v.mu.RLock()
 	defer v.mu.RUnlock()
 	ev := &v.events
+	if f.generation != ev.generation {
+		// What it knows was numbered by a stream that is no more.
+		f.generation, f.after, f.present = ev.generation, 0, nil
+	}
 	if f.present == nil && f.after < ev.start {
 		f.begin(false)
 	}

@@ -32,11 +32,11 @@ type retry struct {
 }
 
 func (v *View) followLogs(ctx context.Context, done func()) error {
-	made, err := v.bus.LogsMade(ctx)
+	made, last, err := v.bus.LogsMade(ctx)
 	if err != nil {
 		return err
 	}
-	return v.bus.FollowLogs(ctx, v.cursor.start(made), func(c *bus.Chunk) {
+	return v.bus.FollowLogs(ctx, v.cursor.start(made, last), func(c *bus.Chunk) {
 		if v.store(ctx, c) {
 			v.cursor.advance(c.Seq)
 		}

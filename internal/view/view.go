@@ -51,6 +51,9 @@ type View struct {
 	fillPatience time.Duration
 	cursor       cursor
 	events       events
+	// lost is what has to be made known to the bus again, empty for nothing; replaying says that what it has is read once more.
+	lost      string
+	replaying bool
 	// received counts the bytes of logs.
 	received int64
 }
@@ -67,6 +70,9 @@ type entry struct {
 	endedAt time.Time
 	// canceled says that somebody has asked for the job's end.
 	canceled bool
+	// source is who published the job's state, and request its birth, for as long as it is queued: should the bus lose them.
+	source  string
+	request []byte
 }
 
 // New returns a view that knows nothing until Run. lease is how long a host counts as online after its last sign of life.
@@ -114,6 +120,12 @@ func (v *View) Run(ctx context.Context) {
 					return
 				}
 				v.log.Warn("view: following the bus ended, trying again", "part", part, "error", err)
+				if errors.Is(err, bus.ErrLost) && v.mend(ctx, part) == nil {
+					if part == partLogs {
+						wg.Go(func() { v.restoreLogs(ctx) })
+					}
+					continue
+				}
 				select {
 				case <-ctx.Done():
 					return
@@ -130,8 +142,9 @@ func (v *View) Run(ctx context.Context) {
 func (v *View) caughtUp(part string) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if _, first := v.behind[part]; first && part == partJobs {
+	if part == partJobs && v.starting() {
 		v.events.start, v.events.told = v.events.heard, v.events.heard
+		v.endReplay()
 	}
 	counting := v.counting()
 	delete(v.behind, part)
@@ -151,6 +164,12 @@ func (v *View) AwaitCaughtUp(ctx context.Context) {
 	}
 }
 
+// starting says whether what the bus has of jobs is read, rather than what happens to them.
+func (v *View) starting() bool {
+	_, first := v.behind[partJobs]
+	return first || v.replaying
+}
+
 // CaughtUp says whether everything that the bus held at the start has been taken in. Before, a read may miss jobs.
 func (v *View) CaughtUp() bool {
 	v.mu.RLock()
@@ -165,6 +184,9 @@ func (v *View) NotReady() []string {
 	reasons := []string{}
 	if !v.bus.Connected() {
 		reasons = append(reasons, "bus: not connected")
+	}
+	if v.lost != "" {
+		reasons = append(reasons, v.lost)
 	}
 	for _, part := range []string{partJobs, partLogs, partHosts} {
 		if why, ok := v.behind[part]; ok {
@@ -204,7 +226,7 @@ func (v *View) takeLocked(m *bus.JobMessage) {
 	e := v.jobs[m.ID]
 	switch {
 	case e == nil:
-		e = &entry{job: m.Job, birth: m.Seq, seq: m.Seq}
+		e = &entry{job: m.Job, birth: m.Seq, seq: m.Seq, source: m.Source, request: m.Request}
 		if m.State.Terminal() {
 			// Not before its log is whole.
 			e.job.State, e.job.FinishedAt, e.job.Error, e.job.Reason, e.job.ExitCode = jobs.Running, nil, nil, "", nil
@@ -212,6 +234,13 @@ func (v *View) takeLocked(m *bus.JobMessage) {
 		e.job.LogPath = v.logs.Path(m.ID)
 		v.jobs[m.ID] = e
 		v.insert(e)
+	case m.Birth && e.birth == 0:
+		e.birth = m.Seq // the bus had lost it; the lists are sorted at the end
+		e.seq = max(e.seq, m.Seq)
+		return
+	case m.Birth && e.seq <= m.Seq && e.job.State == jobs.Queued:
+		e.request = m.Request // of an own job, which was known before it came
+		return
 	case m.Birth && m.Seq < e.birth:
 		// The status was found first. The birth gives the job its place.
 		v.order = remove(v.order, e)
@@ -227,14 +256,18 @@ func (v *View) takeLocked(m *bus.JobMessage) {
 	if m.Birth {
 		return
 	}
+	if e.ended != nil || e.job.State.Terminal() {
+		return // it comes again from a bus that had lost it
+	}
 	job := m.Job
 	job.LogPath = e.job.LogPath
+	e.source, e.request = m.Source, nil
 	if !job.State.Terminal() {
 		e.job = job
 		return
 	}
 	e.ended, e.endedAt = &job, time.Now()
-	if _, starting := v.behind[partJobs]; starting {
+	if _, first := v.behind[partJobs]; first {
 		// Its clients may have seen it ended before this start. Nobody is served before the logs are here too, and a file
 		// that was lost is fetched when it is read.
 		v.end(e)
@@ -293,7 +326,7 @@ func remove(list []*entry, e *entry) []*entry {
 // Job returns a job. An id that the view does not know it asks of the bus: another API may have made it a moment ago.
 // ErrUnknown: there is none. bus.ErrUnavailable: the view does not know it and the bus is away.
 func (v *View) Job(ctx context.Context, id string) (jobs.Job, error) {
-	if job, ok := v.known(id); ok {
+	if job, ok := v.Known(id); ok {
 		return job, nil
 	}
 	if !jobs.ValidID(id) {
@@ -307,11 +340,12 @@ func (v *View) Job(ctx context.Context, id string) (jobs.Job, error) {
 		return jobs.Job{}, fmt.Errorf("job %s: %w", id, err)
 	}
 	v.take(m)
-	job, _ := v.known(id)
+	job, _ := v.Known(id)
 	return job, nil
 }
 
-func (v *View) known(id string) (jobs.Job, bool) {
+// Known is a job that the view knows, without asking the bus.
+func (v *View) Known(id string) (jobs.Job, bool) {
 	v.mu.RLock()
 	defer v.mu.RUnlock()
 	e, ok := v.jobs[id]

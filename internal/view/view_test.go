@@ -22,15 +22,16 @@ import (
 const patience = 20 * time.Second
 
 type bundle struct {
-	t   *testing.T
-	bus *bus.Bus
-	dir string
+	t      *testing.T
+	bus    *bus.Bus
+	server *bus.Server
+	dir    string
 }
 
 func setup(t *testing.T) *bundle {
 	t.Helper()
-	b := bustest.New(t)
-	return &bundle{t: t, bus: b, dir: t.TempDir()}
+	b, server := bustest.NewServer(t)
+	return &bundle{t: t, bus: b, server: server, dir: t.TempDir()}
 }
 
 // run starts a view and waits until it has caught up. stop ends it.
@@ -113,7 +114,7 @@ func (b *bundle) state(v *View, id string) jobs.State {
 
 // followed is the state that the view has from following the bus, without asking it: what came before is there too.
 func followed(v *View, id string) jobs.State {
-	job, _ := v.known(id)
+	job, _ := v.Known(id)
 	return job.State
 }
 
@@ -199,17 +200,21 @@ func TestCursorSkipsWhatTheFilesHave(t *testing.T) {
 	seq := b.log(job, "text\n", 0)
 	b.eventually("the log is here", func() bool { return b.text(v, "j1") == "text\n" })
 	stop()
-	made, err := b.bus.LogsMade(t.Context())
+	made, last, err := b.bus.LogsMade(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
 	c := cursor{file: filepath.Join(b.dir, "cursor")}
-	if got := c.start(made); got != seq+1 {
+	if got := c.start(made, last); got != seq+1 {
 		t.Errorf("goes on at %d, want %d", got, seq+1)
 	}
 	other := cursor{file: filepath.Join(b.dir, "cursor")}
-	if got := other.start(made.Add(time.Second)); got != 1 {
+	if got := other.start(made.Add(time.Second), last); got != 1 {
 		t.Errorf("on another stream goes on at %d, want 1", got)
+	}
+	shorter := cursor{file: filepath.Join(b.dir, "cursor")}
+	if got := shorter.start(made, last-1); got != 1 {
+		t.Errorf("on a stream that has lost its newest messages goes on at %d, want 1", got)
 	}
 }
 
@@ -432,7 +437,7 @@ func TestWaitingOfReaders(t *testing.T) {
 	for id, want := range map[string]*jobs.Waiting{
 		"v0": nil, "v7": nil, "v8": {For: "slot", Position: 7}, "v9": {For: "slot", Position: 8}, "s": nil,
 	} {
-		if job, _ := v.known(id); !cmp.Equal(want, job.Waiting) {
+		if job, _ := v.Known(id); !cmp.Equal(want, job.Waiting) {
 			t.Errorf("%s: %+v", id, job.Waiting)
 		}
 	}

@@ -11,18 +11,13 @@ import (
 	"path/filepath"
 	"sync/atomic"
 	"time"
-	"unicode/utf8"
 
 	"netlab-runner/internal/bus"
 	"netlab-runner/internal/logtext"
 )
 
-const (
-	// chunkSize bounds the text of one chunk.
-	chunkSize = 64 << 10
-	// partialDelay is how long a line without its end waits for it before it is published as it is.
-	partialDelay = 100 * time.Millisecond
-)
+// partialDelay is how long a line without its end waits for it before it is published as it is.
+const partialDelay = 100 * time.Millisecond
 
 // spool publishes a job's log while its output file grows. The file is the buffer: while the bus is away nothing is held
 // in memory but a block, and a later worker makes the same log from it again.
@@ -114,7 +109,7 @@ func (s *spool) run(ctx context.Context, ended <-chan struct{}) error {
 	defer func() { _ = output.Close() }()
 	changes := watch(s.file)
 	defer changes.stop()
-	block := make([]byte, chunkSize)
+	block := make([]byte, logtext.ChunkSize)
 	from, gone := &source{file: output}, &holes{file: output}
 	partial := time.NewTimer(partialDelay)
 	defer partial.Stop()
@@ -213,7 +208,7 @@ func (s *spool) add(text []byte) {
 // publish sends what is pending in chunks of whole lines, and with all also the line that has no end yet.
 func (s *spool) publish(ctx context.Context, all bool) error {
 	for {
-		size := cut(s.pending, all)
+		size := logtext.Chunk(s.pending, all)
 		if size == 0 {
 			return nil
 		}
@@ -226,24 +221,6 @@ func (s *spool) publish(ctx context.Context, all bool) error {
 		s.published.Store(chunk.End())
 		s.pending = s.pending[:copy(s.pending, s.pending[size:])]
 	}
-}
-
-// cut says how many bytes the next chunk has: up to the last line end, never within a rune, at most chunkSize.
-func cut(text []byte, all bool) int {
-	if all && len(text) <= chunkSize {
-		return len(text)
-	}
-	if size := bytes.LastIndexByte(text[:min(len(text), chunkSize)], '\n') + 1; size > 0 {
-		return size
-	}
-	if len(text) < chunkSize {
-		return 0
-	}
-	size := chunkSize
-	for size > chunkSize-utf8.UTFMax && size < len(text) && !utf8.RuneStart(text[size]) {
-		size--
-	}
-	return size
 }
 
 // say appends a line of the worker's own to the output, at the beginning of a line. The line that it ends with already is

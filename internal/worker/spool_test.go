@@ -14,37 +14,8 @@ import (
 
 	"netlab-runner/internal/bus"
 	"netlab-runner/internal/bus/bustest"
+	"netlab-runner/internal/logtext"
 )
-
-func TestCut(t *testing.T) {
-	t.Parallel()
-	long := strings.Repeat("x", chunkSize)
-	runes := strings.Repeat("é", chunkSize) // two bytes each
-	tests := []struct {
-		name, text string
-		all        bool
-		want       int
-	}{
-		{"nothing", "", true, 0},
-		{"whole lines", "a\nb\nc", false, 4},
-		{"a line without its end waits", "abc", false, 0},
-		{"and goes when asked", "abc", true, 3},
-		{"all of it", "a\nbc", true, 4},
-		{"a line longer than a chunk", long + "x", false, chunkSize},
-		{"a chunk exactly", long, false, chunkSize},
-		{"line end within the first chunk", "a\n" + long, false, 2},
-		{"never within a rune", "x" + runes, false, chunkSize - 1},
-	}
-	for _, test := range tests {
-		got := cut([]byte(test.text), test.all)
-		if got != test.want {
-			t.Errorf("%s: %d, want %d", test.name, got, test.want)
-		}
-		if !utf8.ValidString(test.text[:got]) {
-			t.Errorf("%s: cut within a rune", test.name)
-		}
-	}
-}
 
 func published(t *testing.T, b *bus.Bus) string {
 	t.Helper()
@@ -53,7 +24,7 @@ func published(t *testing.T, b *bus.Bus) string {
 		if c.Offset != int64(log.Len()) {
 			t.Errorf("chunk at %d, want %d", c.Offset, log.Len())
 		}
-		if !utf8.Valid(c.Text) || len(c.Text) > chunkSize {
+		if !utf8.Valid(c.Text) || len(c.Text) > logtext.ChunkSize {
 			t.Errorf("chunk of %d bytes, valid %v", len(c.Text), utf8.Valid(c.Text))
 		}
 		log.Write(c.Text)

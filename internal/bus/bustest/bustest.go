@@ -5,6 +5,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
 	"netlab-runner/internal/bus"
 )
 
@@ -18,7 +21,7 @@ func New(t testing.TB) *bus.Bus {
 // NewServer is New for a test that connects to the server again, with Connect.
 func NewServer(t testing.TB) (*bus.Bus, *bus.Server) {
 	t.Helper()
-	s, err := bus.StartServer(bus.ServerConfig{Dir: t.TempDir()})
+	s, err := bus.StartServer(bus.ServerConfig{Dir: t.TempDir(), Listen: "127.0.0.1:0"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -29,6 +32,33 @@ func NewServer(t testing.TB) (*bus.Bus, *bus.Server) {
 		t.Fatal(err)
 	}
 	return b, s
+}
+
+// Lose deletes every stream of the server's, as a store that is lost.
+func Lose(t testing.TB, s *bus.Server) {
+	t.Helper()
+	key, err := nats.NkeyOptionFromSeed(s.CredsFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	nc, err := nats.Connect(s.URL(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	js, err := jetstream.New(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	names := js.StreamNames(t.Context())
+	for name := range names.Name() {
+		if err := js.DeleteStream(t.Context(), name); err != nil {
+			t.Error(err)
+		}
+	}
+	if err := names.Err(); err != nil {
+		t.Error(err)
+	}
 }
 
 // Connect connects to the server until the test ends, with source in what it publishes.

@@ -1,0 +1,203 @@
+package view
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"time"
+	"unicode/utf8"
+
+	"netlab-runner/internal/bus"
+	"netlab-runner/internal/jobs"
+	"netlab-runner/internal/logtext"
+)
+
+// restorePatience is how long one job is tried to be made known again, before the streams themselves are looked at anew.
+const restorePatience = 30 * time.Second
+
+// Writable is bus.ErrUnavailable with the reason for as long as the bus knows less than this view: a request that came before
+// could not be told from a new one.
+func (v *View) Writable() error {
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	if v.lost != "" {
+		return fmt.Errorf("%w: %s", bus.ErrUnavailable, v.lost)
+	}
+	return nil
+}
+
+// mend makes the streams again that were lost, and in them the jobs that this view knows.
+func (v *View) mend(ctx context.Context, part string) error {
+	if part == partJobs {
+		v.setLost("jobs: the bus has lost some of them, they are being made known to it again")
+	}
+	err := v.bus.MendStreams(ctx)
+	if err == nil && part == partJobs {
+		err = v.restoreJobs(ctx)
+	}
+	if err != nil {
+		v.log.Error("view: what the bus has lost is not made good yet, trying again", "part", part, "error", err)
+	}
+	return err
+}
+
+func (v *View) setLost(text string) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.lost = text
+}
+
+// restoreJobs publishes what the view knows of every job and the bus does not, in the order of their births, and has the view read
+// the stream from its beginning: the sequences that it knows are those of a stream that is no more.
+func (v *View) restoreJobs(ctx context.Context) error {
+	known := v.knowledge()
+	v.log.Warn("view: the bus has lost jobs, making them known to it again", "jobs", len(known))
+	for i := range known {
+		attempt, cancel := context.WithTimeout(ctx, restorePatience)
+		err := v.bus.Retry(attempt, "job "+known[i].Job.ID, func(ctx context.Context) error { return v.bus.Restore(ctx, &known[i]) })
+		cancel()
+		if err != nil {
+			return fmt.Errorf("job %s: %w", known[i].Job.ID, err)
+		}
+	}
+	if err := v.restorePlaces(ctx, known); err != nil {
+		return err
+	}
+	v.beginReplay()
+	return nil
+}
+
+// knowledge is every job with its newest state, the oldest first.
+func (v *View) knowledge() []bus.Known {
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	list := make([]bus.Known, 0, len(v.order))
+	for _, e := range v.order {
+		job := e.job
+		if e.ended != nil {
+			job = *e.ended
+		}
+		job.LogPath = ""
+		list = append(list, bus.Known{Job: job, Source: e.source, Request: e.request, Canceled: e.canceled})
+	}
+	return list
+}
+
+// restorePlaces gives each working directory back to the host of its newest job, unless it has another one meanwhile.
+func (v *View) restorePlaces(ctx context.Context, known []bus.Known) error {
+	placed := map[string]bool{}
+	for i := len(known) - 1; i >= 0; i-- {
+		job := &known[i].Job
+		if !job.Action.Changes() || placed[job.Workdir] {
+			continue
+		}
+		placed[job.Workdir] = true
+		attempt, cancel := context.WithTimeout(ctx, restorePatience)
+		err := v.bus.Retry(attempt, "placements", func(ctx context.Context) error {
+			_, err := v.bus.Place(ctx, job.Workdir, job.Host)
+			return err
+		})
+		cancel()
+		if err != nil {
+			return fmt.Errorf("placements: %w", err)
+		}
+	}
+	return nil
+}
+
+// beginReplay forgets the sequences of the stream that was lost. Until the jobs of the new one are all read, what is read is
+// no event.
+func (v *View) beginReplay() {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	for _, e := range v.order {
+		e.birth, e.seq, e.told = 0, 0, 0
+	}
+	ev := &v.events
+	ev.recent, ev.held, ev.bytes = nil, nil, 0
+	ev.start, ev.told, ev.heard = 0, 0, 0
+	ev.generation++
+	v.replaying = true
+}
+
+// endReplay puts the jobs in the order in which the new stream has them. Followers find out by themselves what they have missed.
+func (v *View) endReplay() {
+	if !v.replaying {
+		return
+	}
+	byBirth := func(a, b *entry) int { return cmp.Compare(a.birth, b.birth) }
+	slices.SortStableFunc(v.order, byBirth)
+	for _, active := range v.active {
+		slices.SortStableFunc(active, byBirth)
+	}
+	v.replaying, v.lost = false, ""
+	close(v.events.changed)
+	v.events.changed = make(chan struct{})
+}
+
+// restoreLogs publishes what the bus has lost of the logs of ended jobs and the files have, the newest first. Those of jobs under
+// way are their workers' to publish.
+func (v *View) restoreLogs(ctx context.Context) {
+	for _, job := range slices.Backward(v.ended()) {
+		err := v.restoreLog(ctx, &job)
+		if ctx.Err() != nil {
+			return
+		}
+		if errors.Is(err, bus.ErrFull) {
+			v.log.Warn("view: the bus has no room for more of the logs that it has lost", "job", job.ID, "error", err)
+			return
+		}
+		if err != nil {
+			v.log.Warn("view: a log that the bus has lost is not made known to it again", "job", job.ID, "error", err)
+		}
+	}
+}
+
+// ended are the jobs that have ended, in the order of their births.
+func (v *View) ended() []jobs.Job {
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	var list []jobs.Job
+	for _, e := range v.order {
+		if e.job.State.Terminal() && e.job.LogBytes > 0 {
+			list = append(list, e.job)
+		}
+	}
+	return list
+}
+
+func (v *View) restoreLog(ctx context.Context, job *jobs.Job) error {
+	log := v.logs.Get(job.ID)
+	if log.Size() < job.LogBytes {
+		return nil // another API may have it
+	}
+	block := make([]byte, logtext.ChunkSize+utf8.UTFMax)
+	for {
+		offset, last := int64(0), uint64(0)
+		err := v.bus.Retry(ctx, "log of job "+job.ID, func(ctx context.Context) error {
+			chunk, err := v.bus.LastChunk(ctx, job.Host, job.ID)
+			if errors.Is(err, bus.ErrNotFound) {
+				return nil
+			}
+			if err == nil {
+				offset, last = chunk.End(), chunk.Seq
+			}
+			return err
+		})
+		if err != nil || offset >= job.LogBytes {
+			return err
+		}
+		n, err := log.ReadAt(block[:min(int64(len(block)), job.LogBytes-offset)], offset)
+		if err != nil && !errors.Is(err, io.EOF) {
+			return err
+		}
+		size := logtext.Chunk(block[:n], offset+int64(n) == job.LogBytes)
+		_, err = v.bus.PublishLog(ctx, &bus.Chunk{Host: job.Host, Job: job.ID, Offset: offset, Text: block[:size]}, last)
+		if err != nil && !errors.Is(err, bus.ErrConflict) { // another API does the same
+			return err
+		}
+	}
+}

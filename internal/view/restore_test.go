@@ -1,0 +1,116 @@
+package view
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"netlab-runner/internal/bus"
+	"netlab-runner/internal/bus/bustest"
+	"netlab-runner/internal/jobs"
+)
+
+// A bus that has lost its store is told all that the view knows: a view that begins anew knows the same.
+func TestABusThatHasLostItsStore(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	v, stop := b.run(time.Minute)
+	ended := b.born("ended", "a", "/ended")
+	seq := b.move(ended, jobs.Start, 0)
+	b.log(ended, "one\ntwo\n", 0)
+	b.move(ended, jobs.Succeed, seq)
+	runs := b.born("runs", "a", "/runs")
+	b.move(runs, jobs.Start, 0)
+	queued := &bus.Birth{
+		Job:      jobs.Job{ID: "queued", Action: jobs.Up, State: jobs.Queued, Host: "b", Workdir: "/queued", CreatedAt: time.Unix(1_800_000_000, 0).UTC()},
+		Topology: "nodes: [ a ]\n",
+	}
+	if _, err := b.bus.Submit(t.Context(), queued); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.bus.RequestCancel(t.Context(), "b", "queued"); err != nil {
+		t.Fatal(err)
+	}
+	all := []string{"ended", "runs", "queued"}
+	shown := func(v *View) (list []jobs.Job) {
+		for _, id := range all {
+			job, _ := v.Known(id)
+			list = append(list, job)
+		}
+		return list
+	}
+	b.eventually("everything is known", func() bool {
+		list := shown(v)
+		return list[0].State == jobs.Success && list[1].State == jobs.Running && list[2].CancelRequested
+	})
+	before := shown(v)
+	follower := v.Follow(Filter{}, "", nil)
+	newest := func() map[string]jobs.State {
+		states := map[string]jobs.State{}
+		for {
+			ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+			events, err := follower.Next(ctx)
+			cancel()
+			if err != nil {
+				return states
+			}
+			for _, e := range events {
+				states[e.Job.ID] = e.Job.State
+			}
+		}
+	}
+	newest()
+
+	bustest.Lose(t, b.server)
+	b.eventually("it is noticed", func() bool { return errors.Is(v.Writable(), bus.ErrUnavailable) || len(v.NotReady()) > 0 })
+	if got := shown(v); !cmp.Equal(got, before) {
+		t.Errorf("meanwhile the jobs are shown otherwise:\n%s", cmp.Diff(before, got))
+	}
+	b.eventually("it is made good", func() bool { return v.Writable() == nil && len(v.NotReady()) == 0 })
+	if got := shown(v); !cmp.Equal(got, before) {
+		t.Errorf("afterwards the jobs are shown otherwise:\n%s", cmp.Diff(before, got))
+	}
+	// What its worker has published under a sequence of the new stream goes on, and a follower hears of it.
+	last, err := b.bus.LastStatus(t.Context(), "a", "runs")
+	if err != nil || last.Source != "/test" {
+		t.Fatal(last, err)
+	}
+	b.move(runs, jobs.Fail, last.Seq)
+	b.eventually("the job that ran has ended", func() bool { return followed(v, "runs") == jobs.Failed })
+	if got := newest(); got["runs"] != jobs.Failed || got["queued"] != jobs.Queued {
+		t.Errorf("the follower has heard %v", got)
+	}
+	birth, _, err := b.bus.Birth(t.Context(), "b", "queued")
+	if err != nil || birth.Topology != queued.Topology {
+		t.Errorf("the birth of a queued job is %+v, %v", birth, err)
+	}
+	if host, err := b.bus.PlaceOf(t.Context(), "/runs"); err != nil || host != "a" {
+		t.Errorf("the directory of a job is on %q, %v", host, err)
+	}
+	b.eventually("the log is there again", func() bool {
+		chunk, err := b.bus.LastChunk(t.Context(), "a", "ended")
+		return err == nil && chunk.End() == 8
+	})
+
+	want := shown(v)
+	page, _, _ := v.Page(Filter{}, 10, "")
+	stop()
+	b.dir = t.TempDir() // another API, without any file
+	again, _ := b.run(time.Minute)
+	b.eventually("another view knows the log", func() bool { return b.text(again, "ended") == "one\ntwo\n" })
+	for i, job := range shown(again) {
+		job.LogPath, want[i].LogPath = "", ""
+		if !cmp.Equal(job, want[i]) {
+			t.Errorf("another view shows %s otherwise:\n%s", all[i], cmp.Diff(want[i], job))
+		}
+	}
+	same, _, _ := again.Page(Filter{}, 10, "")
+	for i := range page {
+		if page[i].ID != same[i].ID {
+			t.Errorf("another view has %s in the place of %s", same[i].ID, page[i].ID)
+		}
+	}
+}
