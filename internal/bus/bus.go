@@ -217,6 +217,28 @@ func (b *Bus) retry(ctx context.Context, what string, f func(context.Context) er
 	}
 }
 
+// behindPatience is how long a copy of a stream may stay behind before it is taken for the stream as it is now.
+const behindPatience = 5 * time.Second
+
+// insist publishes m over the message with the sequence last on its own subject, 0 for none, and tries again what fails with one of
+// the errors passing. ErrConflict: another message is there, or the stream has lost the one that was expected.
+func (b *Bus) insist(ctx context.Context, what, stream string, m *nats.Msg, stored string, last uint64, passing ...error) (seq uint64, err error) {
+	var behind time.Time // since when
+	err = b.retry(ctx, what, func(ctx context.Context) error {
+		seq, err = b.commit(ctx, stream, m, stored, "", last)
+		switch {
+		case !errors.Is(err, errBehind):
+			behind = time.Time{}
+		case behind.IsZero():
+			behind = time.Now()
+		case time.Since(behind) > behindPatience:
+			return fmt.Errorf("%w: %w", ErrConflict, errBehind)
+		}
+		return err
+	}, passing...)
+	return seq, err
+}
+
 // commit publishes m if the last message of subject (a stored subject, wildcards allowed; empty: m's own, which is stored) has
 // the sequence last, 0 for none. It returns the sequence of m. A lost answer is no doubt: on a conflict the last message is
 // read, and if it is m itself, an earlier try had arrived.

@@ -293,7 +293,7 @@ func TestRequestsComeInOrderUntilTaken(t *testing.T) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var got []string
-	err := b.TakeRequests(ctx, "a", func(_ context.Context, birth *Birth, _ uint64) error {
+	err := b.TakeRequests(ctx, "a", func() {}, func(_ context.Context, birth *Birth, _ uint64) error {
 		got = append(got, birth.ID)
 		switch len(got) {
 		case 1:
@@ -660,7 +660,7 @@ func TestForeignRequestsAreSkipped(t *testing.T) {
 		t.Fatal(err)
 	}
 	taking, cancel := context.WithCancel(ctx)
-	err := b.TakeRequests(taking, "a", func(_ context.Context, birth *Birth, _ uint64) error {
+	err := b.TakeRequests(taking, "a", func() {}, func(_ context.Context, birth *Birth, _ uint64) error {
 		if birth.ID != "good" {
 			t.Errorf("got %q", birth.ID)
 		}

@@ -53,7 +53,7 @@ func (b *Bus) follow(ctx context.Context, stream string, c jetstream.OrderedCons
 	if err != nil {
 		return fmt.Errorf("follow %s: %w", stream, translate(err))
 	}
-	err = b.awaitLoss(ctx, stream, begin, &read)
+	err = b.awaitLoss(ctx, lookEvery, &watched{stream, begin, &read})
 	consuming.Stop()
 	<-consuming.Closed()
 	return err
@@ -81,12 +81,38 @@ func (b *Bus) mark(ctx context.Context, stream string) (streamMark, error) {
 	return streamMark{made: info.Created, last: info.State.LastSeq}, nil
 }
 
-// awaitLoss returns when ctx ends, or with ErrLost when the stream is another one than at the beginning, or ends before what
-// was read of it: an ordered consumer would wait there for sequences that are used again, and miss what comes under them.
-func (b *Bus) awaitLoss(ctx context.Context, stream string, begin streamMark, read *atomic.Uint64) error {
+// watched is a stream as it was.
+type watched struct {
+	stream string
+	was    streamMark
+	// read is the sequence of the newest message that was read of it.
+	read *atomic.Uint64
+}
+
+// look returns ErrLost when the stream is another one than it was, or ends before what was read of it: an ordered consumer would
+// wait there for sequences that are used again, and miss what comes under them. A stream that is away may be as it was.
+func (b *Bus) look(ctx context.Context, w *watched) error {
+	had := max(w.was.last, w.read.Load())
+	now, err := b.mark(ctx, w.stream)
+	switch {
+	case errors.Is(err, ErrLost):
+		return err
+	case err != nil:
+		return nil
+	case !now.made.Equal(w.was.made):
+		return fmt.Errorf("%w: the stream %s was made anew", ErrLost, w.stream)
+	case now.last < had:
+		return fmt.Errorf("%w: the stream %s ends at %d, and had %d", ErrLost, w.stream, now.last, had)
+	}
+	w.was.last = now.last
+	return nil
+}
+
+// awaitLoss looks at streams every so often, and after each reconnect. It returns when ctx ends, or with ErrLost.
+func (b *Bus) awaitLoss(ctx context.Context, every time.Duration, streams ...*watched) error {
 	connected := b.nc.StatusChanged(nats.CONNECTED)
 	defer b.nc.RemoveStatusListener(connected)
-	tick := time.NewTicker(lookEvery)
+	tick := time.NewTicker(every)
 	defer tick.Stop()
 	for {
 		select {
@@ -95,19 +121,39 @@ func (b *Bus) awaitLoss(ctx context.Context, stream string, begin streamMark, re
 		case <-connected:
 		case <-tick.C:
 		}
-		had := max(begin.last, read.Load())
-		now, err := b.mark(ctx, stream)
-		switch {
-		case errors.Is(err, ErrLost):
-			return err
-		case err != nil: // it is away
-		case !now.made.Equal(begin.made):
-			return fmt.Errorf("%w: the stream %s was made anew", ErrLost, stream)
-		case now.last < had:
-			return fmt.Errorf("%w: the stream %s ends at %d, and had %d", ErrLost, stream, now.last, had)
-		default:
-			begin.last = now.last
+		for _, w := range streams {
+			if err := b.look(ctx, w); err != nil {
+				return err
+			}
 		}
+	}
+}
+
+// hostLookEvery is how often a host looks at the streams, of which there may be many more than of APIs.
+const hostLookEvery = 5 * time.Second
+
+// FollowLosses calls restore at the start, and whenever the stream of jobs or that of logs has lost something, until ctx ends.
+func (b *Bus) FollowLosses(ctx context.Context, restore func(context.Context)) error {
+	for {
+		var streams []*watched
+		for _, stream := range []string{jobsStream, logsStream} {
+			w := &watched{stream: stream, read: &atomic.Uint64{}}
+			// An API makes them again.
+			err := b.retry(ctx, "stream "+stream, func(ctx context.Context) (err error) {
+				w.was, err = b.mark(ctx, stream)
+				return err
+			}, ErrUnavailable, ErrLost)
+			if err != nil {
+				return err
+			}
+			streams = append(streams, w)
+		}
+		restore(ctx)
+		err := b.awaitLoss(ctx, hostLookEvery, streams...)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		b.log.Warn("bus", "error", err)
 	}
 }
 

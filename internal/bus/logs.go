@@ -30,11 +30,7 @@ func (c *Chunk) End() int64 { return c.Offset + int64(len(c.Text)) }
 func (b *Bus) PublishLog(ctx context.Context, c *Chunk, last uint64) (seq uint64, err error) {
 	m := b.event(c.Host, c.Job, kindLog, "netlab.job.log", "text/plain; charset=utf-8", c.Text)
 	m.Header[HeaderOffset] = []string{strconv.FormatInt(c.Offset, 10)}
-	err = b.retry(ctx, "log of job "+c.Job, func(ctx context.Context) error {
-		seq, err = b.commit(ctx, logsStream, m, publicSubject(c.Host, c.Job, kindLog), "", last)
-		return err
-	}, ErrUnavailable)
-	return seq, err
+	return b.insist(ctx, "log of job "+c.Job, logsStream, m, publicSubject(c.Host, c.Job, kindLog), last, ErrUnavailable)
 }
 
 // LastChunk reads the last chunk that the stream has of a log. ErrNotFound: none.

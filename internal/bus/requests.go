@@ -43,8 +43,8 @@ func (b *Bus) EnsureConsumer(ctx context.Context, host string) error {
 }
 
 // TakeRequests gives the host's requests to handle, in order of arrival, each until handle returned nil, until ctx ends.
-// seq is the request's place in that order. The same request may come again: its id tells. A request that cannot be read is skipped with an error in the log.
-func (b *Bus) TakeRequests(ctx context.Context, host string, handle func(ctx context.Context, birth *Birth, seq uint64) error) error {
+// begun is called when the host's consumer is there. seq is the request's place in that order. The same request may come again: its id tells. A request that cannot be read is skipped with an error in the log.
+func (b *Bus) TakeRequests(ctx context.Context, host string, begun func(), handle func(ctx context.Context, birth *Birth, seq uint64) error) error {
 	var consumer jetstream.Consumer
 	err := b.Retry(ctx, "requests of "+host, func(ctx context.Context) (err error) {
 		consumer, err = b.js.Consumer(ctx, jobsStream, host)
@@ -61,6 +61,7 @@ func (b *Bus) TakeRequests(ctx context.Context, host string, handle func(ctx con
 		return fmt.Errorf("take requests: %w", translate(err))
 	}
 	defer messages.Stop()
+	begun()
 	stop := context.AfterFunc(ctx, messages.Stop)
 	defer stop()
 	for {

@@ -17,11 +17,7 @@ func (b *Bus) PublishStatus(ctx context.Context, job *jobs.Job, last uint64) (se
 	if err != nil {
 		return 0, err
 	}
-	err = b.Retry(ctx, "status of job "+job.ID, func(ctx context.Context) error {
-		seq, err = b.commit(ctx, jobsStream, m, publicSubject(job.Host, job.ID, kindStatus), "", last)
-		return err
-	})
-	return seq, err
+	return b.insist(ctx, "status of job "+job.ID, jobsStream, m, publicSubject(job.Host, job.ID, kindStatus), last, ErrUnavailable, ErrFull)
 }
 
 // LastStatus reads the job's last status. ErrNotFound: nobody has claimed it.

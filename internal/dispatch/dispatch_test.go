@@ -217,7 +217,7 @@ func TestSecretsAreSealedToTheHost(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
 	taken := false
-	err = b.bus.TakeRequests(ctx, "a", func(_ context.Context, birth *bus.Birth, _ uint64) error {
+	err = b.bus.TakeRequests(ctx, "a", func() {}, func(_ context.Context, birth *bus.Birth, _ uint64) error {
 		defer cancel()
 		taken = true
 		text, err := json.Marshal(birth)

@@ -38,7 +38,7 @@ func (b *bundle) births(host string, n int) map[string]*bus.Birth {
 	ctx, cancel := context.WithTimeout(b.t.Context(), time.Minute)
 	defer cancel()
 	births := map[string]*bus.Birth{}
-	err := b.bus.TakeRequests(ctx, host, func(_ context.Context, birth *bus.Birth, _ uint64) error {
+	err := b.bus.TakeRequests(ctx, host, func() {}, func(_ context.Context, birth *bus.Birth, _ uint64) error {
 		if births[birth.ID] = birth; len(births) == n {
 			cancel()
 		}

@@ -39,6 +39,8 @@ type Host struct {
 	Templates string `json:"templates"`
 	// PublicKey is the host's curve key (nkeys, "X…"), to which environment values are sealed.
 	PublicKey string `json:"publicKey"`
+	// Unserved says that the worker waits for an API to make the consumer that gives it its requests.
+	Unserved bool `json:"unserved,omitempty"`
 	// Netlab says which Netlab the host has, or what is wrong with it.
 	Netlab Netlab `json:"netlab"`
 }

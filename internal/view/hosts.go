@@ -29,7 +29,8 @@ func (v *View) followHosts(ctx context.Context, done func()) error {
 	}, done)
 }
 
-// hear takes in a lease, and says whether the worker process is one that the view has not seen before.
+// hear takes in a lease, and says whether the host is to be admitted: its worker process is one that the view has not seen
+// before, or waits for its consumer, which the bus has lost.
 func (v *View) hear(e bus.HostEvent, now time.Time) bool {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -41,7 +42,7 @@ func (v *View) hear(e bus.HostEvent, now time.Time) bool {
 		return false
 	}
 	v.hosts[e.Name] = &hostEntry{host: *e.Host, heard: now}
-	return known == nil || !known.host.StartedAt.Equal(e.Host.StartedAt)
+	return known == nil || !known.host.StartedAt.Equal(e.Host.StartedAt) || e.Host.Unserved
 }
 
 // admit makes the host's consumer, for which its worker waits.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -26,7 +27,7 @@ type journal struct {
 
 	mu sync.Mutex
 	// known are the jobs that are in the journal and with this worker: what is on the disk alone may be torn.
-	known map[string]bool
+	known map[string]*entry
 }
 
 // entry is one job of the journal. Its directory has request.json, output (what Netlab and the worker wrote) and a
@@ -54,15 +55,24 @@ func openJournal(dir string) (*journal, error) {
 	if err := os.MkdirAll(dir, 0o711); err != nil {
 		return nil, fmt.Errorf("journal: %w", err)
 	}
-	return &journal{dir: dir, known: map[string]bool{}}, nil
+	return &journal{dir: dir, known: map[string]*entry{}}, nil
 }
 
 // has says whether the job is in the journal and with this worker.
 func (j *journal) has(id string) bool {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	return j.known[id]
+	return j.known[id] != nil
 }
+
+// list is what the journal has, in order of arrival.
+func (j *journal) list() []*entry {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return slices.SortedFunc(maps.Values(j.known), byArrival)
+}
+
+func byArrival(a, b *entry) int { return cmp.Compare(a.Seq, b.Seq) }
 
 // add makes an entry, on the disk when it returns. lost is its Lost. isNew is false where the journal has the job already.
 func (j *journal) add(birth *bus.Birth, seq uint64, lost bool) (e *entry, isNew bool, err error) {
@@ -72,7 +82,7 @@ func (j *journal) add(birth *bus.Birth, seq uint64, lost bool) (e *entry, isNew 
 	e = &entry{Birth: birth, Seq: seq, LogLimit: j.logLimit, Lost: lost, dir: filepath.Join(j.dir, birth.ID), journal: j}
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if j.known[birth.ID] {
+	if j.known[birth.ID] != nil {
 		return e, false, nil
 	}
 	data, err := json.Marshal(e)
@@ -88,7 +98,7 @@ func (j *journal) add(birth *bus.Birth, seq uint64, lost bool) (e *entry, isNew 
 	if err := syncDir(j.dir); err != nil {
 		return nil, false, fmt.Errorf("journal: %w", err)
 	}
-	j.known[birth.ID] = true
+	j.known[birth.ID] = e
 	return e, true, nil
 }
 
@@ -116,10 +126,10 @@ func (j *journal) load(log *slog.Logger) (entries []*entry, damaged []string, er
 		}
 		entries = append(entries, e)
 		j.mu.Lock()
-		j.known[e.Birth.ID] = true
+		j.known[e.Birth.ID] = e
 		j.mu.Unlock()
 	}
-	slices.SortFunc(entries, func(a, b *entry) int { return cmp.Compare(a.Seq, b.Seq) })
+	slices.SortFunc(entries, byArrival)
 	return entries, damaged, nil
 }
 

@@ -80,6 +80,7 @@ func (w *Worker) announcement() *hosts.Host {
 		Roots:     w.config.Roots,
 		Templates: w.config.Templates,
 		PublicKey: w.publicKey,
+		Unserved:  w.unserved.Load(),
 	}
 	for _, p := range w.config.URLNetworks {
 		h.URLNetworks = append(h.URLNetworks, p.String())

@@ -36,6 +36,12 @@ func (w *Worker) reconcile(life, ctx context.Context, question []byte) ([]byte, 
 		if !jobs.ValidID(id) || w.journal.has(id) {
 			continue
 		}
+		if ended, err := w.restoreEnd(ctx, id); ended || err != nil {
+			if err != nil {
+				return nil, fmt.Errorf("job %s: %w", id, err)
+			}
+			continue
+		}
 		isLost, err := w.adopt(life, ctx, id, taken)
 		if err != nil {
 			return nil, fmt.Errorf("job %s: %w", id, err)
@@ -65,6 +71,7 @@ func (w *Worker) adopt(life, ctx context.Context, id string, taken uint64) (bool
 	case err != nil && !errors.Is(err, bus.ErrNotFound):
 		return false, err
 	}
+	birth.State = jobs.Queued // as it was born: a birth that was made known again is the newest state
 	e, isNew, err := w.journal.add(birth, seq, last != nil)
 	if err != nil || !isNew {
 		return false, err

@@ -23,7 +23,7 @@ func (b *testBundle) taken(birth *bus.Birth) {
 	b.send(birth)
 	ctx, cancel := context.WithCancel(b.t.Context())
 	defer cancel()
-	_ = b.bus.TakeRequests(ctx, "a", func(_ context.Context, got *bus.Birth, _ uint64) error {
+	_ = b.bus.TakeRequests(ctx, "a", func() {}, func(_ context.Context, got *bus.Birth, _ uint64) error {
 		if got.ID == birth.ID {
 			time.AfterFunc(50*time.Millisecond, cancel) // behind the acknowledgement
 		}
@@ -134,7 +134,7 @@ func TestATornRequest(t *testing.T) {
 	run := b.leave(birth, &scene{Who: *b.worker.runAs, Dir: birth.Workdir}, obedient, nil)
 	run.awaitReady(t)
 	must(t, os.WriteFile(filepath.Join(b.worker.journal.dir, "j1", requestFile), []byte(`{"birth":{"id":"j1`), 0o600))
-	b.worker.journal.known = map[string]bool{} // as in a worker that starts
+	b.worker.journal.known = map[string]*entry{} // as in a worker that starts
 	b.run()
 	b.await("j1", func(m *bus.JobMessage) bool { return m.State == jobs.Running })
 	b.cancel("j1")

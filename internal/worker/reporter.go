@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"netlab-runner/internal/bus"
@@ -13,16 +14,21 @@ import (
 // errLost is a job that somebody else has moved: this worker has no say in it any more.
 var errLost = errors.New("the job was moved by somebody else")
 
-// reporter publishes the states of one job, each over the last. It is used by one goroutine at a time.
+// reporter publishes the states of one job, each over the last.
 type reporter struct {
 	bus    *bus.Bus
 	source string
-	job    jobs.Job
-	seq    uint64
+
+	// mu is held while a state is published. job is read without it by who publishes the next state.
+	mu  sync.Mutex
+	job jobs.Job
+	seq uint64
 }
 
 // move applies an event and publishes the job. change sets what goes with it.
 func (r *reporter) move(ctx context.Context, e jobs.Event, change func(*jobs.Job)) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	job := r.job
 	if err := job.Move(e, time.Now()); err != nil {
 		return err
@@ -58,6 +64,22 @@ func (r *reporter) move(ctx context.Context, e jobs.Event, change func(*jobs.Job
 			return err
 		}
 	}
+}
+
+// confirm publishes the job's state again if the bus has lost it.
+func (r *reporter) confirm(ctx context.Context) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.bus.Retry(ctx, "status of job "+r.job.ID, func(ctx context.Context) error {
+		if err := r.bus.Restore(ctx, &bus.Known{Job: r.job, Source: r.source}); err != nil {
+			return err
+		}
+		last, err := r.bus.LastStatus(ctx, r.job.Host, r.job.ID)
+		if err == nil && last.Source == r.source {
+			r.seq = last.Seq
+		}
+		return err
+	})
 }
 
 // pause waits a moment before the bus is asked again.

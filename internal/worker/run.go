@@ -95,6 +95,7 @@ func (r *run) journey(ctx context.Context) error {
 	values, sealErr := r.w.key.Open(r.entry.Birth.Sealed)
 	r.secrets = values
 	r.spool = newSpool(r.w.bus, r.w.config.Host, r.entry.Birth.ID, r.entry.output(), r.secrets.list(), r.entry.LogLimit)
+	defer r.w.live.add(r)()
 	ended := make(chan struct{})
 	spooled := make(chan error, 1)
 	go func() { spooled <- r.spool.keep(ctx, ended, resumed || before != "", r.log) }()

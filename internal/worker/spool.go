@@ -37,11 +37,16 @@ type spool struct {
 	published atomic.Int64
 	last      uint64
 	log       *slog.Logger
+	// lost has a value when the bus may have lost what it had of the log.
+	lost chan struct{}
 }
+
+// errAgain ends a publishing that is to begin again.
+var errAgain = errors.New("the bus may have lost some of the log")
 
 // newSpool makes a spool whose log has at most limit bytes and then the worker's own lines; 0 is no limit.
 func newSpool(b *bus.Bus, host, job, file string, secrets []string, limit int64) *spool {
-	return &spool{bus: b, host: host, job: job, file: file, text: logtext.NewText(secrets), limit: logtext.NewLimit(limit), log: slog.New(slog.DiscardHandler)}
+	return &spool{bus: b, host: host, job: job, file: file, text: logtext.NewText(secrets), limit: logtext.NewLimit(limit), log: slog.New(slog.DiscardHandler), lost: make(chan struct{}, 1)}
 }
 
 // resume finds out what the bus has of the log.
@@ -73,13 +78,23 @@ func (s *spool) keep(ctx context.Context, ended <-chan struct{}, known bool, log
 		if err == nil || ctx.Err() != nil {
 			return err
 		}
+		if known = true; errors.Is(err, errAgain) {
+			continue
+		}
 		log.Error("log not published, beginning again", "error", err)
-		known = true
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-time.After(time.Second):
 		}
+	}
+}
+
+// again has the log published once more, where the bus has not what it had of it.
+func (s *spool) again() {
+	select {
+	case s.lost <- struct{}{}:
+	default:
 	}
 }
 
@@ -153,6 +168,8 @@ func (s *spool) run(ctx context.Context, ended <-chan struct{}) error {
 		case <-ended:
 			// Read once more: what was written before the end may not have been seen.
 			final, ended = true, nil
+		case <-s.lost:
+			return errAgain
 		case <-changes.events:
 		case <-changes.faults: //nolint:errcheck // whatever it is, looking is the answer
 		case <-changes.look:

@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"netlab-runner/internal/account"
@@ -20,6 +21,7 @@ import (
 	"netlab-runner/internal/exec"
 	"netlab-runner/internal/hosts"
 	"netlab-runner/internal/inventory"
+	"netlab-runner/internal/jobs"
 )
 
 // Config is a worker's place in the world.
@@ -91,6 +93,12 @@ type Worker struct {
 	// keeping has the paths of the pictures that are being stored.
 	keeping sync.Map
 
+	// ended has how the latest jobs ended, live the runs that have claimed theirs.
+	ended *endedJobs
+	live  *liveRuns
+	// unserved says that there is no consumer for the host's requests.
+	unserved atomic.Bool
+
 	// reconciled is called when an API has said which jobs it believes to be under way here.
 	reconciled func()
 
@@ -117,6 +125,7 @@ func New(ctx context.Context, c Config) (*Worker, error) {
 		started: time.Now().UTC().Truncate(time.Second),
 		netlab:  &installation{python: c.Python, dataDir: c.DataDir},
 		looks:   newLooks(c.Log),
+		live:    newLiveRuns(),
 
 		connecting: make(chan struct{}, askedAtOnce),
 		drawing:    make(chan struct{}, askedAtOnce),
@@ -135,6 +144,9 @@ func New(ctx context.Context, c Config) (*Worker, error) {
 		return fail(err)
 	}
 	w.journal.logLimit = c.LogLimit
+	if w.ended, err = openEndedJobs(filepath.Join(c.DataDir, "ended")); err != nil {
+		return fail(err)
+	}
 	if w.runAs, err = runAs(c.RunAs); err != nil {
 		return fail(err)
 	}
@@ -218,6 +230,7 @@ func (w *Worker) Run(ctx context.Context, b *bus.Bus) error {
 		}
 	})
 	wg.Go(func() { w.followCancels(ctx) })
+	wg.Go(func() { w.followLosses(ctx) })
 	// The runs of a journal that was lost are to be known before others begin in their directories.
 	select {
 	case <-asked:
@@ -225,7 +238,8 @@ func (w *Worker) Run(ctx context.Context, b *bus.Bus) error {
 	case <-ctx.Done():
 	}
 	for ctx.Err() == nil {
-		err := w.bus.TakeRequests(ctx, w.config.Host, w.take)
+		w.unserved.Store(true)
+		err := w.bus.TakeRequests(ctx, w.config.Host, func() { w.unserved.Store(false) }, w.take)
 		if ctx.Err() != nil {
 			break
 		}
@@ -271,6 +285,17 @@ func (w *Worker) warnOfMissing() {
 
 // take puts a request into the journal and then into the queue. Only then the bus may forget that it gave it.
 func (w *Worker) take(ctx context.Context, birth *bus.Birth, seq uint64) error {
+	if w.journal.has(birth.ID) {
+		return nil
+	}
+	// The bus had lost the job, or that it was taken.
+	if ended, err := w.restoreEnd(ctx, birth.ID); ended || err != nil {
+		return err
+	}
+	if birth.State != jobs.Queued {
+		_, err := w.adopt(ctx, ctx, birth.ID, math.MaxUint64)
+		return err
+	}
 	e, isNew, err := w.journal.add(birth, seq, false)
 	if err != nil {
 		return err
@@ -316,10 +341,13 @@ func (w *Worker) finish(ctx context.Context, t *task) {
 	e := t.entry
 	log := w.log.With("job", e.Birth.ID)
 	for wait := time.Second; ; wait = min(2*wait, retryAtMost) {
-		err := newRun(w, t, log).journey(ctx)
+		r := newRun(w, t, log)
+		err := r.journey(ctx)
 		if err == nil || errors.Is(err, errLost) {
 			if err != nil {
 				log.Warn("job given up", "error", err)
+			} else if err := w.ended.add(&r.reporter.job); err != nil {
+				log.Error("ended jobs", "error", err)
 			}
 			w.labs.release(e.Birth.ID)
 			if err := e.remove(); err != nil {

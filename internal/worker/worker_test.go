@@ -236,6 +236,17 @@ func (b *testBundle) await(id string, ok func(*bus.JobMessage) bool) *bus.JobMes
 	return nil
 }
 
+// eventually waits until it is so.
+func (b *testBundle) eventually(what string, ok func() bool) {
+	b.t.Helper()
+	for end := time.Now().Add(limit); time.Now().Before(end); time.Sleep(2 * time.Millisecond) {
+		if ok() {
+			return
+		}
+	}
+	b.t.Fatalf("never: %s", what)
+}
+
 func ended(m *bus.JobMessage) bool { return m.State.Terminal() }
 
 // Neither phases nor errors, which Netlab words, show a secret.

@@ -1,0 +1,97 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"netlab-runner/internal/bus"
+)
+
+// liveRuns are the runs of this worker that have claimed their jobs, by job.
+type liveRuns struct {
+	mu   sync.Mutex
+	runs map[string]*run
+}
+
+func newLiveRuns() *liveRuns { return &liveRuns{runs: map[string]*run{}} }
+
+// add returns what takes the run out again.
+func (l *liveRuns) add(r *run) (drop func()) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	id := r.entry.Birth.ID
+	l.runs[id] = r
+	return func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		delete(l.runs, id)
+	}
+}
+
+func (l *liveRuns) all() []*run {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Collect(maps.Values(l.runs))
+}
+
+// followLosses makes known to the bus, at the start and whenever it has lost something, what this host knows of its jobs.
+func (w *Worker) followLosses(ctx context.Context) {
+	err := w.bus.FollowLosses(ctx, w.restore)
+	if ctx.Err() == nil {
+		w.log.Error("what the bus loses is not noticed any more: restart the worker", "error", err)
+	}
+}
+
+func (w *Worker) restore(ctx context.Context) {
+	for _, r := range w.live.all() {
+		if err := r.confirm(ctx); err != nil && ctx.Err() == nil {
+			r.log.Warn("state not made known again", "error", err)
+		}
+	}
+	for _, e := range w.journal.list() {
+		if err := w.restoreBirth(ctx, e); err != nil && ctx.Err() == nil {
+			w.log.Warn("request not made known again", "job", e.Birth.ID, "error", err)
+		}
+	}
+	for _, id := range w.ended.trim(time.Now(), w.log) {
+		if _, err := w.restoreEnd(ctx, id); err != nil && ctx.Err() == nil {
+			w.log.Warn("end not made known again", "job", id, "error", err)
+		}
+	}
+}
+
+// confirm publishes the run's state and log again, where the bus has them no more.
+func (r *run) confirm(ctx context.Context) error {
+	r.spool.again()
+	return r.reporter.confirm(ctx)
+}
+
+// restoreBirth gives birth to a job again of which the bus has nothing any more.
+func (w *Worker) restoreBirth(ctx context.Context, e *entry) error {
+	return w.bus.Retry(ctx, "request of job "+e.Birth.ID, func(ctx context.Context) error {
+		_, _, err := w.bus.Birth(ctx, w.config.Host, e.Birth.ID)
+		if !errors.Is(err, bus.ErrNotFound) {
+			return err
+		}
+		w.log.Warn("the bus has lost the request of a job, it is published again", "job", e.Birth.ID)
+		if _, err = w.bus.Submit(ctx, e.Birth); errors.Is(err, bus.ErrConflict) {
+			return nil // an API was first
+		}
+		return err
+	})
+}
+
+// restoreEnd publishes the end of a job again of which the bus has nothing any more, and says whether the job has ended here.
+func (w *Worker) restoreEnd(ctx context.Context, id string) (ended bool, err error) {
+	job, err := w.ended.get(id)
+	if job == nil || err != nil {
+		return false, err
+	}
+	return true, w.bus.Retry(ctx, "end of job "+id, func(ctx context.Context) error {
+		return w.bus.Restore(ctx, &bus.Known{Job: *job, Source: w.source})
+	})
+}

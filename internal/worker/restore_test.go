@@ -1,0 +1,136 @@
+package worker
+
+import (
+	"errors"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"netlab-runner/internal/bus"
+	"netlab-runner/internal/bus/bustest"
+	"netlab-runner/internal/exec"
+	"netlab-runner/internal/jobs"
+)
+
+// A bus that has lost its store is told of the jobs of the host: of one that has ended, one that runs, and one that waits.
+func TestABusThatHasLostItsStore(t *testing.T) {
+	t.Parallel()
+	b := setup(t, func(c *Config) { c.Slots = 1 })
+	b.run()
+	b.submit("ended", nil)
+	b.next().result <- exec.Result{}
+	b.await("ended", ended)
+	b.submit("runs", nil)
+	run := b.next()
+	run.phases <- "deploy"
+	b.await("runs", func(m *bus.JobMessage) bool { return m.Phase == "deploy" })
+	must(t, say(filepath.Join(b.worker.journal.dir, "runs", outputFile), "a line before the loss"))
+	b.submit("waits", nil)
+	b.eventually("it is in the journal", func() bool { return b.worker.journal.has("waits") })
+
+	bustest.Lose(t, b.server)
+	// As an API does.
+	must(t, b.bus.MendStreams(t.Context()))
+	must(t, b.bus.EnsureConsumer(t.Context(), "a"))
+	for id, state := range map[string]jobs.State{"ended": jobs.Success, "runs": jobs.Running} {
+		got := b.await(id, func(m *bus.JobMessage) bool { return m.State == state })
+		if got.Source != b.worker.source || id == "runs" && got.Phase != "deploy" {
+			t.Errorf("%s is %+v", id, got)
+		}
+	}
+	b.eventually("the requests are there again", func() bool {
+		for _, id := range []string{"ended", "runs", "waits"} {
+			if _, _, err := b.bus.Birth(t.Context(), "a", id); err != nil {
+				return false
+			}
+		}
+		return true
+	})
+	run.result <- exec.Result{}
+	b.await("runs", ended)
+	b.next().result <- exec.Result{}
+	b.await("waits", ended)
+	b.eventually("new requests are taken", func() bool {
+		taken, err := b.bus.Taken(t.Context(), "a")
+		return err == nil && taken > 0
+	})
+	b.submit("new", nil)
+	b.next().result <- exec.Result{}
+	b.await("new", ended)
+	if n := b.starts.Load(); n != 4 {
+		t.Errorf("%d runs, want 4", n)
+	}
+	var log strings.Builder
+	must(t, b.bus.ReadLog(t.Context(), "a", "runs", func(c *bus.Chunk) error {
+		if c.Offset != int64(log.Len()) {
+			t.Errorf("chunk at %d, want %d", c.Offset, log.Len())
+		}
+		log.Write(c.Text)
+		return nil
+	}))
+	if got := b.await("runs", ended); !strings.HasSuffix(log.String(), "a line before the loss\n") || got.LogBytes != int64(log.Len()) {
+		t.Errorf("logBytes %d of a log of %d: %s", got.LogBytes, log.Len(), log.String())
+	}
+	b.wantEmptyJournal()
+}
+
+// A worker that starts before a bus that has lost everything makes known what its journal has.
+func TestAWorkerStartsBeforeABusThatHasLostItsStore(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	birth := b.birth("j1", jobs.Create)
+	if _, _, err := b.worker.journal.add(birth, 7, false); err != nil {
+		t.Fatal(err)
+	}
+	b.worker.journal.known = map[string]*entry{} // as in a worker that starts
+	b.run()
+	b.next().result <- exec.Result{}
+	b.await("j1", ended)
+	b.eventually("the request is there", func() bool {
+		_, _, err := b.bus.Birth(t.Context(), "a", "j1")
+		return err == nil
+	})
+}
+
+// The newest messages of the bus are lost: a job that has ended is not run again.
+func TestARequestOfAnEndedJobOfWhichTheBusHasLostTheEnd(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	last := b.birth("j1", jobs.Create).Job
+	last.State, last.Reason = jobs.Failed, jobs.ReasonTimeout
+	must(t, b.worker.ended.add(&last))
+	b.submit("j1", nil)
+	b.run()
+	if got := b.await("j1", ended); got.State != jobs.Failed || got.Reason != jobs.ReasonTimeout {
+		t.Errorf("%s, %s", got.State, got.Reason)
+	}
+	b.submit("j2", nil)
+	b.next().result <- exec.Result{}
+	b.await("j2", ended)
+	if n := b.starts.Load(); n != 1 {
+		t.Errorf("%d runs", n)
+	}
+}
+
+func TestEndedJobsAreLetGo(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	e, err := openEndedJobs(dir)
+	must(t, err)
+	for _, id := range []string{"new", "old"} {
+		must(t, e.add(&jobs.Job{ID: id}))
+	}
+	must(t, os.WriteFile(e.file("torn")+".new", []byte("{"), 0o600))
+	past := time.Now().Add(-endedAge)
+	must(t, errors.Join(os.Chtimes(e.file("old"), past, past), os.Chtimes(e.file("torn")+".new", past, past)))
+	if got := e.trim(time.Now(), slog.New(slog.DiscardHandler)); len(got) != 1 || got[0] != "new" {
+		t.Errorf("kept %q", got)
+	}
+	left, err := os.ReadDir(dir)
+	if err != nil || len(left) != 1 {
+		t.Errorf("left %v, %v", left, err)
+	}
+}
