@@ -40,8 +40,12 @@ func (s *Server) getLog(c *fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
-	if err := s.seek(log, job.State, q.offset); err != nil {
+	behind, err := s.seek(log, &job, q.offset)
+	if err != nil {
 		return err
+	}
+	if behind && (q.form == logJSON || !q.follow) {
+		return failed(http.StatusServiceUnavailable, "offset: this API has the log up to %d and is behind", log.Size())
 	}
 	if c.Method() == fiber.MethodHead {
 		c.Set(fiber.HeaderContentType, q.form.contentType())
@@ -100,28 +104,42 @@ func logFault(err error) error {
 	}
 }
 
-// seek checks that the log can be read from the offset on.
-func (s *Server) seek(log *logfile.Log, state jobs.State, offset int64) error {
+// seek checks that the log can be read from the offset on. behind says that it has not come that far here, and may have at another
+// API: who follows it is told what comes when it comes.
+func (s *Server) seek(log *logfile.Log, job *jobs.Job, offset int64) (behind bool, err error) {
 	size := log.Size()
-	if offset > size && !state.Terminal() {
+	if offset > size && !job.State.Terminal() {
 		ctx, cancel := context.WithTimeout(s.running, lagTimeout)
 		defer cancel()
-		size, _, _ = log.Wait(ctx, offset-1) // in vain: the offset is past the end
+		if size, _, _ = log.Wait(ctx, offset-1); offset > size && s.isBehind(job, offset) {
+			return true, nil
+		}
 	}
 	if offset > size {
-		return failed(http.StatusRequestedRangeNotSatisfiable, "offset: %d is past the end of the log, which has %d bytes", offset, size)
+		return false, failed(http.StatusRequestedRangeNotSatisfiable, "offset: %d is past the end of the log, which has %d bytes", offset, size)
 	}
 	var first [1]byte
 	if offset == 0 || offset == size {
-		return nil
+		return false, nil
 	}
 	if _, err := log.ReadAt(first[:], offset); err != nil && !errors.Is(err, io.EOF) {
-		return logFault(err)
+		return false, logFault(err)
 	}
 	if !utf8.RuneStart(first[0]) {
-		return failed(http.StatusRequestedRangeNotSatisfiable, "offset: %d is inside of a character: use an offset that an answer gave", offset)
+		return false, failed(http.StatusRequestedRangeNotSatisfiable, "offset: %d is inside of a character: use an offset that an answer gave", offset)
 	}
-	return nil
+	return false, nil
+}
+
+// isBehind says whether the log has the offset elsewhere. Where the bus cannot tell, the client knows better.
+func (s *Server) isBehind(job *jobs.Job, offset int64) bool {
+	ctx, cancel := context.WithTimeout(s.running, busTimeout)
+	defer cancel()
+	chunk, err := s.config.Bus.LastChunk(ctx, job.Host, job.ID)
+	if err != nil {
+		return !errors.Is(err, bus.ErrNotFound)
+	}
+	return chunk.End() >= offset
 }
 
 // smallLog is the size up to which a log in JSON is one answer with its length. A larger one is a stream.

@@ -5,6 +5,7 @@ import (
 	"io"
 	"log/slog"
 	"runtime/debug"
+	"strconv"
 	"time"
 
 	"github.com/gofiber/fiber/v2"
@@ -29,6 +30,14 @@ func (s *Server) around(c *fiber.Ctx) error {
 			slog.Duration("duration", time.Since(start)))
 	}
 	return nil
+}
+
+// tellAge says how old the answer to a question may be, in seconds, while the bus is away: it is what was known then.
+func (s *Server) tellAge(c *fiber.Ctx) error {
+	if silence := s.config.Bus.Silence(); silence > 0 && (c.Method() == fiber.MethodGet || c.Method() == fiber.MethodHead) {
+		c.Set(fiber.HeaderAge, strconv.Itoa(max(int(silence.Seconds()), 1)))
+	}
+	return c.Next()
 }
 
 // guarded keeps a panic of a handler from ending the process.

@@ -21,9 +21,10 @@ func (s *Server) routes() {
 	s.app.Use(sameSite, unambiguous, s.takeBody)
 	// Fiber answers HEAD wherever it answers GET.
 	r := s.app.Group(s.config.Prefix)
+	s.documentRoutes(r)
+	s.app.Use(s.tellAge)
 	s.jobRoutes(r)
 	s.hostRoutes(r)
-	s.documentRoutes(r)
 }
 
 func (s *Server) jobRoutes(r fiber.Router) {

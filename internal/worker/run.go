@@ -143,7 +143,7 @@ func (r *run) tell(j *jobs.Job) {
 	if j.User == "" {
 		j.User = r.owner
 	}
-	j.LogBytes = r.spool.published.Load()
+	j.LogBytes = max(j.LogBytes, r.spool.published.Load()) // a spool that begins anew starts at 0
 	if instance := r.instance.Load(); instance != nil && j.Instance == "" {
 		j.Instance = *instance
 	}
