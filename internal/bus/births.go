@@ -33,6 +33,9 @@ type Birth struct {
 const (
 	// statusRoom is what a job's later states may need beyond its birth: times, a phase, an error.
 	statusRoom = 64 << 10
+	// birthShare is how much of the stream of jobs, in percent, may be taken when a job is born. The rest is for the states of the
+	// jobs that it has: one whose states find no room would stand still.
+	birthShare = 90
 	// submitAttempt is how long a birth may stay unanswered before it is sent again.
 	submitAttempt = time.Second
 )
@@ -40,6 +43,8 @@ const (
 // Submit gives birth to the job: one publish, checked to be the first of its id on any host. ErrConflict: the id exists.
 // ErrTooLarge: its later states would not fit into a message. It returns the birth's sequence, which orders the jobs of the
 // whole fleet.
+//
+// ErrFull: the stream has no room for more jobs.
 //
 // ErrUnavailable: there is no job, unless the error says that there may be one, because no answer came before ctx ended.
 func (b *Bus) Submit(ctx context.Context, birth *Birth) (seq uint64, err error) {
@@ -49,6 +54,9 @@ func (b *Bus) Submit(ctx context.Context, birth *Birth) (seq uint64, err error) 
 	}
 	if size := len(shown); size > MaxMessage-statusRoom {
 		return 0, fmt.Errorf("%w: the job has %d bytes, at most %d", ErrTooLarge, size, MaxMessage-statusRoom)
+	}
+	if b.crowded.Load() {
+		return 0, fmt.Errorf("%w: what is left of its room (NETLAB_BUS_JOBS_BYTES) is for the jobs that it has; ended ones are let go", ErrFull)
 	}
 	m, err := b.jobEvent(kindRequest, &birth.Job, birth)
 	if err != nil {

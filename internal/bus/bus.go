@@ -61,6 +61,8 @@ type Bus struct {
 	embedded  bool
 	// answered is when a stream was last looked at.
 	answered atomic.Pointer[time.Time]
+	// crowded says, by the last look, that the stream of jobs has room left only for the states of those that it has.
+	crowded atomic.Bool
 	// limits are those of the streams that this program makes, nil until it has.
 	limits atomic.Pointer[Limits]
 

@@ -763,3 +763,44 @@ func TestEnsureConsumer(t *testing.T) {
 		}
 	}
 }
+
+// A stream that is nearly full takes no more jobs, and still the states of those that it has.
+func TestRoomForStates(t *testing.T) {
+	t.Parallel()
+	ctx, _, b := readyServer(t)
+	limits := testLimits
+	limits.JobsBytes = 1 << 20
+	if err := b.EnsureStreams(ctx, limits); err != nil {
+		t.Fatal(err)
+	}
+	following, cancel := context.WithCancel(ctx)
+	defer cancel()
+	go func() { _ = b.FollowJobs(following, func(*JobMessage) {}, func(string, uint64) {}, func() {}) }()
+	var born []*jobs.Job
+	for {
+		j := job(fmt.Sprint("j", len(born)), "a")
+		birth := &Birth{Job: *j}
+		if len(born) < 15 {
+			birth.Topology = strings.Repeat("x", 63<<10) // 94 % in all
+		}
+		_, err := b.Submit(ctx, birth)
+		if errors.Is(err, ErrFull) && strings.Contains(err.Error(), "NETLAB_BUS_JOBS_BYTES") {
+			break
+		}
+		if err != nil {
+			t.Fatalf("after %d births: %v", len(born), err)
+		}
+		if born = append(born, j); len(born) > 15 {
+			time.Sleep(100 * time.Millisecond) // until the next look
+		}
+	}
+	for _, j := range born[:15] {
+		j.State = jobs.Running
+		if _, err := b.PublishStatus(ctx, j, 0); err != nil {
+			t.Fatal(err)
+		}
+		if err := b.RequestCancel(ctx, "a", j.ID); err != nil {
+			t.Fatal(err)
+		}
+	}
+}

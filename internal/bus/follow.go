@@ -78,6 +78,9 @@ func (b *Bus) mark(ctx context.Context, stream string) (streamMark, error) {
 	info := s.CachedInfo()
 	now := time.Now()
 	b.answered.Store(&now)
+	if stream == jobsStream {
+		b.crowded.Store(info.Config.MaxBytes > 0 && info.State.Bytes > uint64(info.Config.MaxBytes)/100*birthShare)
+	}
 	return streamMark{made: info.Created, last: info.State.LastSeq}, nil
 }
 

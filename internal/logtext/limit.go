@@ -17,7 +17,7 @@ const ownRoom = 64 << 10
 // lines that look like them. What has passed depends on the text and on the offset of its beginning alone, not on how it is
 // cut into blocks. It is not safe for concurrent use.
 type Limit struct {
-	size   int64 // 0: none
+	size   int64 // negative: none
 	marker string
 
 	at   int64 // the offset in the log of the next byte that passes
@@ -35,15 +35,26 @@ type Limit struct {
 
 // NewLimit returns a limit of size bytes, 0 for none, for a log that begins at the offset 0.
 func NewLimit(size int64) *Limit {
-	l := &Limit{size: size}
-	l.marker = fmt.Sprintf(Own+"the log has reached its limit of %d bytes (NETLAB_WORKER_LOG_LIMIT): what the job writes from here on is left out\n", size)
+	if size <= 0 {
+		size = -1
+	}
+	return newLimit(size, fmt.Sprintf("the log has reached its limit of %d bytes (NETLAB_WORKER_LOG_LIMIT): what the job writes from here on is left out", size))
+}
+
+// NewCut returns a limit at the offset at, from which on the bus had no room for the log.
+func NewCut(at int64) *Limit {
+	return newLimit(at, "the bus has no room for the rest of this log (NETLAB_BUS_LOGS_BYTES): it is left out")
+}
+
+func newLimit(size int64, why string) *Limit {
+	l := &Limit{size: size, marker: Own + why + "\n"}
 	l.Reset(0)
 	return l
 }
 
 // Reset starts over with text that begins at this offset of the log.
 func (l *Limit) Reset(at int64) {
-	l.at, l.over, l.lineEnd = at, l.size > 0 && at > l.size, true
+	l.at, l.over, l.lineEnd = at, l.size >= 0 && at > l.size, true
 	l.newLine()
 }
 
@@ -55,7 +66,7 @@ func (l *Limit) Waiting() bool { return l.held > 0 }
 
 // Write takes whole runes of text and returns what passes. The returned bytes are valid until the next call.
 func (l *Limit) Write(text []byte) []byte {
-	if l.size <= 0 {
+	if l.size < 0 {
 		l.at += int64(len(text))
 		return text
 	}
@@ -77,7 +88,7 @@ func (l *Limit) Write(text []byte) []byte {
 // Close returns what waited for more of its line.
 func (l *Limit) Close() []byte {
 	l.out = l.out[:0]
-	if l.size <= 0 {
+	if l.size < 0 {
 		return l.out
 	}
 	l.foreign()

@@ -57,6 +57,7 @@ func newWorker(ctx context.Context, s *settings.Worker, version string, log *slo
 		Slots:       s.Slots,
 		Timeout:     s.Timeout,
 		LogLimit:    int64(s.LogLimit),
+		LogPatience: s.LogPatience,
 		Homes:       s.Homes,
 		RunAs:       s.RunAs,
 		URLNetworks: s.URLPrefixes(),

@@ -56,6 +56,10 @@ type Worker struct {
 	// LogLimit is the size of the largest log of a job, in bytes. Defaults to 256 MiB.
 	LogLimit Size `default:"256MiB" help:"Size at which the log of a job is cut off; 0 lets it grow." name:"worker-log-limit" placeholder:"SIZE" variable:"NETLAB_WORKER_LOG_LIMIT"`
 
+	// LogPatience is how long a job that has ended waits for room for its log on the bus, before the log is cut off. Defaults to
+	// 10 min.
+	LogPatience time.Duration `default:"10m" help:"How long a job that has ended waits for room for its log on a bus that is full, before the log is cut off." name:"worker-log-patience" placeholder:"DURATION" variable:"NETLAB_WORKER_LOG_PATIENCE"`
+
 	// Labels are what jobs may ask of a host. Defaults to none.
 	Labels map[string]string `help:"Labels of this host, which jobs may ask for." mapsep:"," name:"worker-labels" placeholder:"KEY=VALUE,..." variable:"NETLAB_WORKER_LABELS"`
 }
@@ -103,6 +107,9 @@ func (w *Worker) validate() []Fault {
 	}
 	if w.LogLimit != 0 && w.LogLimit < 64<<10 {
 		faults = append(faults, faultf("NETLAB_WORKER_LOG_LIMIT", "%v is too small: use 64KiB or more, such as 256MiB, or 0 for none", w.LogLimit))
+	}
+	if w.LogPatience < 0 {
+		faults = append(faults, faultf("NETLAB_WORKER_LOG_PATIENCE", "%s is negative: use a duration such as 10m", duration(w.LogPatience)))
 	}
 	return append(faults, w.validateLabels()...)
 }

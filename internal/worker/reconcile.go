@@ -136,6 +136,6 @@ func (r *run) joinLog(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		return saveBase(r.entry.output(), chunk.End())
+		return saveOffset(r.entry.output()+baseSuffix, chunk.End())
 	})
 }

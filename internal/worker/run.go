@@ -96,6 +96,7 @@ func (r *run) journey(ctx context.Context) error {
 	r.secrets = values
 	r.spool = newSpool(r.w.bus, r.w.config.Host, r.entry.Birth.ID, r.entry.output(), r.secrets.list(), r.entry.LogLimit)
 	defer r.w.live.add(r)()
+	r.spool.patience = r.w.config.LogPatience
 	ended := make(chan struct{})
 	spooled := make(chan error, 1)
 	go func() { spooled <- r.spool.keep(ctx, ended, resumed || before != "", r.log) }()
@@ -131,6 +132,9 @@ func (r *run) journey(ctx context.Context) error {
 			j.Warnings = append(slices.Clip(j.Warnings), fit(r.secrets.mask(warning), warningRoom))
 		}
 		j.Kept, j.Warnings = r.kept, append(slices.Clip(j.Warnings), r.keptNot...)
+		if warning := r.spool.cutWarning(); warning != "" {
+			j.Warnings = append(j.Warnings, warning)
+		}
 		if end.event != jobs.Succeed {
 			text := fit(r.secrets.mask(end.text), errorRoom)
 			j.Error = &text

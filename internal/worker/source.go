@@ -55,13 +55,19 @@ func (s *source) restart() { s.pos, s.last = 0, nil }
 // jump goes on at a later position.
 func (s *source) jump(pos int64) { s.pos, s.last = pos, nil }
 
-// A file beside the output holds the offset in the log of the output's first byte, where that is not 0.
-const baseSuffix = ".base"
+// Files beside the output that hold an offset in the log.
+const (
+	// baseSuffix is of the output's first byte, where that is not 0.
+	baseSuffix = ".base"
+	// cutSuffix is of where the log was cut off, because the bus had no room for more.
+	cutSuffix = ".cut"
+)
 
-func loadBase(output string) (int64, error) {
-	text, err := os.ReadFile(output + baseSuffix)
+// loadOffset returns the offset of a file beside the output, or what it is where there is none.
+func loadOffset(file string, none int64) (int64, error) {
+	text, err := os.ReadFile(file)
 	if errors.Is(err, os.ErrNotExist) {
-		return 0, nil
+		return none, nil
 	}
 	if err != nil {
 		return 0, err
@@ -69,6 +75,6 @@ func loadBase(output string) (int64, error) {
 	return strconv.ParseInt(strings.TrimSpace(string(text)), 10, 64)
 }
 
-func saveBase(output string, base int64) error {
-	return writeDurably(output+baseSuffix, []byte(strconv.FormatInt(base, 10)+"\n"))
+func saveOffset(file string, offset int64) error {
+	return writeDurably(file, []byte(strconv.FormatInt(offset, 10)+"\n"))
 }

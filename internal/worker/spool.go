@@ -37,16 +37,35 @@ type spool struct {
 	published atomic.Int64
 	last      uint64
 	log       *slog.Logger
+
+	// ended is closed when the run has ended. From then on a stream that is full is waited for until giveUp, for patience, and
+	// the log is cut off then, at cutAt.
+	ended    <-chan struct{}
+	patience time.Duration
+	giveUp   time.Time
+	cutAt    int64
+	// refused says that it was said that the stream is full.
+	refused bool
 	// lost has a value when the bus may have lost what it had of the log.
 	lost chan struct{}
 }
+
+const (
+	// uncut is the cutAt of a log that is whole.
+	uncut = -1
+	// roomPause is between two looks whether a stream that is full has room.
+	roomPause = time.Second
+)
+
+// errNoRoom ends the publishing of a log that was cut off, when the bus has no room even for the line that says so.
+var errNoRoom = errors.New("the bus has no room for the log")
 
 // errAgain ends a publishing that is to begin again.
 var errAgain = errors.New("the bus may have lost some of the log")
 
 // newSpool makes a spool whose log has at most limit bytes and then the worker's own lines; 0 is no limit.
 func newSpool(b *bus.Bus, host, job, file string, secrets []string, limit int64) *spool {
-	return &spool{bus: b, host: host, job: job, file: file, text: logtext.NewText(secrets), limit: logtext.NewLimit(limit), log: slog.New(slog.DiscardHandler), lost: make(chan struct{}, 1)}
+	return &spool{bus: b, host: host, job: job, file: file, text: logtext.NewText(secrets), limit: logtext.NewLimit(limit), log: slog.New(slog.DiscardHandler), cutAt: uncut, lost: make(chan struct{}, 1)}
 }
 
 // resume finds out what the bus has of the log.
@@ -69,7 +88,7 @@ func (s *spool) resume(ctx context.Context) error {
 // keep publishes until everything that the file has once ended is closed is on the bus, beginning again where it failed. known
 // says that the bus may have some of the log.
 func (s *spool) keep(ctx context.Context, ended <-chan struct{}, known bool, log *slog.Logger) error {
-	s.log = log
+	s.log, s.ended = log, ended
 	for {
 		err := s.begin(ctx, known)
 		if err == nil {
@@ -77,6 +96,10 @@ func (s *spool) keep(ctx context.Context, ended <-chan struct{}, known bool, log
 		}
 		if err == nil || ctx.Err() != nil {
 			return err
+		}
+		if errors.Is(err, errNoRoom) {
+			log.Error("the end of the log is left out", "error", err)
+			return nil
 		}
 		if known = true; errors.Is(err, errAgain) {
 			continue
@@ -103,12 +126,17 @@ func (s *spool) begin(ctx context.Context, known bool) error {
 	s.text.Reset()
 	s.pending, s.skip, s.last = s.pending[:0], 0, 0
 	s.published.Store(0)
-	base, err := loadBase(s.file)
-	if err != nil {
+	var err error
+	if s.base, err = loadOffset(s.file+baseSuffix, 0); err != nil {
 		return err
 	}
-	s.base = base
-	s.limit.Reset(base)
+	if s.cutAt, err = loadOffset(s.file+cutSuffix, uncut); err != nil {
+		return err
+	}
+	if s.cutAt != uncut {
+		s.limit = logtext.NewCut(s.cutAt)
+	}
+	s.limit.Reset(s.base)
 	if !known {
 		return nil
 	}
@@ -184,7 +212,7 @@ func (s *spool) cutOff(from *source) error {
 	s.close()
 	// On the disk before it is on the bus: a worker that ends in between loses some text, and doubles none.
 	base := s.published.Load() + int64(len(s.pending))
-	if err := saveBase(s.file, base); err != nil {
+	if err := saveOffset(s.file+baseSuffix, base); err != nil {
 		return err
 	}
 	s.base, s.skip = base, 0
@@ -231,13 +259,61 @@ func (s *spool) publish(ctx context.Context, all bool) error {
 		}
 		chunk := &bus.Chunk{Host: s.host, Job: s.job, Offset: s.published.Load(), Text: s.pending[:size]}
 		seq, err := s.bus.PublishLog(ctx, chunk, s.last)
+		if errors.Is(err, bus.ErrFull) {
+			if err := s.awaitRoom(ctx, err); err != nil {
+				return err
+			}
+			continue
+		}
 		if err != nil {
 			return err
 		}
+		s.giveUp, s.refused = time.Time{}, false
 		s.last = seq
 		s.published.Store(chunk.End())
 		s.pending = s.pending[:copy(s.pending, s.pending[size:])]
 	}
+}
+
+// awaitRoom waits a moment for room in a stream that is full. While the run goes on its output keeps what it writes. Once it has
+// ended, its job is not to wait for ever.
+func (s *spool) awaitRoom(ctx context.Context, full error) error {
+	if !s.refused {
+		s.refused = true
+		s.log.Warn("log not published, trying again", "error", full, "remedy", "NETLAB_BUS_LOGS_BYTES")
+	}
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(roomPause):
+	}
+	select {
+	case <-s.ended:
+	default:
+		return nil
+	}
+	switch now := time.Now(); {
+	case s.giveUp.IsZero():
+		s.giveUp = now.Add(s.patience)
+	case now.Before(s.giveUp):
+	case s.cutAt != uncut:
+		return errNoRoom
+	default:
+		// On the disk before the line that says so is on the bus: a later worker makes the same log.
+		if err := saveOffset(s.file+cutSuffix, s.published.Load()); err != nil {
+			return err
+		}
+		return errAgain
+	}
+	return nil
+}
+
+// cutWarning says for the job that its log was cut off, empty where it was not.
+func (s *spool) cutWarning() string {
+	if s.cutAt == uncut {
+		return ""
+	}
+	return fmt.Sprintf("the log is cut off at %d bytes: the bus had no room for the rest (NETLAB_BUS_LOGS_BYTES)", s.cutAt)
 }
 
 // say appends a line of the worker's own to the output, at the beginning of a line. The line that it ends with already is

@@ -53,6 +53,8 @@ type Config struct {
 	Labels map[string]string
 	// LogLimit is the size in bytes of a job's log, at which it is cut off; 0: any.
 	LogLimit int64
+	// LogPatience is how long a job that has ended waits for room for its log on the bus, before the log is cut off.
+	LogPatience time.Duration
 	// Start replaces Netlab's driver, for tests and benchmarks; nil: the real one.
 	Start func(exec.Run) (Process, error)
 	// GraphProgram draws graphs; empty: netlab-graph beside this program.
