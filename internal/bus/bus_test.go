@@ -262,7 +262,7 @@ func TestFollowJobsGivesTheLastOfEachAndThenTheNew(t *testing.T) {
 	}
 	expect("new queued ")
 	for _, id := range []string{"old", "new", "old"} {
-		if err := b.RequestCancel(ctx, "a", id); err != nil {
+		if _, err := b.RequestCancel(ctx, "a", id); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -799,7 +799,7 @@ func TestRoomForStates(t *testing.T) {
 		if _, err := b.PublishStatus(ctx, j, 0); err != nil {
 			t.Fatal(err)
 		}
-		if err := b.RequestCancel(ctx, "a", j.ID); err != nil {
+		if _, err := b.RequestCancel(ctx, "a", j.ID); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -11,12 +11,19 @@ import (
 	"netlab-runner/internal/jobs"
 )
 
-// RequestCancel stores that the job is to be canceled. A second request changes nothing. Its worker hears it at once, or reads
-// it when it is back.
-func (b *Bus) RequestCancel(ctx context.Context, host, id string) error {
+// RequestCancel stores that the job is to be canceled, and returns the sequence of the request. A second one changes nothing. Its
+// worker hears it at once, or reads it when it is back.
+func (b *Bus) RequestCancel(ctx context.Context, host, id string) (seq uint64, err error) {
 	m := b.event(host, id, kindCancel, "netlab.job.cancel", "application/json", []byte(`{"id":"`+id+`"}`))
-	_, err := b.commit(ctx, jobsStream, m, publicSubject(host, id, kindCancel), "", 0)
-	return beaten(err)
+	seq, err = b.commit(ctx, jobsStream, m, publicSubject(host, id, kindCancel), "", 0)
+	if !errors.Is(err, ErrConflict) {
+		return seq, err
+	}
+	first, err := b.lastMessage(ctx, jobsStream, publicSubject(host, id, kindCancel))
+	if err != nil {
+		return 0, err
+	}
+	return sequenceOf(first), nil
 }
 
 // CancelQueued ends a job that nobody has claimed: job is its terminal state. ErrConflict: it was claimed, or has ended.

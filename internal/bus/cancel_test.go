@@ -18,8 +18,8 @@ func TestCancelRequestIsStoredOnce(t *testing.T) {
 		t.Fatalf("before: %v %v", requested, err)
 	}
 	for range 2 {
-		if err := b.RequestCancel(ctx, "a", "j1"); err != nil {
-			t.Fatal(err)
+		if seq, err := b.RequestCancel(ctx, "a", "j1"); err != nil || seq != 1 {
+			t.Fatal(seq, err)
 		}
 	}
 	if requested, err := b.CancelRequested(ctx, "a", "j1"); err != nil || !requested {
@@ -127,7 +127,7 @@ func TestFollowCancelsOverAReconnect(t *testing.T) {
 	}
 	request := func(host, id string) {
 		t.Helper()
-		if err := api.RequestCancel(ctx, host, id); err != nil {
+		if _, err := api.RequestCancel(ctx, host, id); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -256,7 +256,7 @@ func TestObjectsWhileTheBusIsAway(t *testing.T) {
 	}
 	for what, f := range map[string]func(context.Context) error{
 		"put":     func(ctx context.Context) error { return b.PutObject(ctx, "a", "x", noise(1)) },
-		"cancel":  func(ctx context.Context) error { return b.RequestCancel(ctx, "a", "x") },
+		"cancel":  func(ctx context.Context) error { _, err := b.RequestCancel(ctx, "a", "x"); return err },
 		"queued":  func(ctx context.Context) error { _, err := b.CancelQueued(ctx, job("x", "a")); return err },
 		"request": func(ctx context.Context) error { _, err := b.CancelRequested(ctx, "a", "x"); return err },
 		"get": func(ctx context.Context) error {

@@ -40,7 +40,8 @@ func (b *Bus) Restore(ctx context.Context, k *Known) error {
 	if err = beaten(err); err != nil || !k.Canceled || job.State.Terminal() {
 		return err
 	}
-	return b.RequestCancel(ctx, job.Host, job.ID) // behind the birth: who reads the stream has to know the job
+	_, err = b.RequestCancel(ctx, job.Host, job.ID) // behind the birth: who reads the stream has to know the job
+	return err
 }
 
 func (b *Bus) restoreStatus(ctx context.Context, k *Known) error {

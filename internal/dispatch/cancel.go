@@ -33,10 +33,11 @@ func (d *Dispatcher) Cancel(ctx context.Context, id string) (jobs.Job, error) {
 	if err := d.view.Writable(); err != nil {
 		return job, err
 	}
-	if err := d.bus.RequestCancel(ctx, job.Host, job.ID); err != nil {
+	seq, err := d.bus.RequestCancel(ctx, job.Host, job.ID)
+	if err != nil {
 		return job, err
 	}
-	d.view.CancelRequested(job.ID)
+	d.view.CancelRequested(job.ID, seq)
 	if job.State == jobs.Queued {
 		if err := d.cancelQueued(ctx, job); err != nil {
 			return job, err

@@ -18,25 +18,32 @@ import (
 )
 
 type bundle struct {
-	t    *testing.T
-	bus  *bus.Bus
-	view *view.View
+	t      *testing.T
+	bus    *bus.Bus
+	server *bus.Server
+	view   *view.View
 	*Dispatcher
 }
 
 func setup(t *testing.T) *bundle {
 	t.Helper()
-	b := bustest.New(t)
+	return setupWith(t, time.Minute)
+}
+
+// setupWith is setup with a lease of hosts.
+func setupWith(t *testing.T, lease time.Duration) *bundle {
+	t.Helper()
+	b, server := bustest.NewServer(t)
 	logs, err := logfile.Open(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}
-	v := view.New(b, logs, t.TempDir()+"/cursor", time.Minute, slog.New(slog.DiscardHandler))
+	v := view.New(b, logs, t.TempDir()+"/cursor", lease, slog.New(slog.DiscardHandler))
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() { defer close(done); v.Run(ctx) }()
 	t.Cleanup(func() { cancel(); <-done })
-	return &bundle{t: t, bus: b, view: v, Dispatcher: New(b, v, nil)}
+	return &bundle{t: t, bus: b, server: server, view: v, Dispatcher: New(b, v, nil)}
 }
 
 // host announces one and waits until the view has it.
@@ -245,5 +252,29 @@ func TestAHostWithoutAKeyTakesNoSecrets(t *testing.T) {
 	var placed *PlacedError
 	if _, err := b.submit(map[string]any{"workdir": "/labs/x", "environment": map[string]string{"TOKEN": "correct-horse"}}); !errors.As(err, &placed) {
 		t.Errorf("%v, want a PlacedError", err)
+	}
+}
+
+// While the bus is away no host is heard of. That is no reason to tell a client that its host is offline.
+func TestWhileTheBusIsAway(t *testing.T) {
+	t.Parallel()
+	b := setupWith(t, 2*time.Second)
+	b.host(hosts.Host{Name: "a"})
+	accepted, err := b.submit(map[string]any{"action": "create", "workdir": "/labs/x"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.server.Stop()
+	b.await(func() bool { got, _ := b.view.Host("a"); return !got.Online })
+	for name, fields := range map[string]map[string]any{
+		"no host": {"action": "create", "workdir": "/labs/x"}, "a host": {"action": "create", "workdir": "/labs/x", "host": "a"},
+		"labels": {"action": "create", "workdir": "/labs/x", "labels": map[string]any{"a": "b"}},
+	} {
+		if _, err := b.submit(fields); !errors.Is(err, bus.ErrUnavailable) || !strings.Contains(err.Error(), "has not answered for") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if _, err := b.Cancel(t.Context(), accepted.ID); !errors.Is(err, bus.ErrUnavailable) {
+		t.Errorf("cancel: %v", err)
 	}
 }

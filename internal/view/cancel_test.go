@@ -26,7 +26,7 @@ func TestCancelRequestsAreShown(t *testing.T) {
 	if requested(v, "j1") {
 		t.Error("shown before it is requested")
 	}
-	if err := b.bus.RequestCancel(t.Context(), "a", "j1"); err != nil {
+	if _, err := b.bus.RequestCancel(t.Context(), "a", "j1"); err != nil {
 		t.Fatal(err)
 	}
 	b.eventually("the request is shown", func() bool { return requested(v, "j1") })
@@ -60,5 +60,21 @@ func TestCancelRequestsAreShown(t *testing.T) {
 	if !requested(v, "j1") {
 		t.Error("forgotten with the end")
 	}
+	// A request behind the end was refused, and changes nothing of the job.
+	other := b.born("j3", "a", "/z")
+	b.move(other, jobs.Succeed, b.move(other, jobs.Start, 0))
+	late, err := b.bus.RequestCancel(t.Context(), "a", "j3")
+	if err != nil {
+		t.Fatal(err)
+	}
+	v.CancelRequested("j3", late)
+	b.born("j4", "a", "/z")
+	b.eventually("all is read", func() bool { return followed(v, "j4") == jobs.Queued })
+	if requested(v, "j3") {
+		t.Error("requested behind the end, and shown")
+	}
 	restart()
+	if requested(v, "j3") {
+		t.Error("requested behind the end, and shown after a restart")
+	}
 }

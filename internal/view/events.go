@@ -121,7 +121,7 @@ func (v *View) tellOne(h *heldEvent) {
 		job = v.shown(e) // with what was found out since, and what it waits for
 	} else {
 		job.LogPath, job.LogBytes = e.job.LogPath, v.logs.Get(job.ID).Size()
-		job.CancelRequested = job.CancelRequested || e.canceled
+		job.CancelRequested = job.CancelRequested || e.canceled > 0
 	}
 	e.told = h.Seq
 	ev := &v.events

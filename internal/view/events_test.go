@@ -86,7 +86,7 @@ func TestEventsComeInOrder(t *testing.T) {
 	job := b.born("j1", "a", "/x")
 	seq := b.move(job, jobs.Start, 0)
 	seq = b.phase(job, "start", seq)
-	if err := b.bus.RequestCancel(t.Context(), "a", "queued"); err != nil {
+	if _, err := b.bus.RequestCancel(t.Context(), "a", "queued"); err != nil {
 		t.Fatal(err)
 	}
 	seq = b.phase(job, "initial", seq)

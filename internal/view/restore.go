@@ -18,9 +18,12 @@ import (
 // restorePatience is how long one job is tried to be made known again, before the streams themselves are looked at anew.
 const restorePatience = 30 * time.Second
 
-// Writable is bus.ErrUnavailable with the reason for as long as the bus knows less than this view: a request that came before
-// could not be told from a new one.
+// Writable is bus.ErrUnavailable with the reason while the bus is away, and the hosts look as if they were, and for as long as it
+// knows less than this view: a request that came before could not be told from a new one.
 func (v *View) Writable() error {
+	if silence := v.bus.Silence(); silence > 0 {
+		return fmt.Errorf("%w: it has not answered for %s", bus.ErrUnavailable, max(silence.Round(time.Second), time.Second))
+	}
 	v.mu.RLock()
 	defer v.mu.RUnlock()
 	if v.lost != "" {
@@ -81,7 +84,7 @@ func (v *View) knowledge() []bus.Known {
 			job = *e.ended
 		}
 		job.LogPath = ""
-		list = append(list, bus.Known{Job: job, Source: e.source, Request: e.request, Canceled: e.canceled})
+		list = append(list, bus.Known{Job: job, Source: e.source, Request: e.request, Canceled: e.canceled > 0})
 	}
 	return list
 }
@@ -114,7 +117,8 @@ func (v *View) beginReplay() {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	for _, e := range v.order {
-		e.birth, e.seq, e.told = 0, 0, 0
+		e.job.CancelRequested = e.cancelRequested()
+		e.birth, e.seq, e.told, e.canceled = 0, 0, 0, 0
 	}
 	ev := &v.events
 	ev.recent, ev.held, ev.bytes = nil, nil, 0

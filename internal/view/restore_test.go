@@ -31,7 +31,7 @@ func TestABusThatHasLostItsStore(t *testing.T) {
 	if _, err := b.bus.Submit(t.Context(), queued); err != nil {
 		t.Fatal(err)
 	}
-	if err := b.bus.RequestCancel(t.Context(), "b", "queued"); err != nil {
+	if _, err := b.bus.RequestCancel(t.Context(), "b", "queued"); err != nil {
 		t.Fatal(err)
 	}
 	all := []string{"ended", "runs", "queued"}

@@ -68,8 +68,8 @@ type entry struct {
 	// ended is a terminal state that is not shown yet, because the log is not whole; endedAt is when it came.
 	ended   *jobs.Job
 	endedAt time.Time
-	// canceled says that somebody has asked for the job's end.
-	canceled bool
+	// canceled is the sequence of a request for the job's end, 0 for none.
+	canceled uint64
 	// source is who published the job's state, and request its birth, for as long as it is queued: should the bus lose them.
 	source  string
 	request []byte
@@ -205,7 +205,7 @@ func (v *View) followJobs(ctx context.Context, done func()) error {
 	}, func(id string, seq uint64) {
 		v.mu.Lock()
 		defer v.mu.Unlock()
-		v.cancelLocked(id)
+		v.cancelLocked(id, seq)
 		v.cancelHappened(v.jobs[id], seq)
 	}, done)
 }
@@ -278,17 +278,22 @@ func (v *View) takeLocked(m *bus.JobMessage) {
 	}
 }
 
-// CancelRequested takes in that a job is to be canceled.
-func (v *View) CancelRequested(id string) {
+// CancelRequested takes in that a job is to be canceled, by a request with this sequence.
+func (v *View) CancelRequested(id string, seq uint64) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	v.cancelLocked(id)
+	v.cancelLocked(id, seq)
 }
 
-func (v *View) cancelLocked(id string) {
+func (v *View) cancelLocked(id string, seq uint64) {
 	if e := v.jobs[id]; e != nil {
-		e.canceled = true
+		e.canceled = seq
 	}
+}
+
+// cancelRequested says whether the job's end was asked for. A request that came behind the end changes nothing of the job.
+func (e *entry) cancelRequested() bool {
+	return e.job.CancelRequested || e.canceled > 0 && (!e.job.State.Terminal() || e.canceled < e.seq)
 }
 
 // Moved takes in a state that this API has just published.
@@ -358,9 +363,7 @@ func (v *View) Known(id string) (jobs.Job, bool) {
 // shown is the job with what only the view knows: what it waits for, and how much of its log there is.
 func (v *View) shown(e *entry) jobs.Job {
 	job := e.job
-	if e.canceled {
-		job.CancelRequested = true
-	}
+	job.CancelRequested = e.cancelRequested()
 	if !job.State.Terminal() {
 		job.LogBytes = v.logs.Get(job.ID).Size()
 	}

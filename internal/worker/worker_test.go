@@ -205,7 +205,7 @@ func (b *testBundle) send(birth *bus.Birth) {
 
 func (b *testBundle) cancel(id string) {
 	b.t.Helper()
-	if err := b.bus.RequestCancel(b.t.Context(), "a", id); err != nil {
+	if _, err := b.bus.RequestCancel(b.t.Context(), "a", id); err != nil {
 		b.t.Fatal(err)
 	}
 }

@@ -9,11 +9,13 @@ read of them is as that user left it, and bounded.
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
+import math
 import os
 import sys
 import time
-from typing import Any, Optional
+from typing import Any, Callable, Optional
 
 from netlab_driver.failure import as_in_place
 
@@ -25,6 +27,22 @@ PROBLEM_LIMIT = 200  # problems of a result
 WARNING_LIMIT = 20  # warnings of a result
 WARNING_LENGTH = 500  # characters of a warning
 POLL = 0.02  # seconds between two looks for the verdict
+
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
+FULL_PAUSE = 0.5  # seconds between two tries to write to a disk that is full
+FULL_PATIENCE = 5.0  # seconds that a command waits to say why it fails
+
+
+def until_room(write: Callable, enough: Callable) -> None:
+    """Write, and where the disk is full write again, until enough() is true."""
+    while True:
+        try:
+            return write()
+        except OSError as ex:
+            if ex.errno not in FULL or enough():
+                raise
+        time.sleep(FULL_PAUSE)
 
 
 def write_synced(path: str, value: Any) -> None:
@@ -61,12 +79,18 @@ def claim(run_dir: str) -> bool:
     return True
 
 
-def finish(run_dir: str, result: dict) -> None:
-    """Write result.json, atomically and onto the disk."""
+def finish(run_dir: str, result: dict, hurried: Callable) -> None:
+    """Write result.json, atomically and onto the disk. Where that is full, wait for room unless hurried() is true."""
     draft = f"{run_dir}/result.json.{os.getpid()}"
-    write_synced(draft, result)
-    os.replace(draft, f"{run_dir}/result.json")
-    sync_dir(run_dir)
+
+    def write() -> None:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(draft)  # of a try before
+        write_synced(draft, result)
+        os.replace(draft, f"{run_dir}/result.json")
+        sync_dir(run_dir)
+
+    until_room(write, hurried)
 
 
 def cut(text: Any, limit: int) -> str:
@@ -95,9 +119,21 @@ class Recorder:
                 os.fchown(fd, user["uid"], user["gid"])
             os.close(fd)
 
-    def _append(self, name: str, value: dict) -> None:
-        with open(f"{self.dir}/{name}", "ab", buffering=0) as f:
-            f.write(json.dumps(value).encode() + b"\n")  # one write: lines of several processes don't mix
+    def _append(self, name: str, value: dict, patience: float = FULL_PATIENCE) -> None:
+        """Add a line. After so many seconds before a full disk it is left out: the run itself is worth more."""
+        line = json.dumps(value).encode() + b"\n"
+        end = time.monotonic() + patience
+
+        def write() -> None:
+            nonlocal line
+            with open(f"{self.dir}/{name}", "ab", buffering=0) as f:
+                written = f.write(line)  # one write: lines of several processes don't mix
+            if written != len(line):
+                line = b"\n" + line.lstrip(b"\n")  # not behind what there was room for
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        with contextlib.suppress(OSError) if patience != math.inf else contextlib.nullcontext():
+            until_room(write, lambda: time.monotonic() >= end)
 
     def size(self, name: str) -> int:
         with contextlib.suppress(OSError):
@@ -118,10 +154,10 @@ class Recorder:
         return entries
 
     def command(self, name: str) -> None:
-        self._append("progress", {"command": name})
+        self._append("progress", {"command": name}, 0)
 
     def phase(self, text: str) -> None:
-        self._append("progress", {"phase": cut(" ".join(text.split()), PHASE_LIMIT)})
+        self._append("progress", {"phase": cut(" ".join(text.split()), PHASE_LIMIT)}, 0)
 
     def errors(self, lines: list) -> None:
         self._append("errors", {"lines": [self._error(line) for line in lines]})
@@ -150,7 +186,7 @@ class Recorder:
             return {}
         if len(json.dumps(question)) > QUESTION_LIMIT:
             return {"refused": "the lab is too large for this host's worker: it would have too many containers or networks"}
-        self._append("progress", {"question": question})
+        self._append("progress", {"question": question}, math.inf)
         while True:
             # It comes by a link of a complete file, so what can be read is whole.
             with contextlib.suppress(FileNotFoundError), open(f"{self.dir}/verdict.json", encoding="utf-8") as f:

@@ -207,7 +207,7 @@ class Driver:
             self.outlive()
             self.result["stopped"] = True
         self.result["phase"] = self.recorder.last_phase()
-        finish(self.dir, self.result)
+        finish(self.dir, self.result, lambda: self.hurried)
         return 0
 
 
