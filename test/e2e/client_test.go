@@ -81,10 +81,10 @@ func (a *api) get(t *testing.T, path string, value any) {
 	}
 }
 
-// submit posts a job that must be accepted.
-func (a *api) submit(t *testing.T, payload object) jobs.Job {
+// submit posts a job that must be accepted. header has names and values.
+func (a *api) submit(t *testing.T, payload object, header ...string) jobs.Job {
 	t.Helper()
-	status, body := a.do(t, "POST", "/jobs", payload)
+	status, body := a.do(t, "POST", "/jobs", payload, header...)
 	if status != http.StatusAccepted {
 		t.Fatalf("POST /jobs %v: %d %s", payload, status, body)
 	}
