@@ -58,7 +58,8 @@ type Bus struct {
 	js        jetstream.JetStream
 	apiPrefix string
 	source    string
-	embedded  bool
+	// server is the embedded one, or nil.
+	server *Server
 	// answered is when a stream was last looked at.
 	answered atomic.Pointer[time.Time]
 	// crowded says, by the last look, that the stream of jobs has room left only for the states of those that it has.
@@ -146,7 +147,7 @@ func Connect(c Config) (*Bus, error) {
 		nc.Close()
 		return nil, fmt.Errorf("bus: %w", err)
 	}
-	return &Bus{nc: nc, js: js, apiPrefix: c.APIPrefix, source: c.Source, embedded: c.Server != nil, log: c.Log}, nil
+	return &Bus{nc: nc, js: js, apiPrefix: c.APIPrefix, source: c.Source, server: c.Server, log: c.Log}, nil
 }
 
 func remoteOptions(c Config) ([]nats.Option, error) {
@@ -179,10 +180,18 @@ func (b *Bus) Connected() bool { return b.nc.IsConnected() }
 
 // Server names the server of the connection, for logs; empty while there is none.
 func (b *Bus) Server() string {
-	if b.embedded {
+	if b.server != nil {
 		return "in this process"
 	}
 	return b.nc.ConnectedUrlRedacted()
+}
+
+// Trouble is why the embedded server can store nothing and what to do, empty where all is well or the server is another one.
+func (b *Bus) Trouble() string {
+	if b.server == nil {
+		return ""
+	}
+	return b.server.Trouble()
 }
 
 // retryDelays are the pauses between tries of what must succeed in the end; the last one repeats.
@@ -247,6 +256,9 @@ func (b *Bus) insist(ctx context.Context, what, stream string, m *nats.Msg, stor
 func (b *Bus) commit(ctx context.Context, stream string, m *nats.Msg, stored, subject string, last uint64) (uint64, error) {
 	if !b.nc.IsConnected() {
 		return 0, fmt.Errorf("%w: not connected", ErrUnavailable)
+	}
+	if trouble := b.Trouble(); trouble != "" {
+		return 0, fmt.Errorf("%w: %s", ErrUnavailable, trouble) // the server would not answer
 	}
 	if size := m.Size(); size > MaxMessage {
 		return 0, fmt.Errorf("%w: %d bytes, at most %d", ErrTooLarge, size, MaxMessage)

@@ -545,7 +545,7 @@ func TestWithoutListenerNothingListens(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Stop()
-	if addr := s.server.Addr(); addr != nil {
+	if addr := s.server.Load().Addr(); addr != nil {
 		t.Errorf("listens on %s", addr)
 	}
 }

@@ -1,6 +1,7 @@
 package bus
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -9,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
@@ -31,12 +33,26 @@ type ServerConfig struct {
 
 // Server is a NATS server with JetStream in this process.
 type Server struct {
-	server *server.Server
+	options *server.Options
+	// server is started anew when its store can write no more.
+	server atomic.Pointer[server.Server]
+	// trouble is why its store can write no more, nil where it can.
+	trouble atomic.Pointer[string]
 	// CredsFile holds the key that a client of the listener shows (nats --nkey). Empty without a listener.
 	CredsFile string
+
+	log    *slog.Logger
+	cancel context.CancelFunc
+	done   chan struct{}
 }
 
-const startTimeout = 30 * time.Second
+const (
+	startTimeout = 30 * time.Second
+	// healthEvery is how often the server's store is looked at.
+	healthEvery = time.Second
+	// healthRoom is how much has to fit onto the disk before a server is started anew, in bytes.
+	healthRoom = 8 << 20
+)
 
 // StartServer runs a server until Stop. An error names the setting that can mend it.
 func StartServer(c ServerConfig) (*Server, error) {
@@ -51,7 +67,10 @@ func StartServer(c ServerConfig) (*Server, error) {
 		SyncAlways:   c.SyncAlways,
 		SyncInterval: c.SyncInterval,
 	}
-	s := &Server{}
+	s := &Server{options: o, log: c.Log, done: make(chan struct{})}
+	if s.log == nil {
+		s.log = slog.New(slog.DiscardHandler)
+	}
 	if c.Listen != "" {
 		host, port, err := net.SplitHostPort(c.Listen)
 		if err != nil {
@@ -79,24 +98,91 @@ func StartServer(c ServerConfig) (*Server, error) {
 		}
 		_ = probe.Close()
 	}
-	srv, err := server.NewServer(o)
+	if err := s.start(); err != nil {
+		return nil, err
+	}
+	if address, ok := s.server.Load().Addr().(*net.TCPAddr); ok {
+		o.Port = address.Port // clients come back to it
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	s.cancel = cancel
+	go s.nurse(ctx)
+	return s, nil
+}
+
+func (s *Server) start() error {
+	srv, err := server.NewServer(s.options)
 	if err != nil {
-		return nil, fmt.Errorf("embedded bus: %w", err)
+		return fmt.Errorf("embedded bus: %w", err)
 	}
-	if c.Log != nil {
-		srv.SetLoggerV2(serverLog{c.Log}, false, false, false)
-	}
+	srv.SetLoggerV2(serverLog{s.log}, false, false, false)
 	go srv.Start()
 	if !srv.ReadyForConnections(startTimeout) {
 		srv.Shutdown()
-		return nil, fmt.Errorf("embedded bus: not ready after %s; see the lines above, and check that NETLAB_BUS_LISTEN %q is free", startTimeout, c.Listen)
+		return fmt.Errorf("embedded bus: not ready after %s; see the lines above, and check that the port of NETLAB_BUS_LISTEN is free", startTimeout)
 	}
 	if !srv.JetStreamEnabled() {
 		srv.Shutdown()
-		return nil, fmt.Errorf("embedded bus: no JetStream below %s; is NETLAB_API_DATA_DIR writable?", o.StoreDir)
+		return fmt.Errorf("embedded bus: no JetStream below %s; is NETLAB_API_DATA_DIR writable?", s.options.StoreDir)
 	}
-	s.server = srv
-	return s, nil
+	s.server.Store(srv)
+	return nil
+}
+
+// nurse starts the server anew once its store could not write, of a full disk say, and can again: until then it refuses every
+// message of a stream that has met the error, whatever room there is.
+func (s *Server) nurse(ctx context.Context) {
+	defer close(s.done)
+	tick := time.NewTicker(healthEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		srv := s.server.Load()
+		health := srv.Healthz(&server.HealthzOptions{})
+		if srv.Running() && health.Error == "" {
+			s.trouble.Store(nil)
+			continue
+		}
+		if s.trouble.Load() == nil {
+			text := "the disk of NETLAB_API_DATA_DIR cannot be written: make room, and the bus goes on by itself"
+			s.trouble.Store(&text)
+			s.log.Error("embedded bus: "+text, "error", health.Error)
+		}
+		if err := s.restart(srv); err != nil {
+			s.log.Debug("embedded bus", "error", err)
+		}
+	}
+}
+
+// restart replaces the server, if the disk has room.
+func (s *Server) restart(srv *server.Server) error {
+	probe := filepath.Join(s.options.StoreDir, "room")
+	err := os.WriteFile(probe, make([]byte, healthRoom), 0o600)
+	if err = errors.Join(err, os.Remove(probe)); err != nil {
+		return err
+	}
+	srv.Shutdown()
+	srv.WaitForShutdown()
+	if err := s.start(); err != nil {
+		return err
+	}
+	s.log.Info("embedded bus: started anew")
+	return nil
+}
+
+// InProcessConn is how a client in this process reaches the server.
+func (s *Server) InProcessConn() (net.Conn, error) { return s.server.Load().InProcessConn() }
+
+// Trouble is why the store can write no more and what to do, empty where it can.
+func (s *Server) Trouble() string {
+	if text := s.trouble.Load(); text != nil {
+		return *text
+	}
+	return ""
 }
 
 // URL is where the listener answers, empty without one.
@@ -104,18 +190,20 @@ func (s *Server) URL() string {
 	if s.CredsFile == "" {
 		return ""
 	}
-	return s.server.ClientURL()
+	return s.server.Load().ClientURL()
 }
 
 // Stop ends the server and waits until its store is closed.
 func (s *Server) Stop() {
-	s.server.Shutdown()
-	s.server.WaitForShutdown()
+	s.cancel()
+	<-s.done
+	s.server.Load().Shutdown()
+	s.server.Load().WaitForShutdown()
 }
 
 // connection is how a client in this process reaches the server.
 func (s *Server) connection() ([]nats.Option, error) {
-	opts := []nats.Option{nats.InProcessServer(s.server)}
+	opts := []nats.Option{nats.InProcessServer(s)}
 	if s.CredsFile == "" {
 		return opts, nil
 	}

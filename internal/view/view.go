@@ -185,6 +185,9 @@ func (v *View) NotReady() []string {
 	if !v.bus.Connected() {
 		reasons = append(reasons, "bus: not connected")
 	}
+	if trouble := v.bus.Trouble(); trouble != "" {
+		reasons = append(reasons, "bus: "+trouble)
+	}
 	if v.lost != "" {
 		reasons = append(reasons, v.lost)
 	}

@@ -18,7 +18,7 @@ func roleAPI(ctx context.Context, config json.RawMessage, t *talk) error {
 	if err := json.Unmarshal(config, &args); err != nil {
 		return err
 	}
-	s, err := settings.ParseAPI(settings.Invocation{Args: args, Stdout: os.Stderr, Version: "bench"})
+	s, err := settings.ParseAPI(settings.Invocation{Args: append(args, syncArguments()...), Stdout: os.Stderr, Version: "bench"})
 	if err != nil {
 		return err
 	}

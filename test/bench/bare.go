@@ -3,11 +3,13 @@ package main
 import (
 	"context"
 	"errors"
-	"time"
+	"os"
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"netlab-runner/internal/settings"
 )
 
 // The streams of the bare side: those of netlab-api without the transforms of subjects and the republishing.
@@ -24,8 +26,13 @@ type bareServer struct {
 }
 
 func startBareServer(ctx context.Context, dir string, listen bool) (*bareServer, error) {
+	program, err := settings.ParseAPI(settings.Invocation{Args: syncArguments(), Stdout: os.Stderr, Version: "bench"})
+	if err != nil {
+		return nil, err
+	}
 	o := &server.Options{
-		ServerName: "bare", JetStream: true, StoreDir: dir, NoSigs: true, MaxPayload: 1 << 20, SyncInterval: 2 * time.Minute,
+		ServerName: "bare", JetStream: true, StoreDir: dir, NoSigs: true, MaxPayload: 1 << 20,
+		SyncAlways: program.Store.Sync.Always, SyncInterval: program.Store.Sync.Interval,
 		DontListen: !listen, Host: "127.0.0.1", Port: server.RANDOM_PORT,
 	}
 	srv, err := server.NewServer(o)

@@ -63,6 +63,7 @@ func parseOptions(args []string) (*options, error) {
 	f.StringVar(&o.dir, "dir", "", "`directory` for all that is stored meanwhile (default the system's for temporary files)")
 	f.StringVar(&o.python, "python", os.Getenv("NETLAB_WORKER_PYTHON"), "Python `interpreter` that has Netlab (default .venv/bin/python)")
 	f.StringVar(&o.profile, "profile", "", "write a CPU profile of every process that is measured into this `directory`")
+	sync := f.String("sync", "", "how often the servers of both sides force what they store to the disk: always, or a `duration` (default that of NETLAB_BUS_SYNC)")
 	f.DurationVar(&o.timeout, "timeout", 15*time.Minute, "give up after this `time`")
 	if err := f.Parse(args); err != nil {
 		return nil, err
@@ -70,7 +71,10 @@ func parseOptions(args []string) (*options, error) {
 	if f.NArg() > 0 {
 		return nil, fmt.Errorf("%q: there are no arguments but flags, see -help", f.Arg(0))
 	}
-	var err error
+	err := os.Setenv(syncVariable, *sync)
+	if err != nil {
+		return nil, err
+	}
 	if o.figures, err = regexp.Compile(*figures); err != nil {
 		return nil, fmt.Errorf("-run: %w", err)
 	}
@@ -101,6 +105,17 @@ func parseOptions(args []string) (*options, error) {
 		}
 	}
 	return o, nil
+}
+
+// syncVariable tells the processes of a run what -sync says.
+const syncVariable = "BENCH_SYNC"
+
+// syncArguments are those that give netlab-api what -sync says.
+func syncArguments() []string {
+	if value := os.Getenv(syncVariable); value != "" {
+		return []string{"--bus-sync=" + value}
+	}
+	return nil
 }
 
 // repository is the directory above this one that holds go.mod.

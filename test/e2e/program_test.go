@@ -117,6 +117,11 @@ func (p *program) stop() {
 	case <-p.done:
 	case <-time.After(20 * time.Second):
 		p.t.Errorf("%s did not stop on SIGTERM", p.name)
+		_ = p.cmd.Process.Signal(syscall.SIGQUIT) // it writes what each goroutine waits for
+		select {
+		case <-p.done:
+		case <-time.After(5 * time.Second):
+		}
 		p.kill()
 	}
 }

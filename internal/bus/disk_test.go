@@ -1,0 +1,101 @@
+package bus
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// smallDisk is a directory on a disk of its own of that many bytes.
+func smallDisk(t *testing.T, bytes int) string {
+	t.Helper()
+	dir := t.TempDir()
+	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, fmt.Sprintf("size=%d", bytes)); err != nil {
+		t.Skipf("no disk of its own can be mounted here: %v", err)
+	}
+	t.Cleanup(func() {
+		if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil {
+			t.Error(err)
+		}
+	})
+	return dir
+}
+
+// A server whose disk is full refuses what is new, keeps what it has, and goes on when there is room.
+func TestTheDiskOfTheBusIsFull(t *testing.T) {
+	t.Parallel()
+	ctx := deadline(t)
+	dir := smallDisk(t, 64<<20)
+	s, err := StartServer(ServerConfig{Dir: dir, SyncInterval: time.Second, Listen: "127.0.0.1:0"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Stop)
+	b := connect(t, Config{Server: s})
+	limits := Limits{Replicas: 1, JobsBytes: 4 << 20, LogsBytes: 4 << 20, ObjectsBytes: 4 << 20, Lease: 10 * time.Second}
+	if err := b.EnsureStreams(ctx, limits); err != nil {
+		t.Fatal(err)
+	}
+	born := 0
+	submit := func() error {
+		_, err := b.Submit(ctx, &Birth{Job: *job(fmt.Sprint("j", born), "a"), Topology: strings.Repeat("x", 32<<10)})
+		if err == nil {
+			born++
+		}
+		return err
+	}
+	if err := submit(); err != nil {
+		t.Fatal(err)
+	}
+	ballast := filepath.Join(dir, "ballast")
+	f, err := os.Create(ballast)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for block := make([]byte, 64<<10); err == nil; {
+		_, err = f.Write(block)
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	var refused error
+	for range 10 {
+		if refused = submit(); refused != nil {
+			break
+		}
+	}
+	if !errors.Is(refused, ErrFull) && !errors.Is(refused, ErrUnavailable) {
+		t.Errorf("refused with %v", refused)
+	}
+	for end := time.Now().Add(20 * time.Second); !strings.Contains(refused.Error(), "make room"); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("no remedy: %v", refused)
+		}
+		if refused = submit(); refused == nil {
+			t.Fatal("accepted on a full disk")
+		}
+	}
+	if _, _, err := b.Birth(ctx, "a", "j0"); err != nil {
+		t.Errorf("what is there cannot be read: %v", err)
+	}
+	if err := os.Remove(ballast); err != nil {
+		t.Fatal(err)
+	}
+	for err = submit(); err != nil; err = submit() {
+		if ctx.Err() != nil {
+			t.Fatalf("with room again: %v", err)
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	for i := range born {
+		if _, _, err := b.Birth(ctx, "a", fmt.Sprint("j", i)); err != nil {
+			t.Errorf("j%d of %d: %v", i, born, err)
+		}
+	}
+}
