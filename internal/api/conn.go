@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"io"
+	"log/slog"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -23,6 +24,10 @@ const (
 	// A connection on which a request was refused unread is drained before it is closed, within these bounds.
 	lingerTime  = 2 * time.Second
 	lingerBytes = 64 << 20
+	// acceptPause is how long connections are let wait when no more files may be opened, twice as long each time it fails again, and at
+	// most acceptPauseMost.
+	acceptPause     = 5 * time.Millisecond
+	acceptPauseMost = time.Second
 	// refusedTime is how long a connection that is one too many may take for its request.
 	refusedTime = 5 * time.Second
 )
@@ -34,15 +39,23 @@ type listener struct {
 	limit *connLimit
 	// tls is nil for plain HTTP.
 	tls *tls.Config
+	log *slog.Logger
 }
 
 // Accept waits for the next connection.
 func (l *listener) Accept() (net.Conn, error) {
-	for {
+	for pause := acceptPause; ; {
 		c, err := l.Listener.Accept()
+		if err != nil && outOfMeans(err) {
+			l.log.Error("http: connections wait", "error", err)
+			time.Sleep(pause)
+			pause = min(2*pause, acceptPauseMost)
+			continue
+		}
 		if err != nil {
 			return nil, err
 		}
+		pause = acceptPause
 		release, refusal, ok := l.limit.take(c.RemoteAddr())
 		if !ok {
 			_ = c.Close() // it is not to be served
@@ -56,6 +69,12 @@ func (l *listener) Accept() (net.Conn, error) {
 		}
 		return own, nil
 	}
+}
+
+// outOfMeans says whether a connection could not be taken for want of what may be there again. Fiber's server would end by it.
+func outOfMeans(err error) bool {
+	return errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE) || errors.Is(err, unix.ENOBUFS) || errors.Is(err, unix.ENOMEM) ||
+		errors.Is(err, unix.ECONNABORTED)
 }
 
 // conn is the connection of a client. A write fails when the client takes none of it for the time of stall. The server's own

@@ -197,7 +197,7 @@ func New(c Config) *Server {
 
 // Serve serves on the listener, which it closes, until Shutdown. It returns nil after a Shutdown.
 func (s *Server) Serve(l net.Listener) error {
-	own := &listener{Listener: l, stall: s.config.WriteTimeout, limit: s.limit}
+	own := &listener{Listener: l, stall: s.config.WriteTimeout, limit: s.limit, log: s.log}
 	if s.config.TLSCert != "" {
 		pair, err := tls.LoadX509KeyPair(s.config.TLSCert, s.config.TLSKey)
 		if err != nil {
