@@ -11,8 +11,8 @@ type Store struct {
 	// it has no listener.
 	Listen string `help:"Address, HOST:PORT on loopback, where the embedded server takes connections; port 0 takes a free one." name:"bus-listen" placeholder:"HOST:PORT" variable:"NETLAB_BUS_LISTEN"`
 
-	// Sync is how often the embedded server forces to the disk what it has stored. Defaults to 2 min.
-	Sync Sync `default:"2m" help:"How often the embedded server forces what it stores to the disk; 'always' survives a power cut." name:"bus-sync" placeholder:"DURATION|always" variable:"NETLAB_BUS_SYNC"`
+	// Sync is how often the embedded server forces to the disk what it has stored. Defaults to 1 s.
+	Sync Sync `default:"1s" help:"How often the embedded server forces what it stores to the disk; a power cut loses what came since. 'always' loses nothing, and every message waits for the disk." name:"bus-sync" placeholder:"DURATION|always" variable:"NETLAB_BUS_SYNC"`
 
 	// Replicas is on how many servers of a cluster each stream is kept, 1 to 5. Defaults to 1.
 	Replicas int `default:"1" help:"On how many servers of the cluster everything is kept, 1 to 5." name:"bus-replicas" placeholder:"NUMBER" variable:"NETLAB_BUS_REPLICAS"`

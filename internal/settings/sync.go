@@ -22,7 +22,7 @@ func (s *Sync) UnmarshalText(text []byte) error {
 	}
 	d, err := time.ParseDuration(string(text))
 	if err != nil || d <= 0 {
-		return fmt.Errorf("%q is neither 'always' nor a duration above 0: write it like 10s or 2m", text)
+		return fmt.Errorf("%q is neither 'always' nor a duration above 0: write it like 1s or 2m", text)
 	}
 	*s = Sync{Interval: d}
 	return nil
