@@ -135,8 +135,13 @@ func (b *Bus) awaitLoss(ctx context.Context, every time.Duration, streams ...*wa
 // hostLookEvery is how often a host looks at the streams, of which there may be many more than of APIs.
 const hostLookEvery = 5 * time.Second
 
-// FollowLosses calls restore at the start, and whenever the stream of jobs or that of logs has lost something, until ctx ends.
-func (b *Bus) FollowLosses(ctx context.Context, restore func(context.Context)) error {
+// lostTail is how long ago the newest messages may have come that a server has lost.
+const lostTail = time.Hour
+
+// FollowLosses calls restore at the start, and whenever the stream of jobs or that of logs has lost something, until ctx ends. What
+// was published between from and to may be missing.
+func (b *Bus) FollowLosses(ctx context.Context, restore func(ctx context.Context, from, to time.Time)) error {
+	var made time.Time
 	for {
 		var streams []*watched
 		for _, stream := range []string{jobsStream, logsStream} {
@@ -151,7 +156,12 @@ func (b *Bus) FollowLosses(ctx context.Context, restore func(context.Context)) e
 			}
 			streams = append(streams, w)
 		}
-		restore(ctx)
+		if now := time.Now(); streams[0].was.made.Equal(made) {
+			restore(ctx, now.Add(-lostTail), now)
+		} else {
+			made = streams[0].was.made
+			restore(ctx, time.Time{}, made)
+		}
 		err := b.awaitLoss(ctx, hostLookEvery, streams...)
 		if ctx.Err() != nil {
 			return ctx.Err()

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"netlab-runner/internal/jobs"
@@ -19,19 +20,28 @@ const (
 	// endedAge and endedMost are how long, and how many of, the last states of jobs are kept.
 	endedAge  = 24 * time.Hour
 	endedMost = 10_000
+	// endedTrim is after how many more of them the others are let go.
+	endedTrim = 1_000
 	// endedSuffix ends the names of their files.
 	endedSuffix = ".json"
 )
 
 // endedJobs are the last states of the jobs that have ended here, a file each. A bus that has lost its newest messages gives the
 // request of such a job again, as if it had never run.
-type endedJobs struct{ dir string }
+type endedJobs struct {
+	dir string
+	log *slog.Logger
+	// added counts those of this process.
+	added atomic.Int64
+}
 
-func openEndedJobs(dir string) (*endedJobs, error) {
+func openEndedJobs(dir string, log *slog.Logger) (*endedJobs, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("ended jobs: %w", err)
 	}
-	return &endedJobs{dir: dir}, nil
+	e := &endedJobs{dir: dir, log: log}
+	e.trim(time.Now())
+	return e, nil
 }
 
 func (e *endedJobs) file(id string) string { return filepath.Join(e.dir, id+endedSuffix) }
@@ -45,6 +55,9 @@ func (e *endedJobs) add(job *jobs.Job) error {
 	temporary := e.file(job.ID) + ".new"
 	if err := os.WriteFile(temporary, data, 0o600); err != nil {
 		return err
+	}
+	if e.added.Add(1)%endedTrim == 0 {
+		e.trim(time.Now())
 	}
 	return os.Rename(temporary, e.file(job.ID))
 }
@@ -65,38 +78,44 @@ func (e *endedJobs) get(id string) (*jobs.Job, error) {
 	return job, nil
 }
 
-// trim removes what is too old or too many, and returns the ids of the others, the first that have ended first.
-func (e *endedJobs) trim(now time.Time, log *slog.Logger) []string {
-	files, err := os.ReadDir(e.dir)
+// endedJob is a file of one, and when it was written.
+type endedJob struct {
+	name string
+	at   time.Time
+}
+
+// files are those that there are, the oldest first.
+func (e *endedJobs) files() []endedJob {
+	entries, err := os.ReadDir(e.dir)
 	if err != nil {
-		log.Warn("ended jobs", "error", err)
-		return nil
+		e.log.Warn("ended jobs", "error", err)
 	}
-	type ended struct {
-		id string
-		at time.Time
-	}
-	var list []ended
-	for _, f := range files {
-		info, err := f.Info()
-		if err != nil {
-			continue
-		}
-		id, whole := strings.CutSuffix(f.Name(), endedSuffix)
-		switch {
-		case now.Sub(info.ModTime()) >= endedAge:
-			_ = os.Remove(filepath.Join(e.dir, f.Name())) // else the next time
-		case whole:
-			list = append(list, ended{id, info.ModTime()})
+	var list []endedJob
+	for _, entry := range entries {
+		if info, err := entry.Info(); err == nil {
+			list = append(list, endedJob{entry.Name(), info.ModTime()})
 		}
 	}
-	slices.SortFunc(list, func(a, b ended) int { return a.at.Compare(b.at) })
-	for _, old := range list[:max(len(list)-endedMost, 0)] {
-		_ = os.Remove(e.file(old.id))
+	slices.SortFunc(list, func(a, b endedJob) int { return a.at.Compare(b.at) })
+	return list
+}
+
+// trim removes those that are too old or too many.
+func (e *endedJobs) trim(now time.Time) {
+	files := e.files()
+	for i, file := range files {
+		if len(files)-i > endedMost || now.Sub(file.at) >= endedAge {
+			_ = os.Remove(filepath.Join(e.dir, file.name)) // else the next time
+		}
 	}
-	var ids []string
-	for _, kept := range list[max(len(list)-endedMost, 0):] {
-		ids = append(ids, kept.id)
+}
+
+// between are the ids of the jobs that have ended in that time.
+func (e *endedJobs) between(from, to time.Time) (ids []string) {
+	for _, file := range e.files() {
+		if id, whole := strings.CutSuffix(file.name, endedSuffix); whole && !file.at.Before(from) && !file.at.After(to) {
+			ids = append(ids, id)
+		}
 	}
 	return ids
 }

@@ -46,7 +46,7 @@ func (w *Worker) followLosses(ctx context.Context) {
 	}
 }
 
-func (w *Worker) restore(ctx context.Context) {
+func (w *Worker) restore(ctx context.Context, from, to time.Time) {
 	for _, r := range w.live.all() {
 		if err := r.confirm(ctx); err != nil && ctx.Err() == nil {
 			r.log.Warn("state not made known again", "error", err)
@@ -57,7 +57,8 @@ func (w *Worker) restore(ctx context.Context) {
 			w.log.Warn("request not made known again", "job", e.Birth.ID, "error", err)
 		}
 	}
-	for _, id := range w.ended.trim(time.Now(), w.log) {
+	// Of the others, what the bus does not have was let go.
+	for _, id := range w.ended.between(from, to) {
 		if _, err := w.restoreEnd(ctx, id); err != nil && ctx.Err() == nil {
 			w.log.Warn("end not made known again", "job", id, "error", err)
 		}

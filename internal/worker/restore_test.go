@@ -118,19 +118,41 @@ func TestARequestOfAnEndedJobOfWhichTheBusHasLostTheEnd(t *testing.T) {
 func TestEndedJobsAreLetGo(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	e, err := openEndedJobs(dir)
+	log := slog.New(slog.DiscardHandler)
+	e, err := openEndedJobs(dir, log)
 	must(t, err)
-	for _, id := range []string{"new", "old"} {
-		must(t, e.add(&jobs.Job{ID: id}))
+	now := time.Now()
+	for id, age := range map[string]time.Duration{"new": 0, "older": time.Hour, "old": endedAge} {
+		must(t, e.add(&jobs.Job{ID: id}), os.Chtimes(e.file(id), now.Add(-age), now.Add(-age)))
 	}
-	must(t, os.WriteFile(e.file("torn")+".new", []byte("{"), 0o600))
-	past := time.Now().Add(-endedAge)
-	must(t, errors.Join(os.Chtimes(e.file("old"), past, past), os.Chtimes(e.file("torn")+".new", past, past)))
-	if got := e.trim(time.Now(), slog.New(slog.DiscardHandler)); len(got) != 1 || got[0] != "new" {
+	torn := e.file("torn") + ".new"
+	must(t, os.WriteFile(torn, []byte("{"), 0o600), os.Chtimes(torn, now.Add(-endedAge), now.Add(-endedAge)))
+	if got := e.between(now.Add(-2*time.Hour), now.Add(-time.Minute)); len(got) != 1 || got[0] != "older" {
+		t.Errorf("between %q", got)
+	}
+	if _, err = openEndedJobs(dir, log); err != nil {
+		t.Fatal(err)
+	}
+	if got := e.between(time.Time{}, now.Add(time.Hour)); len(got) != 2 {
 		t.Errorf("kept %q", got)
 	}
-	left, err := os.ReadDir(dir)
-	if err != nil || len(left) != 1 {
+	if left, err := os.ReadDir(dir); err != nil || len(left) != 2 {
 		t.Errorf("left %v, %v", left, err)
+	}
+}
+
+// A job that the bus has let go since it ended is not made known again by a worker that starts.
+func TestAJobThatWasLetGo(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	gone := b.birth("gone", jobs.Create).Job
+	gone.State = jobs.Success
+	must(t, b.worker.ended.add(&gone))
+	b.submit("j1", nil)
+	b.run()
+	b.next().result <- exec.Result{}
+	b.await("j1", ended)
+	if _, err := b.bus.LastStatus(t.Context(), "a", "gone"); !errors.Is(err, bus.ErrNotFound) {
+		t.Errorf("it is there again: %v", err)
 	}
 }

@@ -146,7 +146,7 @@ func New(ctx context.Context, c Config) (*Worker, error) {
 		return fail(err)
 	}
 	w.journal.logLimit = c.LogLimit
-	if w.ended, err = openEndedJobs(filepath.Join(c.DataDir, "ended")); err != nil {
+	if w.ended, err = openEndedJobs(filepath.Join(c.DataDir, "ended"), c.Log); err != nil {
 		return fail(err)
 	}
 	if w.runAs, err = runAs(c.RunAs); err != nil {
