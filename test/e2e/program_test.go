@@ -113,6 +113,11 @@ func (p *program) expect(pattern string) []string {
 // stop ends the program in order, and by force if it does not obey.
 func (p *program) stop() {
 	_ = p.cmd.Process.Signal(syscall.SIGTERM)
+	p.awaitEnd()
+}
+
+// awaitEnd waits for the end of a program that was told to stop: a second signal would end it at once.
+func (p *program) awaitEnd() {
 	select {
 	case <-p.done:
 	case <-time.After(20 * time.Second):

@@ -1,0 +1,435 @@
+package e2e_test
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"netlab-runner/internal/hosts"
+	"netlab-runner/internal/jobs"
+	"netlab-runner/test/standins"
+)
+
+// wiredHost is a host whose worker talks to the bus over a wire.
+type wiredHost struct {
+	*fleet
+	name   string
+	wire   *wire
+	worker *program
+	// todo is what watchers of the wire leave for the test itself to do.
+	todo chan func()
+}
+
+func (f *fleet) wiredHost(name string) *wiredHost {
+	f.t.Helper()
+	h := &wiredHost{fleet: f, name: name, wire: newWire(f.t, strings.TrimPrefix(f.busURL, "nats://")), todo: make(chan func(), 1)}
+	h.startWorker()
+	f.any().awaitHost(f.t, name)
+	return h
+}
+
+func (h *wiredHost) startWorker() {
+	h.t.Helper()
+	// Its messages come when it is known here.
+	h.wire.watching.Lock()
+	defer h.wire.watching.Unlock()
+	h.worker = launch(h.t, "netlab-worker", append(h.environment("home-"+h.name),
+		"NETLAB_WORKER_DATA_DIR="+h.path("worker-"+h.name), "NETLAB_WORKER_HOST="+h.name, "NETLAB_BUS_URL="+h.wire.url()))
+}
+
+// attend does what was left to do.
+func (h *wiredHost) attend() {
+	select {
+	case do := <-h.todo:
+		do()
+	default:
+	}
+}
+
+// course is the way of one job on a wired host. Each message of the job that the worker publishes has a name: its kind and a
+// number, counted anew where the job waits at its gate.
+type course struct {
+	*wiredHost
+	t   *testing.T
+	dir string
+	job jobs.Job
+	// cancels is a job that is canceled at its gate. Else the gate is opened.
+	cancels bool
+
+	mu    sync.Mutex
+	stage string
+	count map[string]int
+	names map[*frame]string
+	order []string
+}
+
+func (h *wiredHost) course(t *testing.T, name string, cancels bool) *course {
+	t.Helper()
+	return &course{
+		wiredHost: h, t: t, dir: h.chatter(name, object{"lines": 3, "gate": "gate"}), cancels: cancels,
+		count: map[string]int{}, names: map[*frame]string{},
+	}
+}
+
+// nameOf is the name of a message of the job, "" for all else that a worker publishes.
+func (c *course) nameOf(m *frame) string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if name, known := c.names[m]; known {
+		return name
+	}
+	kind := kindOf(m)
+	if kind == "" {
+		return ""
+	}
+	kind = strings.TrimSpace(c.stage + " " + kind)
+	c.count[kind]++
+	c.names[m] = fmt.Sprintf("%s %d", kind, c.count[kind])
+	c.order = append(c.order, c.names[m])
+	return c.names[m]
+}
+
+func kindOf(m *frame) string {
+	kind := m.subject[strings.LastIndexByte(m.subject, '.')+1:]
+	var job jobs.Job
+	switch {
+	case strings.HasPrefix(m.subject, "$JS.ACK."):
+		return "acknowledgement"
+	case strings.HasPrefix(m.subject, "netlab.put."):
+		return "kept"
+	case !strings.HasPrefix(m.subject, "netlab.in."):
+		return ""
+	case kind != "status":
+		return kind
+	case json.Unmarshal(m.payload, &job) != nil:
+		return "unreadable"
+	case job.State != jobs.Running:
+		return "end"
+	}
+	return cmp.Or(job.Phase, "claim")
+}
+
+// run sees the job through, past its gate or to the point where it is canceled, until its worker has forgotten it.
+func (c *course) run() {
+	c.t.Helper()
+	a := c.any()
+	c.job = a.submit(c.t, object{"action": "create", "workdir": c.dir, "host": c.name})
+	journal := c.path("worker-"+c.name, "jobs")
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+		c.attend()
+		if c.stage == "" && exists(c.t, c.dir, "gate.reached") {
+			c.pass()
+		}
+		if a.get(c.t, "/jobs/"+c.job.ID, &c.job); !c.job.State.Terminal() {
+			continue
+		}
+		if left, err := os.ReadDir(journal); err != nil {
+			c.t.Fatal(err)
+		} else if len(left) == 0 {
+			return
+		}
+	}
+	c.t.Fatalf("the job or its worker's journal never ended: %+v, messages %q", c.job, c.order)
+}
+
+// pass takes the job past its gate.
+func (c *course) pass() {
+	c.t.Helper()
+	// The journal's entry goes with the job.
+	if err := os.Link(c.path("worker-"+c.name, "jobs", c.job.ID, "output"), c.path("output-"+c.job.ID)); err != nil {
+		c.t.Fatal(err)
+	}
+	c.mu.Lock()
+	c.stage = map[bool]string{false: "behind the gate", true: "canceled"}[c.cancels]
+	c.mu.Unlock()
+	if c.cancels {
+		c.any().cancel(c.t, c.job.ID)
+		return
+	}
+	openGate(c.t, c.dir)
+}
+
+// check holds the job to what a worker that nothing happened to makes of it.
+func (c *course) check() {
+	c.t.Helper()
+	want := map[bool]jobs.State{false: jobs.Success, true: jobs.Canceled}[c.cancels]
+	ended, log := c.any().finish(c.t, c.job.ID)
+	if ended.State != want {
+		c.t.Errorf("%s, want %s; error %s", ended.State, want, text(ended.Error))
+	}
+	if n := startsOf(log); n != 1 {
+		c.t.Errorf("Netlab was started %d times:\n%s", n, log)
+	}
+	written, err := os.ReadFile(c.path("output-" + c.job.ID))
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	for what, got := range map[string]string{"the bus has": c.busLog(c.t, ended.ID), "Netlab and the worker wrote": string(written)} {
+		if got != log {
+			c.t.Errorf("%s\n%s\nHTTP gives\n%s", what, got, log)
+		}
+	}
+	if _, kept := c.any().artifacts(c.t, ended.ID); len(kept) != 1 {
+		c.t.Errorf("kept: %q", kept)
+	}
+	checkHistory(c.t, c.history(ended.ID))
+	if left := processesOf(ended.ID); len(left) > 0 {
+		c.t.Errorf("left running: %q", left)
+	}
+}
+
+// history is all that the stream has of a job's states, the oldest first.
+func (f *fleet) history(id string) (states []jobs.Job) {
+	f.t.Helper()
+	js, err := jetstream.New(f.connect(f.t))
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(f.t.Context(), patience)
+	defer cancel()
+	consumer, err := js.OrderedConsumer(ctx, "NETLAB_JOBS", jetstream.OrderedConsumerConfig{FilterSubjects: []string{"netlab.jobs.*." + id + ".status"}})
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	for left := consumer.CachedInfo().NumPending; left > 0; left-- {
+		m, err := consumer.Next(jetstream.FetchMaxWait(5 * time.Second))
+		if err != nil {
+			f.t.Fatal(err)
+		}
+		var job jobs.Job
+		if err := json.Unmarshal(m.Data(), &job); err != nil {
+			f.t.Fatal(err)
+		}
+		states = append(states, job)
+	}
+	return states
+}
+
+// checkHistory wants one claim at the beginning, one end at the end, and between them the run that was claimed.
+func checkHistory(t *testing.T, states []jobs.Job) {
+	t.Helper()
+	for i, job := range states {
+		isClaim := job.State == jobs.Running && job.Phase == "" && !job.CancelRequested
+		if isClaim != (i == 0) || job.State.Terminal() != (i == len(states)-1) || job.StartedAt == nil || !job.StartedAt.Equal(*states[0].StartedAt) {
+			t.Errorf("state %d of %d: %s, phase %q, started at %v", i+1, len(states), job.State, job.Phase, job.StartedAt)
+		}
+	}
+}
+
+// awaitHost waits until the API sees the host, awaitOffline until it does not.
+func (a *api) awaitHost(t *testing.T, name string)    { t.Helper(); a.awaitOnline(t, name, true) }
+func (a *api) awaitOffline(t *testing.T, name string) { t.Helper(); a.awaitOnline(t, name, false) }
+
+func (a *api) awaitOnline(t *testing.T, name string, want bool) {
+	t.Helper()
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+		var list struct {
+			Hosts []hosts.Host `json:"hosts"`
+		}
+		a.get(t, "/hosts", &list)
+		online := slices.ContainsFunc(list.Hosts, func(h hosts.Host) bool { return h.Name == name && h.Online })
+		if online == want {
+			return
+		}
+	}
+	t.Fatalf("the host %s never became online: %t", name, want)
+}
+
+// stepFleet is a server and an API, for workers of courses.
+func stepFleet(t *testing.T) *fleet {
+	t.Helper()
+	f := newFleet(t, "NETLAB_API_KEEP=topology.yml")
+	f.port = freePort(t)
+	f.busURL = "nats://127.0.0.1:" + f.port
+	f.startServer()
+	f.startAPI(f.apiEnvironment("api")).awaitReady(0)
+	return f
+}
+
+// messagesOf are the names of the messages of a job that nothing happens to, from its gate on where it is one that cancels. Of log
+// chunks in a row the first two stand for all: how many there are is a matter of chance.
+func messagesOf(t *testing.T, h *wiredHost, name string, cancels bool) (names []string) {
+	t.Helper()
+	model := h.course(t, name, cancels)
+	h.wire.setWatch(func(_ moment, m *frame) bool { model.nameOf(m); return false })
+	model.run()
+	h.wire.setWatch(nil)
+	model.check()
+	for _, name := range model.order {
+		isFirst := strings.HasSuffix(name, " 1") || strings.HasSuffix(name, " 2")
+		if cancels == strings.HasPrefix(name, "canceled ") && isFirst {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// At each message that a worker publishes for a job, it is killed before the message arrives, and the next worker when its own
+// first message has arrived and the answer has not. A third one takes the job to the end that it truly has.
+func TestWorkerIsKilledAtEachMessage(t *testing.T) {
+	t.Parallel()
+	f := stepFleet(t)
+	// A host is used again, since a worker costs a start of Python.
+	free := make(chan *wiredHost, 100)
+	free <- f.wiredHost("model")
+	var made atomic.Int32
+	for _, cancels := range []bool{false, true} {
+		model := <-free
+		names := messagesOf(t, model, fmt.Sprintf("model-%t", cancels), cancels)
+		free <- model
+		for i, name := range names {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				var h *wiredHost
+				select {
+				case h = <-free:
+				default:
+					h = f.wiredHost(fmt.Sprintf("host%d", made.Add(1)))
+				}
+				h.killAt(t, h.course(t, fmt.Sprintf("step%d-%t", i, cancels), cancels), name)
+				// A request that was not acknowledged comes once more, and would be taken for that of the next job.
+				if !t.Failed() && !strings.HasPrefix(name, "acknowledgement") {
+					free <- h
+				}
+			})
+		}
+	}
+}
+
+func (h *wiredHost) killAt(t *testing.T, c *course, name string) {
+	t.Helper()
+	killed := 0
+	h.wire.setWatch(func(at moment, m *frame) bool {
+		got := c.nameOf(m)
+		first := killed == 0 && at == before && got == name
+		second := killed == 1 && at == answered && got != ""
+		if !first && !second {
+			return false
+		}
+		killed++
+		h.worker.kill()
+		h.wire.forget()
+		h.todo <- h.startWorker
+		return true
+	})
+	c.run()
+	h.wire.setWatch(nil)
+	c.check()
+	switch killed {
+	case 0:
+		t.Skip("this time the message did not come")
+	case 1:
+		t.Error("the second worker has published nothing")
+	}
+}
+
+// One worker after the other is told to stop, at each kind of message of a job: before one arrives, and when its answer is lost.
+// Each of them ends in order.
+func TestWorkerIsStoppedAtEachMessage(t *testing.T) {
+	t.Parallel()
+	h := stepFleet(t).wiredHost("alpha")
+	c := h.course(t, "stopped", false)
+	stops := map[string]bool{}
+	h.wire.setWatch(func(at moment, m *frame) bool {
+		point := kindOf(m) + " " + string(at)
+		if c.nameOf(m) == "" || stops[point] {
+			return false
+		}
+		stops[point] = true
+		_ = h.worker.cmd.Process.Signal(syscall.SIGTERM)
+		h.wire.forget()
+		h.todo <- func() {
+			h.worker.awaitEnd()
+			if code := h.worker.cmd.ProcessState.ExitCode(); code != 0 {
+				t.Errorf("a worker ended with exit code %d", code)
+			}
+			h.startWorker()
+		}
+		return true
+	})
+	c.run()
+	h.wire.setWatch(nil)
+	c.check()
+	if len(stops) < 10 {
+		t.Errorf("stopped at %v, of %q", stops, c.order)
+	}
+}
+
+// A worker is frozen at one message of each kind, longer than its lease lasts, and goes on as if nothing had been.
+func TestWorkerIsFrozenAtEachMessage(t *testing.T) {
+	t.Parallel()
+	f := stepFleet(t)
+	h := f.wiredHost("alpha")
+	c := h.course(t, "frozen", false)
+	moments := []moment{before, answered}
+	kinds := map[string]moment{} // and at which moment of its first message the worker was frozen
+	h.wire.setWatch(func(at moment, m *frame) bool {
+		kind := kindOf(m)
+		if _, was := kinds[kind]; was || c.nameOf(m) == "" || at != moments[len(kinds)%2] {
+			return false
+		}
+		kinds[kind] = at
+		_ = h.worker.cmd.Process.Signal(syscall.SIGSTOP)
+		thawed := make(chan struct{})
+		h.todo <- func() {
+			f.any().awaitOffline(t, h.name)
+			_ = h.worker.cmd.Process.Signal(syscall.SIGCONT)
+			close(thawed)
+		}
+		<-thawed
+		return false
+	})
+	c.run()
+	h.wire.setWatch(nil)
+	c.check()
+	if len(kinds) < 5 {
+		t.Errorf("frozen at %v, of %q", kinds, c.order)
+	}
+	select {
+	case <-h.worker.done:
+		t.Error("the worker has ended")
+	default:
+	}
+}
+
+// A run of two commands goes from the first to the second while no worker is there.
+func TestWorkerIsGoneBetweenTwoCommands(t *testing.T) {
+	t.Parallel()
+	h := stepFleet(t).wiredHost("alpha")
+	a, dir := h.any(), h.lab("two", "linux2")
+	a.run(t, jobs.Success, object{"action": "up", "workdir": dir, "host": h.name})
+	deploys := len(h.standins.Calls("containerlab deploy"))
+	h.standins.SetKnob("containerlab destroy", standins.Knob{Gate: "down"})
+	h.standins.SetKnob("containerlab deploy", standins.Knob{Gate: "up"})
+	job := a.submit(t, object{"action": "restart", "workdir": dir, "host": h.name})
+	h.standins.Gate("down").Await(patience)
+	h.worker.kill()
+	h.standins.Gate("down").Open()
+	h.standins.Gate("up").Await(patience)
+	h.startWorker()
+	h.standins.Gate("up").Open()
+	ended, log := a.finish(t, job.ID)
+	if ended.State != jobs.Success {
+		t.Fatalf("%s: %s\n%s", ended.State, text(ended.Error), log)
+	}
+	if n, m := len(h.standins.Calls("containerlab destroy")), len(h.standins.Calls("containerlab deploy"))-deploys; n != 1 || m != 1 {
+		t.Errorf("taken down %d times, started %d times", n, m)
+	}
+	if got := h.busLog(t, job.ID); got != log {
+		t.Errorf("the bus has\n%s\nHTTP gives\n%s", got, log)
+	}
+	checkHistory(t, h.history(job.ID))
+	h.awaitEmptyJournal(h.path("worker-alpha", "jobs"))
+	a.run(t, jobs.Success, object{"action": "destroy", "workdir": dir})
+}
