@@ -10,6 +10,9 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // identity is a process, told apart from a later one with the same number. The driver writes its own into driver.json before
@@ -45,6 +48,9 @@ func claimOrRead(dir string) (identity, error) {
 	}
 	if driver.Abandoned {
 		return identity{}, ErrNotStarted
+	}
+	if driver.PID < 1 || driver.Boot == "" {
+		return identity{}, fmt.Errorf("reading who runs %s: %w: it names no process", dir, ErrUnreadable)
 	}
 	return driver, nil
 }
@@ -99,6 +105,18 @@ func readProcess(pid int) (process, error) {
 		return process{}, fmt.Errorf("reading /proc/%d/stat: %w", pid, err)
 	}
 	return p, nil
+}
+
+// ticks is how many of the kernel's clock ticks there are in a second, as far as programs see them.
+const ticks = 100
+
+// age is how long ago the process began. It is told by a clock that nobody sets, which goes on while the machine sleeps.
+func (i identity) age() (time.Duration, error) {
+	var now unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &now); err != nil {
+		return 0, fmt.Errorf("reading the time since the machine's start: %w", err)
+	}
+	return time.Duration(now.Nano()) - time.Duration(i.Start)*time.Second/ticks, nil
 }
 
 // bootID names the machine's run since it was switched on.

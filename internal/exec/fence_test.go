@@ -43,7 +43,7 @@ func TestAttachKnowsAnotherProcess(t *testing.T) {
 				t.Fatal(err)
 			}
 			writeFile(t, filepath.Join(dir, "driver.json"), string(content))
-			p, err := exec.Attach(dir)
+			p, err := exec.Attach(dir, "")
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -63,7 +63,7 @@ func TestAttachKnowsAnotherProcess(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(unreadable, "driver.json"), []byte("{"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := exec.Attach(unreadable); err == nil || errors.Is(err, exec.ErrNotStarted) {
+	if _, err := exec.Attach(unreadable, ""); err == nil || errors.Is(err, exec.ErrNotStarted) {
 		t.Errorf("error %v", err)
 	}
 }

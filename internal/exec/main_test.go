@@ -35,7 +35,7 @@ func TestMain(m *testing.M) {
 }
 
 func attachAndPrint(dir string) int {
-	p, err := exec.Attach(dir)
+	p, err := exec.Attach(dir, "")
 	if err == nil {
 		fmt.Println("attached to", p.Pid())
 		var result exec.Result

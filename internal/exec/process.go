@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -43,6 +44,14 @@ func newProcess(dir string, driver identity) *Process {
 
 // Pid is the number of the driver's process and of its session.
 func (p *Process) Pid() int { return p.driver.PID }
+
+// Age is how long ago the driver began, whatever was done to the clock meanwhile; 0 where the machine was started anew since.
+func (p *Process) Age() (time.Duration, error) {
+	if !p.sameBoot {
+		return 0, nil
+	}
+	return p.driver.age()
+}
 
 // Done is closed when the driver is gone; Wait then returns at once.
 func (p *Process) Done() <-chan struct{} { return p.done }

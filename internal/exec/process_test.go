@@ -114,7 +114,7 @@ func TestAttach(t *testing.T) {
 	first := b.start(t, r)
 	waitForPhase(t, first, "Chatting away")
 
-	second, err := exec.Attach(r.Dir)
+	second, err := exec.Attach(r.Dir, "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -141,7 +141,7 @@ func TestAttach(t *testing.T) {
 	if _, err := out.Read(greeting); err != nil || string(greeting) != "attached to " {
 		t.Fatalf("%q, %v", greeting, err)
 	}
-	released, err := exec.Attach(r.Dir)
+	released, err := exec.Attach(r.Dir, "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -166,7 +166,7 @@ func TestAttach(t *testing.T) {
 		t.Errorf("the other process: %d, %+v", pid, theirs)
 	}
 
-	late, err := exec.Attach(r.Dir)
+	late, err := exec.Attach(r.Dir, "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -181,7 +181,7 @@ func TestFence(t *testing.T) {
 	b := setup(t, map[string]string{"topology.yml": threeRouters})
 	abandoned := b.run(t, create())
 	for range 2 {
-		if _, err := exec.Attach(abandoned.Dir); !errors.Is(err, exec.ErrNotStarted) {
+		if _, err := exec.Attach(abandoned.Dir, ""); !errors.Is(err, exec.ErrNotStarted) {
 			t.Fatalf("error %v", err)
 		}
 	}
@@ -198,7 +198,7 @@ func TestFence(t *testing.T) {
 	if text := readFile(t, b.output()); text != "" {
 		t.Errorf("output %q", text)
 	}
-	if _, err := exec.Attach(filepath.Join(b.root, "nowhere")); !errors.Is(err, exec.ErrNotStarted) {
+	if _, err := exec.Attach(filepath.Join(b.root, "nowhere"), ""); !errors.Is(err, exec.ErrNotStarted) {
 		t.Errorf("error %v", err)
 	}
 

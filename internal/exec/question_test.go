@@ -90,7 +90,7 @@ func TestQuestionAnswered(t *testing.T) {
 	if again, more := <-p.Asks(); more {
 		t.Errorf("asked twice: %s", again)
 	}
-	later, err := exec.Attach(r.Dir)
+	later, err := exec.Attach(r.Dir, "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -102,6 +102,21 @@ func TestQuestionAnswered(t *testing.T) {
 	if claim, ok := exec.Claimed(r.Dir); !ok || !sameJSON(t, string(claim), question) {
 		t.Errorf("claim %s", claim)
 	}
+}
+
+// An answer that cannot be read starts nothing.
+func TestQuestionWhoseAnswerIsDamaged(t *testing.T) {
+	t.Parallel()
+	b, r := newAsker(t, question)
+	if err := os.MkdirAll(r.Dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	writeFile(t, filepath.Join(r.Dir, "verdict.json"), `{"question":`)
+	result := wait(t, b.start(t, r))
+	if result.ExitCode != 1 || !result.Invalid {
+		t.Errorf("%+v", result)
+	}
+	mustContain(t, result.Error, "verdict.json) is damaged")
 }
 
 func TestQuestionRefused(t *testing.T) {
@@ -128,13 +143,13 @@ func TestQuestionWaitsForTheNextWorker(t *testing.T) {
 	waitForQuestion(t, p)
 	p.Release()
 
-	second, err := exec.Attach(r.Dir)
+	second, err := exec.Attach(r.Dir, "")
 	if err != nil {
 		t.Fatal(err)
 	}
 	waitForQuestion(t, second) // and is away before it has answered
 	second.Release()
-	third, err := exec.Attach(r.Dir)
+	third, err := exec.Attach(r.Dir, "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -160,7 +175,7 @@ func TestAnswerWithoutAsking(t *testing.T) {
 	p := b.start(t, r)
 	waitForPhase(t, p, "Asking now")
 	waitForQuestion(t, p)
-	other, err := exec.Attach(r.Dir)
+	other, err := exec.Attach(r.Dir, "")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -56,6 +56,11 @@ func readResult(dir string) (Result, error) {
 	if err := json.Unmarshal(content, &result); err != nil {
 		return result, fmt.Errorf("reading the result of a run: %w: %w", ErrUnreadable, err)
 	}
+	// Without it any object would be a success.
+	var told struct{ ExitCode *int }
+	if err := json.Unmarshal(content, &told); err != nil || told.ExitCode == nil {
+		return Result{}, fmt.Errorf("reading the result of a run: %w: it has no exit code", ErrUnreadable)
+	}
 	return result, nil
 }
 

@@ -144,8 +144,8 @@ func (r *Run) environment() (*os.File, error) {
 
 // Attach returns the run in dir, which an earlier process may have started: one that is still going on, or one that has
 // ended, whose result Wait then returns. ErrNotStarted: none of its commands has begun, and none will. ErrUnreadable: it
-// cannot be known which process runs it; StopJob ends it.
-func Attach(dir string) (*Process, error) {
+// cannot be known which process runs it; StopJob ends it. job is the Job that it was started with.
+func Attach(dir, job string) (*Process, error) {
 	driver, err := claimOrRead(dir)
 	if err != nil {
 		return nil, fmt.Errorf("attaching to %s: %w", dir, err)
@@ -155,10 +155,7 @@ func Attach(dir string) (*Process, error) {
 		return nil, fmt.Errorf("attaching to %s: %w", dir, err)
 	}
 	p := newProcess(dir, driver)
-	var told plan
-	if content, err := os.ReadFile(filepath.Join(dir, "plan.json")); err == nil && json.Unmarshal(content, &told) == nil {
-		p.job = told.Job
-	}
+	p.job = job
 	if driver.Boot != boot {
 		p.sameBoot = false
 		p.watch(-1, nil)

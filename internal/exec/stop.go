@@ -1,6 +1,7 @@
 package exec
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -73,6 +74,16 @@ func Lives(job string) (bool, error) {
 	}
 	living, err := (&tree{job: job}).living()
 	return len(living) > 0, err
+}
+
+// Age is how long ago the first of the processes began that Lives is about; 0 where there is none.
+func Age(job string) (time.Duration, error) {
+	living, err := (&tree{job: job}).living()
+	if job == "" || err != nil || len(living) == 0 {
+		return 0, err
+	}
+	first := slices.MinFunc(living, func(a, b process) int { return cmp.Compare(a.start, b.start) })
+	return first.identity().age()
 }
 
 // endedByItself says whether the run has ended without having been stopped: what a lab rightly keeps running is left alone.

@@ -141,7 +141,7 @@ func TestStopAfterTheDriver(t *testing.T) {
 		t.Errorf("error %v", err)
 	}
 	// By a worker that comes later.
-	again, err := exec.Attach(r.Dir)
+	again, err := exec.Attach(r.Dir, r.Job)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -161,7 +161,7 @@ func TestStopJobWithoutItsDriver(t *testing.T) {
 	p := b.start(t, r)
 	waitForPhase(t, p, "Chatting away")
 	writeFile(t, filepath.Join(r.Dir, "driver.json"), "{")
-	if _, err := exec.Attach(r.Dir); !errors.Is(err, exec.ErrUnreadable) {
+	if _, err := exec.Attach(r.Dir, ""); !errors.Is(err, exec.ErrUnreadable) {
 		t.Errorf("error %v", err)
 	}
 	if err := exec.StopJob(testContext(t), r.Job+"1", soon()); err != nil {
@@ -205,7 +205,7 @@ func TestStopAfterTheEnd(t *testing.T) {
 			if result := wait(t, p); result.Stopped != c.stop {
 				t.Errorf("%+v", result)
 			}
-			again, err := exec.Attach(r.Dir)
+			again, err := exec.Attach(r.Dir, r.Job)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -227,7 +227,7 @@ const (
 )
 
 func stopAndPrint(dir string) int {
-	p, err := exec.Attach(dir)
+	p, err := exec.Attach(dir, "")
 	if err == nil {
 		o := soon()
 		o.Grace.Kill, o.Sudo = time.Second, os.Getenv(sudoEnv)

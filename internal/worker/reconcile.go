@@ -87,18 +87,18 @@ const orphanLook = time.Second
 // orphan waits for the end of a run of which the journal was lost: whatever lives of it is left alone, unless its job is canceled
 // or takes too long. How it ended cannot be known.
 func (r *run) orphan(ctx, runCtx context.Context) (outcome, error) {
+	r.scene.Dir = r.key
 	if err := say(r.entry.output(), "the record of this run was lost on host %s: it goes on, and how it ends cannot be known", r.w.config.Host); err != nil {
 		return outcome{}, err
 	}
-	began := time.Now()
-	if started := r.reporter.job.StartedAt; started != nil {
-		began = *started
+	age, err := exec.Age(r.entry.Birth.ID)
+	if err != nil {
+		return outcome{}, err
 	}
 	timeout := r.timeout()
-	timed, cancel := context.WithDeadline(runCtx, began.Add(timeout))
+	timed, cancel := context.WithTimeout(runCtx, timeout-age)
 	defer cancel()
 	for lives := true; lives; {
-		var err error
 		if lives, err = exec.Lives(r.entry.Birth.ID); err != nil {
 			return outcome{}, err
 		}
@@ -123,19 +123,39 @@ func (r *run) orphan(ctx, runCtx context.Context) (outcome, error) {
 	return r.refuse(failed(jobs.ReasonInterrupted, "the record of the run was lost, so how it ended is not known; "+r.labNow(ctx))), nil
 }
 
-// joinLog has the log go on behind what the bus has of it, where the output was lost.
-func (r *run) joinLog(ctx context.Context) error {
-	if _, err := os.Stat(r.entry.output()); !errors.Is(err, fs.ErrNotExist) {
-		return err
+// joinLog has the log go on behind what the bus has of it, where the output was lost, or what says where it stands in the log.
+func (r *run) joinLog(ctx context.Context, orphaned bool) error {
+	output := r.entry.output()
+	_, baseErr := loadOffset(output+baseSuffix, 0)
+	_, cutErr := loadOffset(output+cutSuffix, uncut)
+	damaged, cutDamaged := errors.Is(baseErr, errOffset), errors.Is(cutErr, errOffset)
+	if baseErr != nil && !damaged || cutErr != nil && !cutDamaged {
+		return errors.Join(baseErr, cutErr)
 	}
-	return r.w.bus.Retry(ctx, "log of job "+r.entry.Birth.ID, func(ctx context.Context) error {
+	_, err := os.Stat(output)
+	lost := orphaned && errors.Is(err, fs.ErrNotExist)
+	if !lost && !damaged && !cutDamaged {
+		return nil
+	}
+	end := int64(0)
+	err = r.w.bus.Retry(ctx, "log of job "+r.entry.Birth.ID, func(ctx context.Context) error {
 		chunk, err := r.w.bus.LastChunk(ctx, r.w.config.Host, r.entry.Birth.ID)
+		if err == nil {
+			end = chunk.End()
+		}
 		if errors.Is(err, bus.ErrNotFound) {
 			return nil
 		}
-		if err != nil {
-			return err
-		}
-		return saveOffset(r.entry.output()+baseSuffix, chunk.End())
+		return err
 	})
+	if err == nil && cutDamaged {
+		err = saveOffset(output+cutSuffix, end)
+	}
+	if err == nil && (lost || damaged) {
+		err = saveOffset(output+baseSuffix, end)
+	}
+	if err == nil && damaged {
+		err = say(output, "the record of where this log stood is damaged: lines above may be there twice")
+	}
+	return err
 }

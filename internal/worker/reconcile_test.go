@@ -82,7 +82,7 @@ func TestAJournalThatIsLost(t *testing.T) {
 	if got := b.await("own", ended); got.State != jobs.Success {
 		t.Errorf("own: %+v", got)
 	}
-	wantEnd(t, b.await("others", ended), jobs.Failed, jobs.ReasonInterrupted, "the record of the run was lost", "no lab in")
+	wantEnd(t, b.await("others", ended), jobs.Failed, jobs.ReasonInterrupted, "the record of the run was lost", "no lab in "+filepath.Join(b.root, "others"))
 	if got, err := b.bus.LastStatus(t.Context(), "a", "begun"); err != nil || got.State != jobs.Running {
 		t.Errorf("while its processes live: %+v %v", got, err)
 	}

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -85,10 +83,8 @@ func (r *run) journey(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if orphaned {
-		if err := r.joinLog(ctx); err != nil {
-			return err
-		}
+	if err := r.joinLog(ctx, orphaned); err != nil {
+		return err
 	}
 	runCtx, hush := r.w.listen(ctx, r.entry.Birth.ID)
 	defer hush()
@@ -189,7 +185,7 @@ func (r *run) attach(dir string) (process Process, began time.Time, err error) {
 	if dir == "" {
 		return nil, began, nil
 	}
-	attached, err := exec.Attach(dir)
+	attached, err := exec.Attach(dir, r.entry.Birth.ID)
 	if errors.Is(err, exec.ErrNotStarted) {
 		return nil, began, nil
 	}
@@ -200,11 +196,12 @@ func (r *run) attach(dir string) (process Process, began time.Time, err error) {
 		attached.Release()
 		return nil, began, err
 	}
-	began = time.Now()
-	if info, err := os.Stat(filepath.Join(dir, "plan.json")); err == nil { // written when the driver was started
-		began = info.ModTime()
+	age, err := attached.Age()
+	if err != nil {
+		attached.Release()
+		return nil, began, err
 	}
-	return attached, began, nil
+	return attached, time.Now().Add(-age), nil
 }
 
 // start prepares the working directory and starts the driver. end is that of a job that needs no driver or cannot have one.

@@ -3,6 +3,7 @@ package worker
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"strconv"
@@ -63,6 +64,9 @@ const (
 	cutSuffix = ".cut"
 )
 
+// errOffset is such a file that does not hold an offset.
+var errOffset = errors.New("where the log stands cannot be told")
+
 // loadOffset returns the offset of a file beside the output, or what it is where there is none.
 func loadOffset(file string, none int64) (int64, error) {
 	text, err := os.ReadFile(file)
@@ -72,7 +76,11 @@ func loadOffset(file string, none int64) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	return strconv.ParseInt(strings.TrimSpace(string(text)), 10, 64)
+	offset, err := strconv.ParseInt(strings.TrimSpace(string(text)), 10, 64)
+	if err != nil || offset < 0 {
+		return 0, fmt.Errorf("%w: %s holds %.40q", errOffset, file, text)
+	}
+	return offset, nil
 }
 
 func saveOffset(file string, offset int64) error {

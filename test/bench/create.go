@@ -130,7 +130,7 @@ func endRuns(dataDir string) error {
 	}
 	var errs []error
 	for _, dir := range dirs {
-		p, err := exec.Attach(dir)
+		p, err := exec.Attach(dir, filepath.Base(filepath.Dir(dir)))
 		if errors.Is(err, exec.ErrNotStarted) {
 			continue
 		}

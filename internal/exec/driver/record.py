@@ -93,6 +93,15 @@ def finish(run_dir: str, result: dict, hurried: Callable) -> None:
     until_room(write, hurried)
 
 
+def read_verdict(content: str) -> dict:
+    """The worker's answer, a refusal where it cannot be read."""
+    with contextlib.suppress(ValueError, RecursionError):
+        verdict = json.loads(content)
+        if isinstance(verdict, dict):
+            return {"refused": verdict["refused"]} if verdict.get("refused") else {}
+    return {"refused": "the worker's answer whether the lab may start (verdict.json) is damaged; send the job again"}
+
+
 def cut(text: Any, limit: int) -> str:
     text = text if isinstance(text, str) else str(text)
     return text if len(text) <= limit else text[:limit] + "…"
@@ -190,8 +199,7 @@ class Recorder:
         while True:
             # It comes by a link of a complete file, so what can be read is whole.
             with contextlib.suppress(FileNotFoundError), open(f"{self.dir}/verdict.json", encoding="utf-8") as f:
-                verdict = json.load(f)
-                return {"refused": verdict["refused"]} if verdict.get("refused") else {}
+                return read_verdict(f.read())
             if self.driver not in (os.getpid(), os.getppid()):
                 sys.exit("the run's driver is gone, so nobody answers")
             time.sleep(POLL)
