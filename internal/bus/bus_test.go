@@ -330,15 +330,20 @@ func TestLeaseBelongsToOneIdentity(t *testing.T) {
 	if err != nil {
 		t.Fatalf("the same identity: %v", err)
 	}
-	// Of two processes with one identity, from a copied data directory, the later one has it.
-	later := *mine
-	later.StartedAt = time.Now()
-	twin, err := b.AcquireLease(ctx, &later)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := again.Renew(ctx, mine); !errors.As(err, &taken) {
-		t.Errorf("renewal by the earlier process: %v, want a TakenError", err)
+	// Of two processes with one identity, from a copied data directory, the later one has it, whatever the clock said to each.
+	var twin *Lease
+	for _, off := range []time.Duration{-24 * time.Hour, 24 * time.Hour} {
+		later := *mine
+		later.StartedAt = mine.StartedAt.Add(off)
+		if twin, err = b.AcquireLease(ctx, &later); err != nil {
+			t.Fatal(err)
+		}
+		if err := again.Renew(ctx, mine); !errors.As(err, &taken) || !taken.Copy {
+			t.Errorf("renewal by the earlier process: %v, want a TakenError", err)
+		}
+		if err := twin.Renew(ctx, &later); err != nil {
+			t.Errorf("renewal by the later process: %v", err)
+		}
 	}
 	if err := twin.Release(ctx); err != nil {
 		t.Fatal(err)

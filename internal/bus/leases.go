@@ -16,9 +16,15 @@ import (
 // TakenError is a host name whose lease belongs to another worker.
 type TakenError struct {
 	Host, Identity string
+	// Copy says that the other one has the same identity.
+	Copy bool
 }
 
 func (e *TakenError) Error() string {
+	if e.Copy {
+		return fmt.Sprintf("host name %q is held by a worker that was started later with the same identity %s, from a copy of this one's data directory: "+
+			"use one of the two directories, or remove the files in the other one and give its worker another name with NETLAB_WORKER_HOST", e.Host, e.Identity)
+	}
 	return fmt.Sprintf("host name %q is held by another worker (identity %s): give this one a name of its own with NETLAB_WORKER_HOST, or stop the other",
 		e.Host, e.Identity)
 }
@@ -34,7 +40,8 @@ type Lease struct {
 	TTL time.Duration
 }
 
-// AcquireLease takes the host's lease. The same identity takes over at once; a *TakenError says that another one holds it.
+// AcquireLease takes the host's lease. The same identity takes over at once: it is that of a worker before this one, or of a
+// copied data directory. A *TakenError says that another one holds it.
 func (b *Bus) AcquireLease(ctx context.Context, h *hosts.Host) (*Lease, error) {
 	kv, err := b.js.KeyValue(ctx, hostsBucket)
 	if errors.Is(err, jetstream.ErrBucketNotFound) {
@@ -48,10 +55,11 @@ func (b *Bus) AcquireLease(ctx context.Context, h *hosts.Host) (*Lease, error) {
 		return nil, translate(err)
 	}
 	l := &Lease{bus: b, kv: kv, host: h.Name, identity: h.Identity, TTL: status.TTL()}
-	return l, l.take(ctx, h)
+	return l, l.take(ctx, h, true)
 }
 
-func (l *Lease) take(ctx context.Context, h *hosts.Host) error {
+// take is by force where a process that is there with the same identity is to lose the lease.
+func (l *Lease) take(ctx context.Context, h *hosts.Host, byForce bool) error {
 	value, err := json.Marshal(h)
 	if err != nil {
 		return err
@@ -68,15 +76,16 @@ func (l *Lease) take(ctx context.Context, h *hosts.Host) error {
 	if err := json.Unmarshal(entry.Value(), &holder); err != nil || holder.Identity != l.identity {
 		return &TakenError{Host: l.host, Identity: holder.Identity}
 	}
-	// Two processes of one identity, from a copied data directory: the later one has it.
-	if holder.StartedAt.After(h.StartedAt) {
-		return &TakenError{Host: l.host, Identity: holder.Identity}
+	// Not by which is the later time: the clock may have been set in between.
+	if !byForce && !holder.StartedAt.Equal(h.StartedAt) {
+		return &TakenError{Host: l.host, Identity: holder.Identity, Copy: true}
 	}
 	l.revision, err = l.kv.Update(ctx, l.host, value, entry.Revision())
 	return translate(err)
 }
 
-// Renew puts h into the lease and starts its time anew. A *TakenError says that another worker holds it now.
+// Renew puts h into the lease and starts its time anew. A *TakenError says that another worker holds it now, maybe one
+// that was started with the same identity since.
 func (l *Lease) Renew(ctx context.Context, h *hosts.Host) error {
 	value, err := json.Marshal(h)
 	if err != nil {
@@ -91,7 +100,7 @@ func (l *Lease) Renew(ctx context.Context, h *hosts.Host) error {
 		return err
 	}
 	// The lease ran out, an answer was lost, or another worker is there.
-	return l.take(ctx, h)
+	return l.take(ctx, h, false)
 }
 
 // Release gives the lease up, so that the host counts as offline at once.

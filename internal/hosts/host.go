@@ -20,7 +20,7 @@ type Host struct {
 	Online bool `json:"online"`
 	// Version is the worker's own version.
 	Version string `json:"version"`
-	// StartedAt is when the worker process started.
+	// StartedAt is when the worker process started, to the nanosecond: it tells one process from another.
 	StartedAt time.Time `json:"startedAt"`
 	// Slots is how many jobs run at once.
 	Slots int `json:"slots"`

@@ -48,8 +48,8 @@ func TestTimeoutOfALostRunAfterTheClockWasSet(t *testing.T) {
 	for name, off := range map[string]time.Duration{"forward": -day, "back": day} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			b := setup(t)
-			birth := b.birth("j1", jobs.Up)
+			b, id := setup(t), "clock-"+name
+			birth := b.birth(id, jobs.Up)
 			birth.Request.TimeoutSeconds = map[bool]int{true: 3600, false: 1}[off < 0]
 			b.taken(birth)
 			running := birth.Job
@@ -57,20 +57,20 @@ func TestTimeoutOfALostRunAfterTheClockWasSet(t *testing.T) {
 			if _, err := b.bus.PublishStatus(t.Context(), &running, 0); err != nil {
 				t.Fatal(err)
 			}
-			process := lives(t, "j1")
+			process := lives(t, id)
 			b.run()
-			b.reconcile(t.Context(), "j1")
+			b.reconcile(t.Context(), id)
 			if off > 0 {
-				wantEnd(t, b.await("j1", ended), jobs.Failed, jobs.ReasonTimeout, "timeout of 1s")
+				wantEnd(t, b.await(id, ended), jobs.Failed, jobs.ReasonTimeout, "timeout of 1s")
 				return
 			}
 			for end := time.Now().Add(limit); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
-				if _, err := b.bus.LastChunk(t.Context(), "a", "j1"); err == nil {
+				if _, err := b.bus.LastChunk(t.Context(), "a", id); err == nil {
 					break
 				}
 			}
 			must(t, process.Process.Kill())
-			wantEnd(t, b.await("j1", ended), jobs.Failed, jobs.ReasonInterrupted)
+			wantEnd(t, b.await(id, ended), jobs.Failed, jobs.ReasonInterrupted)
 		})
 	}
 }

@@ -25,7 +25,7 @@ func TestDamagedFiles(t *testing.T) {
 	fence := func(pid int, boot string) string {
 		return fmt.Sprintf(`{"pid":%d,"start":1,"boot":%q}`, pid, strings.TrimSpace(boot))
 	}
-	for _, test := range []struct {
+	for i, test := range []struct {
 		file    string // below the job's directory
 		content string
 		reason  jobs.Reason // "": the end is the one that result.json says
@@ -57,13 +57,14 @@ func TestDamagedFiles(t *testing.T) {
 		t.Run(fmt.Sprintf("%s %q", filepath.Base(test.file), test.content), func(t *testing.T) {
 			t.Parallel()
 			b := setup(t)
-			birth := b.birth("j1", jobs.Up)
+			id := fmt.Sprintf("damaged-%d", i) // stopped by it, wherever on the machine
+			birth := b.birth(id, jobs.Up)
 			must(t, os.MkdirAll(birth.Workdir, 0o755))
 			run := b.leave(birth, &scene{Who: *b.worker.runAs, Dir: birth.Workdir}, ending, map[string]string{"result.json": `{"exitCode":0}`})
 			must(t, os.WriteFile(filepath.Join(run.dir, "end"), nil, 0o600))
 			must(t, os.WriteFile(filepath.Join(filepath.Dir(run.dir), test.file), []byte(test.content), 0o600))
 			b.run()
-			got := b.await("j1", ended)
+			got := b.await(id, ended)
 			if test.reason == "" {
 				wantEnd(t, got, jobs.Success, "")
 			} else {
@@ -86,17 +87,17 @@ func TestDamagedFiles(t *testing.T) {
 func TestCancelOfARunWhoseFilesAreDamaged(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
-	birth := b.birth("j1", jobs.Up)
+	birth := b.birth("planless", jobs.Up)
 	must(t, os.MkdirAll(birth.Workdir, 0o755))
 	run := b.leave(birth, &scene{Who: *b.worker.runAs, Dir: birth.Workdir}, obedient, nil)
 	run.awaitReady(t)
 	must(t, os.WriteFile(filepath.Join(run.dir, "plan.json"), []byte("{"), 0o600))
-	lives(t, "j1") // in another session, and with another parent
+	lives(t, "planless") // in another session, and with another parent
 	b.run()
-	b.await("j1", func(m *bus.JobMessage) bool { return m.State == jobs.Running })
-	b.cancel("j1")
-	wantEnd(t, b.await("j1", ended), jobs.Canceled, jobs.ReasonCanceled)
-	if there, err := exec.Lives("j1"); err != nil || there {
+	b.await("planless", func(m *bus.JobMessage) bool { return m.State == jobs.Running })
+	b.cancel("planless")
+	wantEnd(t, b.await("planless", ended), jobs.Canceled, jobs.ReasonCanceled)
+	if there, err := exec.Lives("planless"); err != nil || there {
 		t.Errorf("it lives: %v %v", there, err)
 	}
 }

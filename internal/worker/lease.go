@@ -17,7 +17,10 @@ import (
 func (w *Worker) acquire(ctx context.Context) (lease *bus.Lease, err error) {
 	for {
 		err := w.bus.Retry(ctx, "lease of host "+w.config.Host, func(ctx context.Context) (err error) {
-			lease, err = w.bus.AcquireLease(ctx, w.announcement())
+			began := time.Now()
+			if lease, err = w.bus.AcquireLease(ctx, w.announcement()); err == nil {
+				w.hold(began.Add(lease.TTL))
+			}
 			return err
 		})
 		if err == nil {
@@ -51,14 +54,39 @@ func (w *Worker) keep(ctx context.Context, lease *bus.Lease) error {
 		case <-tick.C:
 		}
 		attempt, cancel := context.WithTimeout(ctx, lease.TTL/3)
+		began := time.Now()
 		err := lease.Renew(attempt, w.announcement())
 		cancel()
+		if err == nil {
+			w.hold(began.Add(lease.TTL))
+		}
 		var taken *bus.TakenError
 		if errors.As(err, &taken) {
 			return err
 		}
 		if err != nil && ctx.Err() == nil {
 			w.log.Warn("lease not renewed", "error", err)
+		}
+	}
+}
+
+// hold says until when nobody else can have the host's name.
+func (w *Worker) hold(until time.Time) { w.held.Store(&until) }
+
+// holdLook is how often it is looked whether the host's name is held again.
+const holdLook = 10 * time.Millisecond
+
+// awaitHold returns when nobody else can have the host's name, or ctx ends. A worker that was frozen, or without the bus, may have
+// lost it: whatever it would begin then is for it to begin only once its lease is renewed.
+func (w *Worker) awaitHold(ctx context.Context) error {
+	for {
+		if until := w.held.Load(); until != nil && time.Now().Before(*until) {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(holdLook):
 		}
 	}
 }

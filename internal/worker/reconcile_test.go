@@ -108,18 +108,18 @@ func TestAJournalThatIsLost(t *testing.T) {
 func TestCancelOfALostRun(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
-	b.taken(b.birth("j1", jobs.Up))
-	running := b.birth("j1", jobs.Up).Job
+	b.taken(b.birth("lost", jobs.Up))
+	running := b.birth("lost", jobs.Up).Job
 	must(t, running.Move(jobs.Start, time.Now()))
 	if _, err := b.bus.PublishStatus(t.Context(), &running, 0); err != nil {
 		t.Fatal(err)
 	}
-	lives(t, "j1")
+	lives(t, "lost")
 	b.run()
-	b.reconcile(t.Context(), "j1")
-	b.cancel("j1")
-	wantEnd(t, b.await("j1", ended), jobs.Canceled, jobs.ReasonCanceled, "stopped, because it was canceled")
-	if there, err := exec.Lives("j1"); err != nil || there {
+	b.reconcile(t.Context(), "lost")
+	b.cancel("lost")
+	wantEnd(t, b.await("lost", ended), jobs.Canceled, jobs.ReasonCanceled, "stopped, because it was canceled")
+	if there, err := exec.Lives("lost"); err != nil || there {
 		t.Errorf("it lives: %v %v", there, err)
 	}
 }

@@ -78,6 +78,11 @@ func (r *run) journey(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if before == "" {
+		if err := r.w.awaitHold(ctx); err != nil {
+			return err
+		}
+	}
 	orphaned := r.entry.Lost && before == ""
 	resumed, err := r.reporter.claim(ctx, orphaned)
 	if err != nil {

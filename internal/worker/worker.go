@@ -104,6 +104,9 @@ type Worker struct {
 	// reconciled is called when an API has said which jobs it believes to be under way here.
 	reconciled func()
 
+	// held is until when nobody else can have the host's name; nil: it was never held.
+	held atomic.Pointer[time.Time]
+
 	source    string
 	started   time.Time
 	running   sync.WaitGroup
@@ -124,7 +127,7 @@ func New(ctx context.Context, c Config) (*Worker, error) {
 		config: c, log: c.Log, data: data,
 		queue:   newQueue(c.Slots),
 		source:  "/hosts/" + c.Host + "/workers/" + data.identity,
-		started: time.Now().UTC().Truncate(time.Second),
+		started: time.Now().UTC(),
 		netlab:  &installation{python: c.Python, dataDir: c.DataDir},
 		looks:   newLooks(c.Log),
 		live:    newLiveRuns(),
@@ -287,6 +290,9 @@ func (w *Worker) warnOfMissing() {
 
 // take puts a request into the journal and then into the queue. Only then the bus may forget that it gave it.
 func (w *Worker) take(ctx context.Context, birth *bus.Birth, seq uint64) error {
+	if err := w.awaitHold(ctx); err != nil {
+		return err
+	}
 	if w.journal.has(birth.ID) {
 		return nil
 	}
