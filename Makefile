@@ -61,8 +61,12 @@ venv: check-tools ## Install Netlab and Ansible into .venv, as requirements.txt 
 venv-schemathesis: check-tools
 	@scripts/venv .venv-schemathesis test/schemathesis/requirements.txt
 
+.PHONY: previous-release
+previous-release: check-tools
+	@scripts/previous-release
+
 .PHONY: test
-test: build venv-schemathesis vet lint ## Run all tests, with vet, the linters and the race detector
+test: build venv-schemathesis previous-release vet lint ## Run all tests, with vet, the linters and the race detector
 	@$(if $(RACE),,echo "No C compiler (or CGO_ENABLED=0): testing without the race detector.")
 	go test $(RACE) -count=1 -timeout 20m $(TESTFLAGS) ./...
 	@scripts/fuzz-briefly $(RACE)
@@ -113,5 +117,5 @@ demo: build ## Watch a real Netlab run go through the whole system
 	@.venv/bin/python scripts/demo
 
 .PHONY: clean
-clean: ## Remove all that make made: bin/, .venv/, .venv-schemathesis/ and .run/
-	rm -rf bin .venv .venv-schemathesis .run
+clean: ## Remove all that make made: bin/, .venv/, .venv-schemathesis/, .previous/ and .run/
+	rm -rf bin .venv .venv-schemathesis .previous .run

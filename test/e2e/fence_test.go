@@ -2,6 +2,7 @@ package e2e_test
 
 import (
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -25,7 +26,7 @@ func wantLoser(t *testing.T, w *program, words string) {
 // workerOf starts a worker of that name with that data directory.
 func (f *fleet) workerOf(host, data string) *program {
 	f.t.Helper()
-	return launch(f.t, "netlab-worker", append(f.environment("home-"+host),
+	return launch(f.t, filepath.Join(f.release, "netlab-worker"), append(f.environment("home-"+host),
 		"NETLAB_WORKER_DATA_DIR="+f.path(data), "NETLAB_WORKER_HOST="+host, "NETLAB_BUS_URL="+f.busURL, "NETLAB_WORKER_SLOTS=1"))
 }
 

@@ -28,6 +28,8 @@ type fleet struct {
 	port     string
 	standins *standins.Standins
 	extra    []string
+	// release is where the programs are that it starts; empty: those of this tree.
+	release string
 }
 
 // api is one running API.
@@ -153,7 +155,7 @@ func (f *fleet) apiEnvironment(name string) []string {
 
 func (f *fleet) startAPI(env []string) *api {
 	f.t.Helper()
-	a := &api{program: launch(f.t, "netlab-api", env), env: env, client: http.DefaultClient}
+	a := &api{program: launch(f.t, filepath.Join(f.release, "netlab-api"), env), env: env, client: http.DefaultClient}
 	a.reach(a.expect(`listening.* address=(\S+)`)[1])
 	f.apis = append(f.apis, a)
 	return a

@@ -30,6 +30,14 @@ type program struct {
 	more  chan struct{}
 }
 
+// programPath is where the program of that name is, which may be a path already.
+func programPath(name string) string {
+	if filepath.IsAbs(name) {
+		return name
+	}
+	return filepath.Join(binaries, name)
+}
+
 // launch starts a binary with exactly this environment; it ends with the test at the latest.
 func launch(t *testing.T, name string, env []string, args ...string) *program {
 	t.Helper()
@@ -47,7 +55,7 @@ func launchWith(t *testing.T, change func(*exec.Cmd), name string, env []string,
 	t.Helper()
 	p := &program{
 		t: t, name: name, done: make(chan struct{}), more: make(chan struct{}),
-		cmd: exec.Command(filepath.Join(binaries, name), args...),
+		cmd: exec.Command(programPath(name), args...),
 	}
 	p.cmd.Env = env
 	change(p.cmd)
