@@ -87,6 +87,12 @@ fmt: golangci-lint ## Format the Go code
 docs: check-tools ## Write docs/settings.md from the code
 	NETLAB_TEST_WRITE=1 go test -count=1 -run '^TestDocument$$' ./internal/settings
 
+# The samples of what this tree writes, of which every later release has to make the same: "next", until a release has its own.
+RELEASE ?= next
+.PHONY: fixtures
+fixtures: venv ## Write samples of each message and file format into testdata/formats/next, or into RELEASE's folder
+	NETLAB_TEST_WRITE=$(RELEASE) go test -count=1 -run '^TestFormats$$' ./internal/bus ./internal/exec ./internal/view ./internal/worker
+
 .PHONY: bench
 bench: venv ## Run the benchmarks of docs/performance.md; ARGS are their flags, such as ARGS="-short -run post"
 	go run ./test/bench $(ARGS)

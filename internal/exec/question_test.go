@@ -97,6 +97,7 @@ func TestQuestionAnswered(t *testing.T) {
 	if asked := waitForQuestion(t, later); asked != "" {
 		t.Errorf("asked though it was answered: %s", asked)
 	}
+	wantSamples(t, r.Dir)
 	// Nobody can change what was agreed to.
 	writeFile(t, filepath.Join(r.Dir, "progress"), `{"question":{"name":"other"}}`+"\n")
 	if claim, ok := exec.Claimed(r.Dir); !ok || !sameJSON(t, string(claim), question) {
