@@ -18,7 +18,7 @@ func TestFormats(t *testing.T) {
 		Name: "cursor", Type: cursorState{},
 		Sample: func(t *testing.T) []byte {
 			c := &cursor{file: filepath.Join(t.TempDir(), "cursor")}
-			c.start(made)
+			c.start(made, 41)
 			c.advance(41)
 			if err := c.save(); err != nil {
 				t.Fatal(err)
@@ -34,7 +34,7 @@ func TestFormats(t *testing.T) {
 			if err := os.WriteFile(c.file, sample, 0o600); err != nil {
 				t.Fatal(err)
 			}
-			if from := c.start(made); from != 42 {
+			if from := c.start(made, 41); from != 42 {
 				t.Errorf("read on from %d", from)
 			}
 			data, err := json.Marshal(c.state)

@@ -101,6 +101,7 @@ func (v *View) online(h *hostEntry, now time.Time) bool {
 func (v *View) shownHost(h *hostEntry, now time.Time) hosts.Host {
 	host := h.host
 	host.Online = v.online(h, now)
+	host.StartedAt = host.StartedAt.Truncate(time.Second) // as all times that are shown
 	return host
 }
 

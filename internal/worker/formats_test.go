@@ -84,15 +84,49 @@ func TestFormats(t *testing.T) {
 			Name: outputFile + baseSuffix,
 			Sample: func(t *testing.T) []byte {
 				output := filepath.Join(t.TempDir(), outputFile)
-				must(t, saveBase(output, 4711))
+				must(t, saveOffset(output+baseSuffix, 4711))
 				return read(t, output+baseSuffix)
 			},
 			Read: func(t *testing.T, sample []byte) []byte {
-				base, err := loadBase(filepath.Join(filepath.Dir(place(t, sample, outputFile+baseSuffix)), outputFile))
+				base, err := loadOffset(place(t, sample, outputFile+baseSuffix), 0)
 				if err != nil || base != 4711 {
 					t.Fatalf("%d, %v", base, err)
 				}
 				return sample
+			},
+		},
+		formats.Format{
+			Name: outputFile + cutSuffix,
+			Sample: func(t *testing.T) []byte {
+				output := filepath.Join(t.TempDir(), outputFile)
+				must(t, saveOffset(output+cutSuffix, 0))
+				return read(t, output+cutSuffix)
+			},
+			Read: func(t *testing.T, sample []byte) []byte {
+				at, err := loadOffset(place(t, sample, outputFile+cutSuffix), uncut)
+				if err != nil || at != 0 {
+					t.Fatalf("%d, %v", at, err)
+				}
+				return sample
+			},
+		},
+		formats.Format{
+			Name: "ended.json", // a job as it is on the bus, whose sample has all its fields
+			Sample: func(t *testing.T) []byte {
+				e, err := openEndedJobs(t.TempDir(), quiet)
+				code := 1
+				must(t, err, e.add(&jobs.Job{
+					ID: "j1", Action: jobs.Up, State: jobs.Failed, Host: "alpha", Workdir: "/labs/one", CreatedAt: time.Unix(1_800_000_000, 0).UTC(),
+					Reason: jobs.ReasonNetlabFailed, ExitCode: &code, LogBytes: 7, Warnings: []string{}, Request: jobs.Request{Action: jobs.Up},
+				}))
+				return read(t, e.file("j1"))
+			},
+			Read: func(t *testing.T, sample []byte) []byte {
+				e, err := openEndedJobs(t.TempDir(), quiet)
+				must(t, err, os.WriteFile(e.file("j1"), sample, 0o600))
+				job, err := e.get("j1")
+				must(t, err)
+				return marshal(t, job)
 			},
 		},
 		formats.Format{
