@@ -11,11 +11,13 @@ NATSCLI_VERSION := v0.5.1
 
 # The version that the programs state, main.version of each.
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
-# Additional flags for `go test`, the time that each fuzz test and the walk get, the requests that schemathesis makes of each
-# operation in a phase, and flags for what `make run` and `make bench` run.
+# Additional flags for `go test`, the time that each fuzz test, the walk and chaos get, the seed of chaos (empty: another one each
+# time), the requests that schemathesis makes of each operation in a phase, and flags for what `make run` and `make bench` run.
 TESTFLAGS ?=
 FUZZTIME ?= 30s
 WALK ?= 1h
+MINUTES ?= 60
+SEED ?=
 EXAMPLES ?= 100
 ARGS ?=
 
@@ -100,6 +102,10 @@ bench: venv ## Run the benchmarks of docs/performance.md; ARGS are their flags, 
 .PHONY: walk
 walk: build ## Run random jobs and sabotage for WALK (1h), to find a lab that no action gets out of its state
 	NETLAB_TEST_WALK=$(WALK) go test -count=1 -timeout 0 -v -run '^TestWalk$$' ./test/e2e
+
+.PHONY: chaos
+chaos: build ## Let whatever can go wrong do so for MINUTES (60), and hold every promise to what was seen; SEED repeats a run's faults
+	NETLAB_TEST_CHAOS=$(MINUTES)m NETLAB_TEST_SEED=$(SEED) go test -count=1 -timeout 0 -v -run '^TestChaos$$' ./test/e2e
 
 .PHONY: schemathesis
 schemathesis: build venv-schemathesis ## Hold the running service to its OpenAPI document with schemathesis; EXAMPLES (100) an operation

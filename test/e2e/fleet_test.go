@@ -128,7 +128,19 @@ func split(t *testing.T, extra ...string) *fleet {
 
 func (f *fleet) startServer() {
 	f.t.Helper()
-	// The configuration that operators are given, on another port and in another place.
+	p := launch(f.t, "nats-server", nil, "-c", f.serverConfig())
+	p.expect("Server is ready")
+	for _, line := range p.lines {
+		if strings.Contains(line, "[WRN]") || strings.Contains(line, "invalid use") {
+			f.t.Errorf("the server warns of its configuration: %s", line)
+		}
+	}
+	f.server = p
+}
+
+// serverConfig writes the configuration that operators are given, on another port and in another place, and returns its path.
+func (f *fleet) serverConfig() string {
+	f.t.Helper()
 	text, err := os.ReadFile(filepath.Join("..", "..", "deploy", "nats-server.conf"))
 	if err != nil {
 		f.t.Fatal(err)
@@ -138,14 +150,7 @@ func (f *fleet) startServer() {
 	if err := os.WriteFile(config, []byte(own), 0o600); err != nil {
 		f.t.Fatal(err)
 	}
-	p := launch(f.t, "nats-server", nil, "-c", config)
-	p.expect("Server is ready")
-	for _, line := range p.lines {
-		if strings.Contains(line, "[WRN]") || strings.Contains(line, "invalid use") {
-			f.t.Errorf("the server warns of its configuration: %s", line)
-		}
-	}
-	f.server = p
+	return config
 }
 
 func (f *fleet) apiEnvironment(name string) []string {
