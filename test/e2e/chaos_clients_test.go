@@ -50,7 +50,7 @@ type pace struct {
 }
 
 var (
-	shortPace = pace{clients: 4, run: 2 * time.Second, pause: 2 * time.Second, flood: 400}
+	shortPace = pace{clients: 6, run: 2 * time.Second, pause: 2 * time.Second, flood: 400}
 	longPace  = pace{clients: 8, run: 15 * time.Second, pause: 12 * time.Second, flood: 4000}
 )
 

@@ -119,7 +119,7 @@ func drawFaults(r *rand.Rand, storm time.Duration, scale float64, can func(kind,
 		}
 		f := fault{at: at, kind: k.kind, target: targets[next]}
 		seconds := scale * (float64(k.from) + r.Float64()*float64(k.to-k.from))
-		f.lasts = min(max(time.Duration(seconds*float64(time.Second)), 300*time.Millisecond), storm-at).Round(time.Millisecond)
+		f.lasts = min(max(time.Duration(seconds*float64(time.Second)), 300*time.Millisecond), storm-at).Truncate(time.Millisecond)
 		switch f.kind {
 		case "slow":
 			f.delay = time.Duration(10+r.IntN(390)) * time.Millisecond

@@ -1,7 +1,10 @@
 package e2e_test
 
 import (
+	"errors"
+	"io"
 	"net"
+	"os"
 	"sync"
 	"testing"
 	"time"
@@ -213,4 +216,79 @@ func (p *pair) reset() {
 		}
 	}
 	p.end()
+}
+
+// What a fault is called is what it does to a connection.
+func TestLinkFaults(t *testing.T) {
+	t.Parallel()
+	server, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer server.Close()
+	go func() {
+		for {
+			c, err := server.Accept()
+			if err != nil {
+				return
+			}
+			go func() { _, _ = io.Copy(c, c) }()
+		}
+	}()
+	l := newLink(t)
+	l.leadTo(server.Addr().String())
+	dial := func() net.Conn {
+		t.Helper()
+		c, err := net.Dial("tcp", l.listener.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = c.Close() })
+		return c
+	}
+	// echo sends a byte, and says within what time it came back, and with what error it did not.
+	echo := func(c net.Conn, limit time.Duration) (time.Duration, error) {
+		began := time.Now()
+		if err := c.SetDeadline(began.Add(limit)); err != nil {
+			t.Fatal(err)
+		}
+		_, err := c.Write([]byte{'x'})
+		if err == nil {
+			_, err = io.ReadFull(c, make([]byte, 1))
+		}
+		return time.Since(began), err
+	}
+	const soon, long = 100 * time.Millisecond, 10 * time.Second
+	first := dial()
+	if _, err := echo(first, long); err != nil {
+		t.Fatal(err)
+	}
+	l.slow(soon)
+	if took, err := echo(first, long); err != nil || took < 2*soon {
+		t.Errorf("slow: %s %v", took, err)
+	}
+	l.mend()
+	l.stall()
+	second := dial()
+	for _, c := range []net.Conn{first, second} {
+		if _, err := echo(c, soon); !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("stalled: %v", err)
+		}
+	}
+	l.mend()
+	for _, c := range []net.Conn{first, second} {
+		if _, err := echo(c, long); err != nil { // the byte that was kept
+			t.Errorf("after a stall: %v", err)
+		}
+	}
+	l.breakUp()
+	for _, c := range []net.Conn{first, dial()} {
+		if _, err := echo(c, long); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("cut: %v", err)
+		}
+	}
+	l.mend()
+	if _, err := echo(dial(), long); err != nil {
+		t.Errorf("mended: %v", err)
+	}
 }

@@ -19,7 +19,7 @@ type chaos struct {
 	t     *testing.T
 	f     *fleet
 	begin time.Time
-	// logs is a folder that outlives a test that failed: what each start of a program wrote, and the story.
+	// logs is a folder with what each start of a program wrote, and the story. It outlives the long form, and a short one that failed.
 	logs   string
 	tally  string // the file in which the plugin of the labs counts
 	bus    *process
@@ -104,7 +104,7 @@ func newChaos(t *testing.T, long bool) *chaos {
 		links: map[string]*link{}, disks: map[string]string{}, fullTimes: map[string][]span{},
 	}
 	t.Cleanup(func() {
-		if !t.Failed() {
+		if !t.Failed() && !long {
 			_ = os.RemoveAll(logs)
 		}
 	})
