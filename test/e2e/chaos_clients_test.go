@@ -43,6 +43,8 @@ type visit struct {
 // pace is how clients of the short and of the long form differ.
 type pace struct {
 	clients int
+	// shared is how many directories all clients share.
+	shared int
 	// run and pause are the longest time of a run and between two visits.
 	run, pause time.Duration
 	// flood is how many lines a talkative run writes.
@@ -50,17 +52,14 @@ type pace struct {
 }
 
 var (
-	shortPace = pace{clients: 6, run: 2 * time.Second, pause: 2 * time.Second, flood: 400}
-	longPace  = pace{clients: 8, run: 15 * time.Second, pause: 12 * time.Second, flood: 4000}
+	shortPace = pace{clients: 6, shared: 1, run: 2 * time.Second, pause: 2 * time.Second, flood: 400}
+	longPace  = pace{clients: 8, shared: 3, run: 15 * time.Second, pause: 12 * time.Second, flood: 4000}
 )
-
-// sharedDirs is how many directories all clients share.
-const sharedDirs = 2
 
 func (p pace) draw(r *rand.Rand) visit {
 	v := visit{action: jobs.Create, shared: -1, cancel: -1, keyed: r.IntN(6) > 0, list: r.IntN(4) == 0}
-	if r.IntN(3) == 0 {
-		v.shared = r.IntN(sharedDirs)
+	if r.IntN(5) < 2 {
+		v.shared = r.IntN(p.shared)
 		v.action = jobs.Action(pick(r, "up", "up", "down", "down", "restart", "status", "validate"))
 	}
 	run := 0.2 + r.Float64()*p.run.Seconds()
@@ -152,7 +151,8 @@ func (k *customer) visit(ctx, open context.Context, v visit, marker string) {
 		return
 	}
 	if v.keyed {
-		j.key = "key of " + marker
+		// Ids are made of keys, and processes are found by ids: another chaos may run on this machine.
+		j.key = "key of " + marker + " in " + filepath.Base(k.c.logs)
 	}
 	job := k.submit(ctx, open, j, payload)
 	if job == nil {
@@ -323,7 +323,9 @@ func (k *customer) cancelJob(ctx context.Context, random *rand.Rand, j *chaosJob
 		j.asked = true
 		j.mu.Unlock()
 		r, err := k.ask(ctx, a, "POST", "/jobs/"+j.id+"/cancel", nil)
-		if err == nil {
+		if err != nil {
+			k.c.tell(j.id, "%s cancels at %s: %v", k.name, a.name, err)
+		} else {
 			k.c.tell(j.id, "%s cancels at %s: %d %s", k.name, a.name, r.status, r.error())
 			switch r.status {
 			case http.StatusOK:
@@ -376,6 +378,7 @@ func (k *customer) await(ctx context.Context, j *chaosJob) {
 			seen[a.number] = job.State
 			if job.State.Terminal() {
 				k.c.tell(j.id, "%s sees at %s: %s %s %s", k.name, a.name, job.State, job.Reason, text(job.Error))
+				k.readWhole(ctx, a, &job)
 				j.mu.Lock()
 				j.ends[comparable(r.body)] = true
 				j.mu.Unlock()
@@ -386,13 +389,29 @@ func (k *customer) await(ctx context.Context, j *chaosJob) {
 	}
 }
 
-// comparable is a job's JSON without the path of the log, which is each API's own.
+// readWhole reads the log at an API that has just shown its job ended: it has to be all there, or not to be had for now.
+func (k *customer) readWhole(ctx context.Context, a *chaosAPI, job *jobs.Job) {
+	r, err := k.ask(ctx, a, "GET", "/jobs/"+job.ID+"/log", nil, "Accept", "application/json")
+	if err != nil || r.status == http.StatusServiceUnavailable {
+		return
+	}
+	var log jsonLog
+	if err := json.Unmarshal(r.body, &log); err != nil || r.status != http.StatusOK {
+		k.c.find(answers, job.ID, "%s: the log at %s: %d %.300s", k.name, a.name, r.status, r.body)
+	} else if int64(len(log.Log)) != job.LogBytes {
+		k.c.find(logComplete, job.ID, "%s: %s shows it %s with a log of %d bytes, of which it has %d", k.name, a.name, job.State, job.LogBytes, len(log.Log))
+	}
+}
+
+// comparable is a job's JSON without what may differ: the path of the log is each API's own, and that a cancel was requested may
+// come to be known after the end.
 func comparable(body []byte) string {
 	var fields map[string]any
 	if err := json.Unmarshal(body, &fields); err != nil {
 		return err.Error()
 	}
 	delete(fields, "logPath")
+	delete(fields, "cancelRequested")
 	text, err := json.Marshal(fields) // in the order of the names
 	if err != nil {
 		return err.Error()

@@ -70,7 +70,7 @@ type tallyLine struct {
 }
 
 // prepareLabs reads the sample labs, adds the plugin to each, and lays out the directories that all clients share.
-func (c *chaos) prepareLabs() {
+func (c *chaos) prepareLabs(shared int) {
 	c.t.Helper()
 	locks := c.f.path("locks")
 	if err := os.Mkdir(locks, 0o777); err != nil {
@@ -95,7 +95,7 @@ func (c *chaos) prepareLabs() {
 		}
 		c.samples[name] = map[string]string{"topology.yml": text, "chatter.py": string(chatter), "tally.py": plugin}
 	}
-	for n := range sharedDirs {
+	for n := range shared {
 		if _, err := c.layOut(c.sharedDir(n), "external", object{"lines": 3, "seconds": 0.3}); err != nil {
 			c.t.Fatal(err)
 		}

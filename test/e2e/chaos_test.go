@@ -5,12 +5,14 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -51,7 +53,7 @@ func TestChaos(t *testing.T) {
 	if long {
 		p, scale = longPace, 1
 	}
-	c := newChaos(t, long)
+	c := newChaos(t, long, p)
 	faults := drawFaults(rand.New(rand.NewPCG(seed, 0)), duration, scale, c.possible)
 	e, customers := c.run(seed, duration, faults, p)
 	c.findings = append(c.findings, e.check()...)
@@ -74,6 +76,12 @@ func (c *chaos) run(seed uint64, duration time.Duration, faults []fault, p pace)
 	defer cancel()
 	open, shut := context.WithTimeout(ctx, duration)
 	defer shut()
+	if c.long {
+		// An interrupt ends the storm: what has happened so far is looked at, and nothing is left mounted.
+		var heed func()
+		open, heed = signal.NotifyContext(open, os.Interrupt, syscall.SIGTERM)
+		defer heed()
+	}
 	s := c.subscribe()
 	k := newAsker(c, "the end")
 	for _, a := range c.apis {
@@ -98,7 +106,7 @@ func (c *chaos) run(seed uint64, duration time.Duration, faults []fault, p pace)
 		customers = append(customers, k)
 		working.Go(func() { k.work(ctx, open) })
 	}
-	c.storm(ctx, faults)
+	c.storm(open, faults)
 	c.tell("", "the faults are over")
 	<-open.Done()
 	c.settle(ctx)

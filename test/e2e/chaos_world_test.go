@@ -18,6 +18,7 @@ import (
 type chaos struct {
 	t     *testing.T
 	f     *fleet
+	long  bool
 	begin time.Time
 	// logs is a folder with what each start of a program wrote, and the story. It outlives the long form, and a short one that failed.
 	logs   string
@@ -84,8 +85,8 @@ const (
 	diskMiB                      = (jobsMiB + logsMiB + objectsMiB) * 3 / 2
 )
 
-// newChaos starts the fleet. scale is by how much everything is larger than in the short form.
-func newChaos(t *testing.T, long bool) *chaos {
+// newChaos starts the fleet, for clients of that pace.
+func newChaos(t *testing.T, long bool, p pace) *chaos {
 	t.Helper()
 	size := 1
 	if long {
@@ -100,7 +101,7 @@ func newChaos(t *testing.T, long bool) *chaos {
 		t.Fatal(err)
 	}
 	c := &chaos{
-		t: t, f: f, begin: time.Now(), logs: logs, tally: f.path("tally"),
+		t: t, f: f, long: long, begin: time.Now(), logs: logs, tally: f.path("tally"),
 		links: map[string]*link{}, disks: map[string]string{}, fullTimes: map[string][]span{},
 	}
 	t.Cleanup(func() {
@@ -115,7 +116,7 @@ func newChaos(t *testing.T, long bool) *chaos {
 	c.small("server", f.path("nats"), size*diskMiB)
 	c.small("api-two", f.path("two"), diskMiB)
 	c.small("worker-alpha", f.path("worker-alpha"), diskMiB)
-	c.prepareLabs()
+	c.prepareLabs(p.shared)
 	c.observer = newLink(t)
 	f.port = "-1" // a free one, another one at each start
 	c.bus = c.process("server", filepath.Join(binaries, "nats-server"), nil, "-c", f.serverConfig())
