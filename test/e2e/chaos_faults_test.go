@@ -74,7 +74,7 @@ var faultTable = []faultKind{
 	{"stall", chaosAPIs, 2, 1, 45},
 	{"slow", slices.Concat(chaosAPIs, chaosWorkers), 2, 5, 60},
 	{"full", []string{"worker-alpha"}, 1, 5, 40},
-	{"full", []string{"api-two"}, 1, 5, 45},
+	{"full", []string{"api-two"}, 1, 20, 45},
 	{"full", chaosServer, 1, 10, 20},
 	{"forget", chaosAPIs, 1, 0, 5},
 	{"ambush", chaosWorkers, 2, 10, 20},

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -190,32 +191,33 @@ func (c *chaos) view(ctx context.Context, k *asker, a *chaosAPI, id string) jobV
 	return v
 }
 
+// ready waits until an API serves and knows every host.
+func (c *chaos) ready(ctx context.Context, k *asker, a *chaosAPI) bool {
+	return c.await(ctx, a.name+" to be ready with every host", func() string {
+		r, err := k.ask(ctx, a, "GET", "/readyz", nil)
+		if err != nil || r.status != http.StatusOK {
+			return fmt.Sprintf("%v %+v", err, r)
+		}
+		if r, err = k.ask(ctx, a, "GET", "/hosts", nil); err != nil {
+			return err.Error()
+		}
+		var list struct{ Hosts []hosts.Host }
+		if err := json.Unmarshal(r.body, &list); err != nil {
+			return err.Error()
+		}
+		if online := slices.DeleteFunc(list.Hosts, func(h hosts.Host) bool { return !h.Online }); len(online) < len(c.hosts) {
+			return string(r.body)
+		}
+		return ""
+	})
+}
+
 // settle waits until all that was accepted has ended and everything is there. What is missing then is found.
 func (c *chaos) settle(ctx context.Context) {
 	c.t.Helper()
 	k := newAsker(c, "the end")
 	for _, a := range c.apis {
-		c.await(ctx, a.name+" to be ready with every host", func() string {
-			r, err := k.ask(ctx, a, "GET", "/readyz", nil)
-			if err != nil || r.status != http.StatusOK {
-				return fmt.Sprintf("%v %+v", err, r)
-			}
-			var list struct{ Hosts []hosts.Host }
-			if r, err = k.ask(ctx, a, "GET", "/hosts", nil); err != nil {
-				return err.Error()
-			}
-			_ = json.Unmarshal(r.body, &list)
-			online := 0
-			for _, h := range list.Hosts {
-				if h.Online {
-					online++
-				}
-			}
-			if online < len(c.hosts) {
-				return string(r.body)
-			}
-			return ""
-		})
+		c.ready(ctx, k, a)
 		for _, state := range []jobs.State{jobs.Queued, jobs.Running} {
 			c.await(ctx, fmt.Sprintf("%s to have no job that is %s", a.name, state), func() string {
 				r, err := k.ask(ctx, a, "GET", "/jobs?state="+string(state), nil)
@@ -244,16 +246,16 @@ func (c *chaos) settle(ctx context.Context) {
 	}
 }
 
-// await waits until missing has nothing to say.
-func (c *chaos) await(ctx context.Context, what string, missing func() string) {
+// await waits until missing has nothing to say, and says whether that was in time.
+func (c *chaos) await(ctx context.Context, what string, missing func() string) bool {
 	for {
 		left := missing()
 		if left == "" {
-			return
+			return true
 		}
 		if !sleep(ctx, 100*time.Millisecond) {
 			c.find(recovered, "", "waited in vain for %s: %.2000s", what, left)
-			return
+			return false
 		}
 	}
 }

@@ -83,15 +83,13 @@ func (c *chaos) run(seed uint64, duration time.Duration, faults []fault, p pace)
 		defer heed()
 	}
 	s := c.subscribe()
-	k := newAsker(c, "the end")
+	soon, late := context.WithTimeout(ctx, patience)
+	defer late()
+	k := newAsker(c, "the beginning")
 	for _, a := range c.apis {
-		c.await(ctx, a.name+" to be ready", func() string {
-			r, err := k.ask(ctx, a, "GET", "/readyz", nil)
-			if err != nil || r.status != 200 {
-				return fmt.Sprintf("%v %+v", err, r)
-			}
-			return ""
-		})
+		if !c.ready(soon, k, a) {
+			c.t.Fatal(c.findings)
+		}
 	}
 	following, enough := context.WithCancel(ctx)
 	defer enough()
