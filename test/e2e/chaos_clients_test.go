@@ -379,6 +379,7 @@ func (k *customer) await(ctx context.Context, j *chaosJob) {
 			if job.State.Terminal() {
 				k.c.tell(j.id, "%s sees at %s: %s %s %s", k.name, a.name, job.State, job.Reason, text(job.Error))
 				k.readWhole(ctx, a, &job)
+				k.lookForProcesses(ctx, &job)
 				j.mu.Lock()
 				j.ends[comparable(r.body)] = true
 				j.mu.Unlock()
@@ -402,6 +403,20 @@ func (k *customer) readWhole(ctx context.Context, a *chaosAPI, job *jobs.Job) {
 		k.c.find(logComplete, job.ID, "%s: %s shows it %s with a log of %d bytes, of which it has %d", k.name, a.name, job.State, job.LogBytes, len(log.Log))
 	}
 }
+
+// lookForProcesses sees that a job that has ended has no process any more. One that was killed is gone when its parent has been told.
+func (k *customer) lookForProcesses(ctx context.Context, job *jobs.Job) {
+	left := processesOf(job.ID)
+	for end := time.Now().Add(goneSoon); len(left) > 0 && time.Now().Before(end) && sleep(ctx, 100*time.Millisecond); {
+		left = processesOf(job.ID)
+	}
+	if len(left) > 0 {
+		k.c.find(nothingLeft, job.ID, "it is %s, and these processes of it go on: %q", job.State, left)
+	}
+}
+
+// goneSoon is how long a process may take to be gone, on a busy machine.
+const goneSoon = 2 * time.Second
 
 // comparable is a job's JSON without what may differ: the path of the log is each API's own, and that a cancel was requested may
 // come to be known after the end.

@@ -1,6 +1,7 @@
 package e2e_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -144,22 +145,28 @@ func (c *chaos) storm(ctx context.Context, faults []fault) {
 	c.t.Helper()
 	type moment struct {
 		at    time.Duration
-		what  string
-		act   func(fault)
-		fault fault
+		fault int
+		ends  bool
 	}
 	var moments []moment
-	for _, f := range faults {
-		moments = append(moments, moment{f.at, "begins: ", c.strike, f}, moment{f.at + f.lasts, "ends: ", c.lift, f})
+	for i, f := range faults {
+		moments = append(moments, moment{f.at, i, false}, moment{f.at + f.lasts, i, true})
 	}
-	slices.SortStableFunc(moments, func(a, b moment) int { return int(a.at - b.at) })
+	slices.SortStableFunc(moments, func(a, b moment) int { return cmp.Compare(a.at, b.at) })
+	begun := map[int]bool{}
 	begin := time.Now()
 	for _, m := range moments {
-		if !sleep(ctx, m.at-time.Since(begin)) && m.what == "begins: " {
-			continue
+		f := faults[m.fault]
+		onTime := sleep(ctx, m.at-time.Since(begin))
+		switch {
+		case m.ends && begun[m.fault]:
+			c.tell("", "ends: %s", f)
+			c.lift(f)
+		case !m.ends && onTime:
+			c.tell("", "begins: %s", f)
+			c.strike(f)
+			begun[m.fault] = true
 		}
-		c.tell("", "%s%s", m.what, m.fault)
-		m.act(m.fault)
 	}
 }
 
