@@ -1,6 +1,7 @@
 package e2e_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -167,28 +168,36 @@ func (c *chaos) view(ctx context.Context, k *asker, a *chaosAPI, id string) jobV
 	body := get("/jobs/" + id)
 	v.document = comparable(body)
 	_ = json.Unmarshal(body, &v.job)
+	if !v.job.State.Terminal() {
+		return v // found elsewhere; its log has no end
+	}
 	log := "/jobs/" + id + "/log"
 	v.logs["text"] = string(get(log + "?follow=false"))
 	v.logs["followed text"] = string(get(log + "?follow=true"))
 	var document jsonLog
 	_ = json.Unmarshal(get(log, "Accept", "application/json"), &document)
 	v.logs["JSON"] = document.Log
-	var text strings.Builder
-	events := newSSE(strings.NewReader(string(get(log, "Accept", "text/event-stream"))))
-	for e, err := events.next(); err == nil; e, err = events.next() {
-		var piece string
-		if e.name == "log" {
-			_ = json.Unmarshal([]byte(e.data), &piece)
-		}
-		text.WriteString(piece)
-	}
-	v.logs["events"] = text.String()
+	v.logs["events"] = textOfEvents(get(log, "Accept", "text/event-stream"))
 	content, err := os.ReadFile(v.job.LogPath)
 	if err != nil && !os.IsNotExist(err) { // of an empty log there need be none
 		c.find(recovered, id, "the file of the log at %s: %v", a.name, err)
 	}
 	v.logs["file"] = string(content)
 	return v
+}
+
+// textOfEvents is the log in a stream of events.
+func textOfEvents(body []byte) string {
+	var text strings.Builder
+	events := newSSE(bytes.NewReader(body))
+	for e, err := events.next(); err == nil; e, err = events.next() {
+		var piece string
+		if e.name == "log" {
+			_ = json.Unmarshal([]byte(e.data), &piece) // what cannot be read is missing
+		}
+		text.WriteString(piece)
+	}
+	return text.String()
 }
 
 // ready waits until an API serves and knows every host.
