@@ -82,6 +82,8 @@ func (p pace) draw(r *rand.Rand) visit {
 	}
 	if r.IntN(5) == 0 {
 		v.cancel = time.Duration(r.Int64N(int64(p.run + time.Second)))
+		// So long that the end is not its own.
+		v.talk["seconds"] = 10 + run
 	}
 	for _, form := range []string{"text", "events", "json"} {
 		if r.IntN(2) == 0 {
