@@ -79,7 +79,7 @@ func (c *chaos) run(seed uint64, duration time.Duration, faults []fault, p pace)
 	if c.long {
 		// An interrupt ends the storm: what has happened so far is looked at, and nothing is left mounted.
 		var heed func()
-		open, heed = signal.NotifyContext(open, os.Interrupt, syscall.SIGTERM)
+		open, heed = signal.NotifyContext(open, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 		defer heed()
 	}
 	s := c.subscribe()
