@@ -60,6 +60,8 @@ func (p *process) start() {
 	defer log.Close() // the program has its own
 	p.cmd = exec.Command(p.binary, p.args...)
 	p.cmd.Env, p.cmd.Stdout, p.cmd.Stderr = p.env, log, log
+	// An interrupt at the terminal is for the test alone.
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	p.exited, p.ending = make(chan struct{}), false
 	if err := p.cmd.Start(); err != nil {
 		p.c.t.Fatal(err)

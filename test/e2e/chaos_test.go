@@ -72,7 +72,7 @@ func TestChaos(t *testing.T) {
 // run has clients work while the faults happen, and gathers what there is to know when all has come to rest.
 func (c *chaos) run(seed uint64, duration time.Duration, faults []fault, p pace) (*evidence, []*customer) {
 	c.t.Helper()
-	ctx, cancel := context.WithTimeout(c.t.Context(), duration+calm)
+	ctx, cancel := context.WithCancel(c.t.Context())
 	defer cancel()
 	open, shut := context.WithTimeout(ctx, duration)
 	defer shut()
@@ -107,6 +107,7 @@ func (c *chaos) run(seed uint64, duration time.Duration, faults []fault, p pace)
 	c.storm(open, faults)
 	c.tell("", "the faults are over")
 	<-open.Done()
+	defer time.AfterFunc(calm, cancel).Stop()
 	c.settle(ctx)
 	working.Wait()
 	c.tell("", "at rest")
