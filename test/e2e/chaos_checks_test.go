@@ -21,6 +21,7 @@ const (
 	oneAtATime   = "no two changing runs in one directory"
 	firstCome    = "first come, first served in one directory"
 	onePlace     = "a directory is on one host"
+	away         = "while the bus is away a submit gets a 503 that says so"
 	logEqual     = "the log is the same for everybody"
 	logComplete  = "the log is complete before the state is terminal"
 	logContent   = "the log is what the run wrote"
@@ -188,6 +189,8 @@ func (r *jobRecord) legality(*jobRecord) (bad []string) {
 			say("%s behind %s", s.job.State, state)
 		case i == 0 && s.job.State == jobs.Success:
 			say("success without a claim")
+		case i > 0 && s.job.LogBytes < r.statuses[i-1].job.LogBytes:
+			say("the log has %d bytes, and had %d", s.job.LogBytes, r.statuses[i-1].job.LogBytes)
 		}
 		state, source = s.job.State, s.source
 	}

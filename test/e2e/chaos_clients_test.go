@@ -251,6 +251,7 @@ func (k *customer) submit(ctx, open context.Context, j *chaosJob, payload object
 			denied := !strings.Contains(r.error(), "accepted as")
 			k.tries = append(k.tries, try{j.marker, denied})
 			k.c.tell("", "%s at %s: 503 %s", j.marker, a.name, r.error())
+			k.judgeAway(a, r, j.marker)
 			if !denied && j.key == "" {
 				return nil
 			}
@@ -259,6 +260,7 @@ func (k *customer) submit(ctx, open context.Context, j *chaosJob, payload object
 		case refused < 20 && k.offline(r, j):
 			k.tries = append(k.tries, try{j.marker, true})
 			refused++
+			k.judgeAway(a, r, j.marker)
 			sleep(ctx, 500*time.Millisecond)
 		default:
 			if refused < 20 {
@@ -274,6 +276,13 @@ func (k *customer) submit(ctx, open context.Context, j *chaosJob, payload object
 func (k *customer) offline(r *chaosReply, j *chaosJob) bool {
 	return r.status == http.StatusConflict && strings.Contains(r.error(), "offline") ||
 		r.status == http.StatusBadRequest && j.host != "" && strings.Contains(r.error(), "no host")
+}
+
+// judgeAway looks at a refusal of an API whose way to the bus is cut.
+func (k *customer) judgeAway(a *chaosAPI, r *chaosReply, marker string) {
+	if k.c.cutFor(a.name) > cutKnown && (r.status != http.StatusServiceUnavailable || !strings.Contains(r.error(), "bus")) {
+		k.c.find(away, "", "%s at %s: %d %s", marker, a.name, r.status, r.error())
+	}
 }
 
 func (k *customer) post(ctx context.Context, a *chaosAPI, j *chaosJob, payload object) (*chaosReply, error) {
@@ -420,15 +429,13 @@ func (k *customer) lookForProcesses(ctx context.Context, job *jobs.Job) {
 // goneSoon is how long a process may take to be gone, on a busy machine.
 const goneSoon = 2 * time.Second
 
-// comparable is a job's JSON without what may differ: the path of the log is each API's own, and that a cancel was requested may
-// come to be known after the end.
+// comparable is a job's JSON without the path of the log, which is each API's own.
 func comparable(body []byte) string {
 	var fields map[string]any
 	if err := json.Unmarshal(body, &fields); err != nil {
 		return err.Error()
 	}
 	delete(fields, "logPath")
-	delete(fields, "cancelRequested")
 	text, err := json.Marshal(fields) // in the order of the names
 	if err != nil {
 		return err.Error()

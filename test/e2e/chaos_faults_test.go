@@ -182,6 +182,7 @@ func (c *chaos) strike(f fault) {
 		p.freeze()
 	case "cut":
 		l.breakUp()
+		c.cutOff(f.target, true)
 	case "stall":
 		l.stall()
 	case "slow":
@@ -206,6 +207,7 @@ func (c *chaos) lift(f fault) {
 		p.thaw()
 	case "cut", "stall", "slow":
 		l.mend()
+		c.cutOff(f.target, false)
 	case "full":
 		c.empty(f.target)
 	case "forget":
@@ -225,6 +227,29 @@ func (c *chaos) lift(f fault) {
 		<-h.end()
 		c.restart(f.target)
 	}
+}
+
+// cutKnown is how long a way may be cut before its program knows.
+const cutKnown = 500 * time.Millisecond
+
+// cutOff notes whether the way of a program is cut.
+func (c *chaos) cutOff(name string, cut bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.cut, name)
+	if cut {
+		c.cut[name] = time.Now()
+	}
+}
+
+// cutFor is for how long the way of a program has been cut, 0 where it is not.
+func (c *chaos) cutFor(name string) time.Duration {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if since, cut := c.cut[name]; cut {
+		return time.Since(since)
+	}
+	return 0
 }
 
 func ballast(dir string) string { return filepath.Join(dir, "ballast") }

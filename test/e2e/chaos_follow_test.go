@@ -23,8 +23,7 @@ type follow struct {
 	text []byte
 	// whole says that the client was told that this is the whole log.
 	whole bool
-	// connections counts them, behind those at which an API did not have yet what the client had from another.
-	connections, behind int
+	connections int
 }
 
 // followLog follows a job's log to its end.
@@ -96,8 +95,6 @@ func (k *asker) stream(ctx context.Context, a *chaosAPI, path string, header ...
 // refused takes in an answer that is no log.
 func (f *follow) refused(k *asker, a *chaosAPI, id string, r *chaosReply) error {
 	switch r.status {
-	case http.StatusRequestedRangeNotSatisfiable:
-		f.behind++
 	case http.StatusServiceUnavailable:
 	default:
 		k.c.find(answers, id, "%s: the log as %s at %s: %d %s", k.name, f.form, a.name, r.status, r.body)

@@ -75,6 +75,7 @@ func TestChaosFindsWhatIsBroken(t *testing.T) {
 		{"Netlab for a job of nobody's", terminal, func(e *evidence, _ *jobRecord) { e.tally[0].Job = "three" }},
 		{"two claims", history, func(_ *evidence, one *jobRecord) { one.statuses[1].source = "another worker" }},
 		{"a state behind the end", history, func(_ *evidence, one *jobRecord) { one.statuses = append(one.statuses, one.statuses[1]) }},
+		{"a log that gets shorter", history, func(_ *evidence, one *jobRecord) { one.statuses[0].job.LogBytes = 1000 }},
 		{"a success without a claim", history, func(_ *evidence, one *jobRecord) { one.statuses = one.statuses[1:] }},
 		{"a chunk twice", logEqual, func(_ *evidence, one *jobRecord) { one.chunks = append(one.chunks, one.chunks[1]) }},
 		{"a chunk less", logEqual, func(_ *evidence, one *jobRecord) { one.chunks = one.chunks[1:] }},

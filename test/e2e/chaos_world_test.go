@@ -40,6 +40,8 @@ type chaos struct {
 	findings []finding
 	// fullTimes are when a program's disk was full.
 	fullTimes map[string][]span
+	// cut is since when the way of a program is cut.
+	cut map[string]time.Time
 }
 
 // line is a moment of the story. job is empty where it is about none.
@@ -102,7 +104,7 @@ func newChaos(t *testing.T, long bool, p pace) *chaos {
 	}
 	c := &chaos{
 		t: t, f: f, long: long, begin: time.Now(), logs: logs, tally: f.path("tally"),
-		links: map[string]*link{}, disks: map[string]string{}, fullTimes: map[string][]span{},
+		links: map[string]*link{}, disks: map[string]string{}, fullTimes: map[string][]span{}, cut: map[string]time.Time{},
 	}
 	t.Cleanup(func() {
 		if !t.Failed() && !long {
