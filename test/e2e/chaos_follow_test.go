@@ -22,7 +22,7 @@ type follow struct {
 	form string // "text", "events", "json"
 	text []byte
 	// whole says that the client was told that this is the whole log.
-	whole bool
+	whole       bool
 	connections int
 }
 
