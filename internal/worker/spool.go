@@ -157,7 +157,20 @@ func (s *spool) run(ctx context.Context, ended <-chan struct{}) error {
 	partial := time.NewTimer(partialDelay)
 	defer partial.Stop()
 	final, flush, armed := false, false, true
+	var end int64 // of the output, once it is final
 	for {
+		// Also while there is always more: children that live on may write without an end.
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-ended:
+			// Read once more: what was written before the end may not have been seen.
+			final, ended = true, nil
+			if end, err = output.Seek(0, io.SeekEnd); err != nil {
+				return err
+			}
+		default:
+		}
 		n, err := from.read(block)
 		if errors.Is(err, errCut) {
 			if err := s.cutOff(from); err != nil {
@@ -171,7 +184,8 @@ func (s *spool) run(ctx context.Context, ended <-chan struct{}) error {
 		}
 		if n > 0 {
 			s.take(block[:n], from, gone)
-		} else if final {
+		}
+		if final && (n == 0 || from.pos >= end) {
 			s.close()
 			return s.publish(ctx, true)
 		}
@@ -194,8 +208,6 @@ func (s *spool) run(ctx context.Context, ended <-chan struct{}) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-ended:
-			// Read once more: what was written before the end may not have been seen.
-			final, ended = true, nil
 		case <-s.lost:
 			return errAgain
 		case <-changes.events:
