@@ -44,7 +44,7 @@ func (b *Bus) LastChunk(ctx context.Context, host, id string) (*Chunk, error) {
 
 // FollowLogs calls handle with every chunk of every log from the sequence from on, in the stream's order, until ctx ends.
 func (b *Bus) FollowLogs(ctx context.Context, from uint64, handle func(*Chunk), caughtUp func()) error {
-	c := jetstream.OrderedConsumerConfig{FilterSubjects: []string{publicSubject("*", "*", kindLog)}}
+	c := jetstream.OrderedConsumerConfig{FilterSubjects: []string{everySubject}}
 	if from > 0 {
 		c.DeliverPolicy, c.OptStartSeq = jetstream.DeliverByStartSequencePolicy, from
 	}

@@ -33,7 +33,7 @@ func (b *Bus) LastStatus(ctx context.Context, host, id string) (*JobMessage, err
 // new one, in the stream's order, until ctx ends. canceled gets the jobs that are to be canceled, in that order too.
 func (b *Bus) FollowJobs(ctx context.Context, handle func(*JobMessage), canceled func(id string, seq uint64), caughtUp func()) error {
 	return b.follow(ctx, jobsStream, jetstream.OrderedConsumerConfig{
-		FilterSubjects: []string{publicSubject("*", "*", kindRequest), publicSubject("*", "*", kindStatus), publicSubject("*", "*", kindCancel)},
+		FilterSubjects: []string{everySubject},
 		DeliverPolicy:  jetstream.DeliverLastPerSubjectPolicy,
 	}, func(m jetstream.Msg, seq uint64) {
 		if _, id, kind, ok := subjectTokens(m.Subject()); ok && kind == kindCancel {

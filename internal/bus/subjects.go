@@ -27,6 +27,10 @@ const (
 	kindCancel  = "cancel"
 )
 
+// everySubject is the filter of who follows a stream. One that names the subjects has the server look through all that are
+// there for each message that it gives out, and again when messages are purged.
+const everySubject = ">"
+
 // A publish goes to the intake subject; the stream stores it under the public one and republishes it there. A core
 // subscriber of the public subject therefore sees only what was committed, never the publish of somebody who lost.
 func intakeSubject(host, id, kind string) string { return intake + host + "." + id + "." + kind }
