@@ -62,10 +62,11 @@ func (b *Bus) Submit(ctx context.Context, birth *Birth) (seq uint64, err error) 
 	if err != nil {
 		return 0, err
 	}
-	stored := publicSubject(birth.Host, birth.ID, kindRequest)
+	// Of a job that is just being let go the birth goes first: its id is free when all the rest of it has gone.
+	stored, free := publicSubject("*", birth.ID, kindRequest), publicSubject("*", birth.ID, "*")
 	for {
 		attempt, cancel := context.WithTimeout(ctx, submitAttempt)
-		seq, err = b.commit(attempt, jobsStream, m, stored, publicSubject("*", birth.ID, kindRequest), 0)
+		seq, err = b.commit(attempt, jobsStream, m, stored, free, 0)
 		unanswered := attempt.Err() != nil || errors.Is(err, errBehind)
 		cancel()
 		if err == nil || !errors.Is(err, ErrUnavailable) {
@@ -95,6 +96,7 @@ func (b *Bus) FindJob(ctx context.Context, id string) (*JobMessage, error) {
 			b.log.Error("bus: unreadable message", "job", id, "kind", kind, "error", err)
 			continue
 		}
+		job.Stored = storedAt(m)
 		return job, nil
 	}
 	return nil, ErrNotFound
@@ -142,6 +144,8 @@ type JobMessage struct {
 	Size int
 	// Request is the JSON of a birth, nil of a status.
 	Request []byte
+	// Stored is when the bus stored it, by the bus's clock. It is the zero time where the bus has not said it.
+	Stored time.Time
 }
 
 func decodeJob(h nats.Header, data []byte, seq uint64, kind string) (*JobMessage, error) {

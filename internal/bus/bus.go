@@ -6,7 +6,6 @@ package bus
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -250,9 +249,9 @@ func (b *Bus) insist(ctx context.Context, what, stream string, m *nats.Msg, stor
 	return seq, err
 }
 
-// commit publishes m if the last message of subject (a stored subject, wildcards allowed; empty: m's own, which is stored) has
-// the sequence last, 0 for none. It returns the sequence of m. A lost answer is no doubt: on a conflict the last message is
-// read, and if it is m itself, an earlier try had arrived.
+// commit publishes m if the last message of subject (a stored subject, wildcards allowed; empty: stored) has the sequence last,
+// 0 for none. It returns the sequence of m. A lost answer is no doubt: on a conflict the last message of stored is read, under
+// which m would be found, and if it is m itself, an earlier try had arrived.
 func (b *Bus) commit(ctx context.Context, stream string, m *nats.Msg, stored, subject string, last uint64) (uint64, error) {
 	if !b.nc.IsConnected() {
 		return 0, fmt.Errorf("%w: not connected", ErrUnavailable)
@@ -275,7 +274,7 @@ func (b *Bus) commit(ctx context.Context, stream string, m *nats.Msg, stored, su
 	if !errors.Is(err, ErrConflict) {
 		return 0, err
 	}
-	first, readErr := b.overtaker(ctx, stream, cmp.Or(subject, stored), last)
+	first, readErr := b.overtaker(ctx, stream, stored, last)
 	switch {
 	case readErr != nil:
 		return 0, readErr

@@ -15,7 +15,6 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 )
 
 // Kept files are what a job has left, as copies in the stream of objects: netlab.objects.<host>.<id>.<file>.<n> is the n-th
@@ -178,9 +177,5 @@ func (b *Bus) KeptPiece(ctx context.Context, host, id string, file *KeptFile, n 
 
 // PurgeKept removes what there is of a job's kept files.
 func (b *Bus) PurgeKept(ctx context.Context, host, id string) error {
-	stream, err := b.js.Stream(ctx, objectsStream)
-	if err != nil {
-		return translate(err)
-	}
-	return translate(stream.Purge(ctx, jetstream.WithPurgeSubject(objectsPublic+host+"."+id+".*.*")))
+	return b.purge(ctx, objectsStream, objectsPublic+host+"."+id+".*.*", 0)
 }

@@ -130,11 +130,7 @@ func (ref *ObjectRef) join(piece func(n int) (nats.Header, []byte, error)) ([]by
 
 // PurgeObject removes what there is of a job's object, by its NameOf.
 func (b *Bus) PurgeObject(ctx context.Context, host, name string) error {
-	stream, err := b.js.Stream(ctx, objectsStream)
-	if err != nil {
-		return translate(err)
-	}
-	return translate(stream.Purge(ctx, jetstream.WithPurgeSubject(objectsPublic+host+"."+name+".*")))
+	return b.purge(ctx, objectsStream, objectsPublic+host+"."+name+".*", 0)
 }
 
 // objectsYoung is how long an object may be there before its job is known: it is put first.

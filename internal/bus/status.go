@@ -26,7 +26,12 @@ func (b *Bus) LastStatus(ctx context.Context, host, id string) (*JobMessage, err
 	if err != nil {
 		return nil, err
 	}
-	return decodeJob(m.Header, m.Data, sequenceOf(m), kindStatus)
+	job, err := decodeJob(m.Header, m.Data, sequenceOf(m), kindStatus)
+	if err != nil {
+		return nil, err
+	}
+	job.Stored = storedAt(m)
+	return job, nil
 }
 
 // FollowJobs calls handle with the last message of each subject of every job, then caughtUp once, then handle with each
@@ -44,6 +49,9 @@ func (b *Bus) FollowJobs(ctx context.Context, handle func(*JobMessage), canceled
 		if err != nil {
 			b.log.Error("bus: unreadable message skipped", "subject", m.Subject(), "error", err)
 			return
+		}
+		if meta, err := m.Metadata(); err == nil {
+			job.Stored = meta.Timestamp
 		}
 		handle(job)
 	}, caughtUp)

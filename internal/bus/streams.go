@@ -97,6 +97,7 @@ func wantedStreams(l Limits) []jetstream.StreamConfig {
 		objects,
 		bucket(hostsBucket, "leases of hosts", l.Lease),
 		bucket(placesBucket, "which host has which working directory", 0),
+		bucket(retentionBucket, "up to when ended the jobs that were let go", 0),
 	}
 }
 

@@ -9,8 +9,11 @@ const (
 	hostsStream   = "KV_" + hostsBucket
 	placesBucket  = "netlab_placements"
 	placesStream  = "KV_" + placesBucket
-	intake        = "netlab.in."
-	public        = "netlab.jobs."
+	// retentionBucket says in its one key which jobs were let go.
+	retentionBucket = "netlab_retention"
+	retentionStream = "KV_" + retentionBucket
+	intake          = "netlab.in."
+	public          = "netlab.jobs."
 	// Pieces of objects are for their host alone: they are not republished. The publish itself reaches every subscriber of
 	// the intake subject, as that of everything else does: who may subscribe to the intake subjects is for the account's
 	// permissions.

@@ -21,13 +21,23 @@ func New(t testing.TB) *bus.Bus {
 // NewServer is New for a test that connects to the server again, with Connect.
 func NewServer(t testing.TB) (*bus.Bus, *bus.Server) {
 	t.Helper()
+	return NewServerWith(t, Limits())
+}
+
+// Limits are those of New's streams.
+func Limits() bus.Limits {
+	return bus.Limits{Replicas: 1, JobsBytes: 16 << 20, LogsBytes: 64 << 20, ObjectsBytes: 64 << 20, Lease: time.Minute}
+}
+
+// NewServerWith is NewServer with other limits of the streams.
+func NewServerWith(t testing.TB, limits bus.Limits) (*bus.Bus, *bus.Server) {
+	t.Helper()
 	s, err := bus.StartServer(bus.ServerConfig{Dir: t.TempDir(), Listen: "127.0.0.1:0"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(s.Stop)
 	b := Connect(t, s, "/test")
-	limits := bus.Limits{Replicas: 1, JobsBytes: 16 << 20, LogsBytes: 64 << 20, ObjectsBytes: 64 << 20, Lease: time.Minute}
 	if err := b.EnsureStreams(t.Context(), limits); err != nil {
 		t.Fatal(err)
 	}
