@@ -37,12 +37,12 @@ func (s *Server) getJobs(c *fiber.Ctx) error {
 	var texts [][]byte
 	cut := false
 	for size := 0; len(texts) < len(page); {
-		text, err := encode(&page[len(texts)])
+		text, err := encode(&page[len(texts)].Job)
 		if err != nil {
 			return err
 		}
 		if size += len(text); size > maxPageBytes {
-			next, cut = s.config.View.Cursor(page[len(texts)-1].ID), true
+			next, cut = page[len(texts)-1].Cursor(), true
 			break
 		}
 		texts = append(texts, bytes.TrimSuffix(text, []byte("\n")))

@@ -18,13 +18,15 @@ type Counts struct {
 	Active map[string]ActiveJobs
 	// LogBytes is the length of all logs; ReceivedBytes is how much of logs came since the view had caught up.
 	LogBytes, ReceivedBytes int64
+	// LetGo counts the jobs that were let go.
+	LetGo int64
 }
 
 // Counts goes over every job.
 func (v *View) Counts() Counts {
 	v.mu.RLock()
 	defer v.mu.RUnlock()
-	c := Counts{Jobs: map[Kind]int{}, Active: map[string]ActiveJobs{}, ReceivedBytes: v.received}
+	c := Counts{Jobs: map[Kind]int{}, Active: map[string]ActiveJobs{}, ReceivedBytes: v.received, LetGo: v.forgotten}
 	for _, e := range v.order {
 		c.Jobs[Kind{e.job.Action, e.job.State}]++
 		if e.job.State.Terminal() {

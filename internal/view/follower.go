@@ -60,12 +60,15 @@ func (v *View) EventsUpTo() uint64 {
 // After is up to which sequence the reader knows everything, or everything of the one job.
 func (f *Follower) After() uint64 { return f.after }
 
-// Over says whether it is one job that is followed, and it has ended, and the reader knows.
+// Over says whether it is one job that is followed, and it has ended, and the reader knows. It has ended where it was let go.
 func (f *Follower) Over() bool {
 	f.view.mu.RLock()
 	defer f.view.mu.RUnlock()
 	e := f.view.jobs[f.id]
-	return f.present == nil && e != nil && e.job.State.Terminal() && e.told >= e.seq && e.told <= f.after
+	if f.id == "" || f.present != nil {
+		return false
+	}
+	return e == nil || e.job.State.Terminal() && e.told >= e.seq && e.told <= f.after
 }
 
 // Next returns the next events, in order, as soon as there are any, or the cause of ctx's end. Once it returns none, without

@@ -31,9 +31,18 @@ func (f *Filter) matches(j *jobs.Job) bool {
 		(f.Host == "" || f.Host == j.Host)
 }
 
+// Listed is a job of a page.
+type Listed struct {
+	jobs.Job
+	birth uint64
+}
+
+// Cursor is that of the page behind the job. It holds also when the job is there no more.
+func (l *Listed) Cursor() string { return cursorOf(l.birth) }
+
 // Page returns at most limit jobs, newest first, from behind cursor (empty: from the newest), and the cursor of the next
-// page, empty when there is none. Jobs that are born meanwhile move no page.
-func (v *View) Page(f Filter, limit int, cursor string) (page []jobs.Job, next string, err error) {
+// page, empty when there is none. Jobs that are born or let go meanwhile move no page.
+func (v *View) Page(f Filter, limit int, cursor string) (page []Listed, next string, err error) {
 	before := ^uint64(0)
 	if cursor != "" {
 		text, err := base64.RawURLEncoding.DecodeString(cursor)
@@ -46,7 +55,7 @@ func (v *View) Page(f Filter, limit int, cursor string) (page []jobs.Job, next s
 	}
 	v.mu.RLock()
 	defer v.mu.RUnlock()
-	page = []jobs.Job{}
+	page = []Listed{}
 	from := sort.Search(len(v.order), func(i int) bool { return v.order[i].birth >= before })
 	for i := from - 1; i >= 0; i-- {
 		e := v.order[i]
@@ -56,20 +65,10 @@ func (v *View) Page(f Filter, limit int, cursor string) (page []jobs.Job, next s
 		if len(page) == limit {
 			return page, cursorOf(before), nil
 		}
-		page = append(page, v.shown(e))
+		page = append(page, Listed{v.shown(e), e.birth})
 		before = e.birth
 	}
 	return page, "", nil
-}
-
-// Cursor is the cursor of the page behind a job that a page has.
-func (v *View) Cursor(id string) string {
-	v.mu.RLock()
-	defer v.mu.RUnlock()
-	if e := v.jobs[id]; e != nil {
-		return cursorOf(e.birth)
-	}
-	return ""
 }
 
 func cursorOf(birth uint64) string {

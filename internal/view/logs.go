@@ -271,7 +271,8 @@ func (v *View) due(now time.Time) (list map[string]string, left bool) {
 	return list, left
 }
 
-// Log returns the log of a job. Of a terminal job it is whole: what the file lacks is fetched first.
+// Log returns the log of a job. Of a terminal job it is whole: what the file lacks is fetched first. ErrUnknown: there is no such
+// job, or it is let go just now.
 func (v *View) Log(ctx context.Context, id string) (*logfile.Log, error) {
 	job, err := v.Job(ctx, id)
 	if err != nil {
@@ -290,5 +291,8 @@ func (v *View) Log(ctx context.Context, id string) (*logfile.Log, error) {
 		}
 	}
 	log.Finish()
+	if _, ok := v.Known(id); !ok {
+		return nil, errors.Join(ErrUnknown, v.logs.Remove(id))
+	}
 	return log, nil
 }

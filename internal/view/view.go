@@ -33,7 +33,10 @@ type View struct {
 	order []*entry
 	// active has the jobs of each host that are not terminal, in the order of their births.
 	active map[string][]*entry
-	hosts  map[string]*hostEntry
+	// finished has those that are, in the order of their ends, and kept is how many bytes of files they have left on the bus.
+	finished []*entry
+	kept     int64
+	hosts    map[string]*hostEntry
 	// behind has the parts that are still being read for the first time; whole is closed when there are none.
 	behind    map[string]string
 	whole     chan struct{}
@@ -54,8 +57,8 @@ type View struct {
 	// lost is what has to be made known to the bus again, empty for nothing; replaying says that what it has is read once more.
 	lost      string
 	replaying bool
-	// received counts the bytes of logs.
-	received int64
+	// received counts the bytes of logs, forgotten the jobs that were let go.
+	received, forgotten int64
 }
 
 // entry is a job as the view shows it.
@@ -68,6 +71,8 @@ type entry struct {
 	// ended is a terminal state that is not shown yet, because the log is not whole; endedAt is when it came.
 	ended   *jobs.Job
 	endedAt time.Time
+	// end is when the bus stored the terminal state.
+	end time.Time
 	// canceled is the sequence of a request for the job's end, 0 for none.
 	canceled uint64
 	// source is who published the job's state, and request its birth, for as long as it is queued: should the bus lose them.
@@ -227,6 +232,14 @@ func (v *View) take(m *bus.JobMessage) {
 
 func (v *View) takeLocked(m *bus.JobMessage) {
 	e := v.jobs[m.ID]
+	if e != nil && m.Birth && m.CreatedAt.After(e.job.CreatedAt) {
+		// The job was let go, and its Idempotency-Key has made another one. Its log is in the way of the other's.
+		v.forget(e)
+		if err := v.logs.Remove(m.ID); err != nil {
+			v.log.Error("view: the log of a job that was let go", "job", m.ID, "error", err)
+		}
+		e = nil
+	}
 	switch {
 	case e == nil:
 		e = &entry{job: m.Job, birth: m.Seq, seq: m.Seq, source: m.Source, request: m.Request}
@@ -269,7 +282,7 @@ func (v *View) takeLocked(m *bus.JobMessage) {
 		e.job = job
 		return
 	}
-	e.ended, e.endedAt = &job, time.Now()
+	e.ended, e.endedAt, e.end = &job, time.Now(), m.Stored
 	if _, first := v.behind[partJobs]; first {
 		// Its clients may have seen it ended before this start. Nobody is served before the logs are here too, and a file
 		// that was lost is fetched when it is read.
@@ -300,35 +313,46 @@ func (e *entry) cancelRequested() bool {
 }
 
 // Moved takes in a state that this API has just published.
-func (v *View) Moved(job *jobs.Job, seq uint64) { v.take(&bus.JobMessage{Job: *job, Seq: seq}) }
+func (v *View) Moved(job *jobs.Job, seq uint64) {
+	v.take(&bus.JobMessage{Job: *job, Seq: seq, Stored: time.Now()})
+}
 
 func (v *View) end(e *entry) {
 	e.job, e.ended = *e.ended, nil
 	v.active[e.job.Host] = remove(v.active[e.job.Host], e)
+	v.list(e)
 	v.tell()
 }
 
 // insert puts an entry at its place in the lists. New births are the newest, so it looks from the end.
 func (v *View) insert(e *entry) {
-	v.order = insert(v.order, e)
+	v.order = insert(v.order, e, bornBefore)
 	if !e.job.State.Terminal() {
-		v.active[e.job.Host] = insert(v.active[e.job.Host], e)
+		v.active[e.job.Host] = insert(v.active[e.job.Host], e, bornBefore)
 	}
 }
 
-func insert(list []*entry, e *entry) []*entry {
+func bornBefore(a, b *entry) bool { return a.birth < b.birth }
+
+func insert(list []*entry, e *entry, before func(a, b *entry) bool) []*entry {
 	at := len(list)
-	for at > 0 && list[at-1].birth > e.birth {
+	for at > 0 && before(e, list[at-1]) {
 		at--
 	}
 	return slices.Insert(list, at, e)
 }
 
+// remove takes an entry out of a list. What goes is mostly the oldest, and then nothing is moved.
 func remove(list []*entry, e *entry) []*entry {
-	if at := slices.Index(list, e); at >= 0 {
+	switch at := slices.Index(list, e); at {
+	case -1:
+		return list
+	case 0:
+		list[0] = nil
+		return list[1:]
+	default:
 		return slices.Delete(list, at, at+1)
 	}
-	return list
 }
 
 // Job returns a job. An id that the view does not know it asks of the bus: another API may have made it a moment ago.

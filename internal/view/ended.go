@@ -1,0 +1,77 @@
+package view
+
+import (
+	"time"
+
+	"netlab-runner/internal/jobs"
+)
+
+// Ended is a job that is shown as ended, for who lets jobs go.
+type Ended struct {
+	Job jobs.Job
+	// At is when the bus stored its end, by the bus's clock. The clocks of hosts differ, and a job whose host was away for a
+	// day is new to everybody when its end comes.
+	At time.Time
+	// UpTo is the sequence of the newest message that the view has from the stream of jobs: what that has of the job is there or
+	// before, and what it has of a later job of the same id is behind.
+	UpTo uint64
+
+	entry *entry
+}
+
+// Ended returns the jobs whose ends are the oldest, n at most and in the order of their ends. total is how many have ended, and
+// kept how many bytes of files they have left on the bus.
+func (v *View) Ended(n int) (oldest []Ended, total int, kept int64) {
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	for _, e := range v.finished[:min(n, len(v.finished))] {
+		if e.seq > v.events.heard {
+			break // an end that was published here, and did not come from the stream yet
+		}
+		oldest = append(oldest, Ended{Job: e.job, At: e.end, UpTo: v.events.heard, entry: e})
+	}
+	return oldest, len(v.finished), v.kept
+}
+
+// Forget takes a job out of the view that the bus has let go, and removes its log. Who reads or follows the log gets
+// logfile.ErrRemoved. A later job of its id stays.
+func (v *View) Forget(ended *Ended) error {
+	v.mu.Lock()
+	same := v.jobs[ended.Job.ID] == ended.entry
+	if same {
+		v.forget(ended.entry)
+	}
+	v.mu.Unlock()
+	if !same {
+		return nil
+	}
+	return v.logs.Remove(ended.Job.ID)
+}
+
+// forget takes an entry out of everything. Events of it that are kept for followers stay until newer ones push them out.
+func (v *View) forget(e *entry) {
+	delete(v.jobs, e.job.ID)
+	delete(v.lacking, e.job.ID)
+	delete(v.retries, e.job.ID)
+	v.order = remove(v.order, e)
+	if e.job.State.Terminal() {
+		v.finished = remove(v.finished, e)
+		v.kept -= keptBytes(&e.job)
+	} else {
+		v.active[e.job.Host] = remove(v.active[e.job.Host], e)
+	}
+	v.forgotten++
+}
+
+// list puts an entry among those that have ended.
+func (v *View) list(e *entry) {
+	v.finished = insert(v.finished, e, func(a, b *entry) bool { return a.end.Before(b.end) })
+	v.kept += keptBytes(&e.job)
+}
+
+func keptBytes(j *jobs.Job) int64 {
+	if j.Kept == nil {
+		return 0
+	}
+	return j.Kept.Bytes
+}

@@ -1,0 +1,225 @@
+package view
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"netlab-runner/internal/bus"
+	"netlab-runner/internal/jobs"
+	"netlab-runner/internal/logfile"
+)
+
+// endedNow is the ids of the jobs that may be let go, in order.
+func endedNow(v *View) []string {
+	list, _, _ := v.Ended(100)
+	var ids []string
+	for i := range list {
+		ids = append(ids, list[i].Job.ID)
+	}
+	return ids
+}
+
+// ends is a job from its birth to its end.
+func (b *bundle) ends(v *View, id, log string) *jobs.Job {
+	b.t.Helper()
+	job := b.born(id, "a", "/x")
+	seq := b.move(job, jobs.Start, 0)
+	b.log(job, log, 0)
+	b.move(job, jobs.Succeed, seq)
+	b.eventually(id+" has ended", func() bool { return followed(v, id) == jobs.Success })
+	return job
+}
+
+func (b *bundle) forget(v *View, id string) {
+	b.t.Helper()
+	list, _, _ := v.Ended(100)
+	for i := range list {
+		if list[i].Job.ID == id {
+			if err := b.bus.LetGo(b.t.Context(), &list[i].Job, list[i].UpTo); err != nil {
+				b.t.Fatal(err)
+			}
+			if err := v.Forget(&list[i]); err != nil {
+				b.t.Fatal(err)
+			}
+			return
+		}
+	}
+	b.t.Fatalf("%s has not ended", id)
+}
+
+// An end whose log is not whole here is none yet.
+func TestAJobWhoseLogIsNotWholeHasNotEnded(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	v, _ := b.run(time.Minute)
+	b.ends(v, "before", "one\n")
+	job := b.born("j1", "a", "/x")
+	seq := b.move(job, jobs.Start, 0)
+	b.eventually("it runs", func() bool { return followed(v, "j1") == jobs.Running })
+	v.logs.Get("j1") // where a directory is, there is no file
+	if err := os.Mkdir(filepath.Join(b.dir, "logs", "j1.log"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	b.log(job, "one\ntwo\n", 0)
+	b.move(job, jobs.Succeed, seq)
+	b.eventually("its end has come", func() bool {
+		v.mu.RLock()
+		defer v.mu.RUnlock()
+		return v.jobs["j1"].ended != nil
+	})
+	if diff := cmp.Diff([]string{"before"}, endedNow(v)); diff != "" {
+		t.Error(diff)
+	}
+	if err := os.Remove(filepath.Join(b.dir, "logs", "j1.log")); err != nil {
+		t.Fatal(err)
+	}
+	b.eventually("it has ended", func() bool { return followed(v, "j1") == jobs.Success })
+	if diff := cmp.Diff([]string{"before", "j1"}, endedNow(v)); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestReadersOfAJobThatIsLetGo(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	v, stop := b.run(time.Minute)
+	b.ends(v, "j1", "one\n")
+	b.ends(v, "j2", "one\n")
+	zero := uint64(0)
+	one, all := v.Follow(Filter{}, "j1", &zero), v.Follow(Filter{}, "", &zero)
+	log, err := v.Log(t.Context(), "j1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.forget(v, "j1")
+	if _, err := v.Job(t.Context(), "j1"); !errors.Is(err, ErrUnknown) {
+		t.Errorf("the job: %v", err)
+	}
+	if _, err := v.Log(t.Context(), "j1"); !errors.Is(err, ErrUnknown) {
+		t.Errorf("the log: %v", err)
+	}
+	if _, err := log.ReadAt(make([]byte, 1), 0); !errors.Is(err, logfile.ErrRemoved) {
+		t.Errorf("a reader of the log: %v", err)
+	}
+	if !one.Over() {
+		t.Error("a follower of the job would wait for ever")
+	}
+	// Who was told less before gets what happened all the same.
+	b.reads(all, "j1 queued", "j1 running", "j1 success", "j2 queued", "j2 running", "j2 success")
+	b.nothing(all)
+	stop()
+	again, _ := b.run(time.Minute)
+	if _, err := again.Job(t.Context(), "j1"); !errors.Is(err, ErrUnknown) {
+		t.Errorf("after a start: %v", err)
+	}
+	b.reads(again.Follow(Filter{}, "", &zero), "j2 success")
+}
+
+// A log that is just being fetched when its job is let go is not taken for an empty one.
+func TestALogThatIsLetGoWhileItIsFetched(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	v, _ := b.run(time.Minute)
+	b.ends(v, "j1", "one\n")
+	if err := os.Remove(v.logs.Path("j1")); err != nil {
+		t.Fatal(err)
+	}
+	v.filling <- struct{}{}
+	read := make(chan error, 1)
+	go func() {
+		_, err := v.Log(t.Context(), "j1")
+		read <- err
+	}()
+	b.eventually("the file is missed", func() bool { return v.logs.Get("j1").Size() == 0 })
+	b.forget(v, "j1")
+	<-v.filling
+	if err := <-read; !errors.Is(err, ErrUnknown) {
+		t.Errorf("%v, want ErrUnknown", err)
+	}
+}
+
+// What the stream has of a job is known when its end comes from there, and not when this API has published the end.
+func TestAnEndThatDidNotComeFromTheBusIsNoneYet(t *testing.T) {
+	t.Parallel()
+	v := many(t, 0)
+	job := jobs.Job{ID: "j1", State: jobs.Queued, Host: "a"}
+	v.Add(&job, 1)
+	v.happened(v.jobs["j1"], 1, &job, 1)
+	job.State = jobs.Canceled
+	v.Moved(&job, 3)
+	if got := endedNow(v); len(got) > 0 {
+		t.Errorf("before: %q", got)
+	}
+	v.happened(v.jobs["j1"], 3, &job, 1)
+	if list, total, _ := v.Ended(1); total != 1 || len(list) != 1 || list[0].UpTo != 3 {
+		t.Errorf("then: %+v", list)
+	}
+}
+
+// A page may end with a job that is let go before the next one is asked for.
+func TestAPageBehindAJobThatIsLetGo(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	v, _ := b.run(time.Minute)
+	for n := range 5 {
+		b.ends(v, fmt.Sprintf("j%d", n), "one\n")
+	}
+	page, next, err := v.Page(Filter{}, 2, "")
+	if err != nil || len(page) != 2 || page[1].ID != "j3" {
+		t.Fatalf("%v %v", page, err)
+	}
+	b.forget(v, "j3")
+	b.forget(v, "j2")
+	for _, cursor := range []string{next, page[1].Cursor()} {
+		rest, end, err := v.Page(Filter{}, 10, cursor)
+		if err != nil || len(rest) != 2 || rest[0].ID != "j1" || rest[1].ID != "j0" || end != "" {
+			t.Errorf("%v %q %v", rest, end, err)
+		}
+	}
+}
+
+// Another API has let go a job, and its Idempotency-Key has made another one, before this one has heard of either.
+func TestAnIDThatIsBornAgain(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	v, _ := b.run(time.Minute)
+	b.ends(v, "j1", "the log of the first\n")
+	list, _, _ := v.Ended(1)
+	if err := b.bus.LetGo(t.Context(), &list[0].Job, list[0].UpTo); err != nil {
+		t.Fatal(err)
+	}
+	again := *b.rebirth("j1")
+	b.eventually("the second is queued", func() bool { return followed(v, "j1") == jobs.Queued })
+	if err := v.Forget(&list[0]); err != nil { // it comes too late
+		t.Fatal(err)
+	}
+	if got := followed(v, "j1"); got != jobs.Queued {
+		t.Errorf("the second is %q", got)
+	}
+	seq := b.move(&again, jobs.Start, 0)
+	b.log(&again, "another log\n", 0)
+	b.move(&again, jobs.Succeed, seq)
+	b.eventually("the second has ended", func() bool { return followed(v, "j1") == jobs.Success })
+	if got := b.text(v, "j1"); got != "another log\n" {
+		t.Errorf("its log is %q", got)
+	}
+	if diff := cmp.Diff([]string{"j1"}, endedNow(v)); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// rebirth is a later job of the id.
+func (b *bundle) rebirth(id string) *jobs.Job {
+	b.t.Helper()
+	job := &jobs.Job{ID: id, Action: jobs.Create, State: jobs.Queued, Host: "a", Workdir: "/x", CreatedAt: time.Unix(1_800_000_900, 0).UTC(), Warnings: []string{}}
+	if _, err := b.bus.Submit(b.t.Context(), &bus.Birth{Job: *job}); err != nil {
+		b.t.Fatal(err)
+	}
+	return job
+}
