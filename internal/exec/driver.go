@@ -17,22 +17,12 @@ var driverFiles embed.FS
 // installDriver puts the driver below dataDir, in a folder named after its content, and returns the path of its main.py.
 // A driver of that content which is there already stays: a run of an earlier worker may be using it.
 func installDriver(dataDir string) (string, error) {
-	files, err := fs.Glob(driverFiles, "driver/*.py")
+	contents, version, err := embeddedDriver()
 	if err != nil {
-		return "", fmt.Errorf("reading the embedded driver: %w", err)
-	}
-	sum := sha256.New()
-	contents := make(map[string][]byte, len(files))
-	for _, name := range files { // in the order of their names
-		content, err := driverFiles.ReadFile(name)
-		if err != nil {
-			return "", fmt.Errorf("reading the embedded driver: %w", err)
-		}
-		contents[filepath.Base(name)] = content
-		_, _ = fmt.Fprintf(sum, "%s %d\n%s", name, len(content), content)
+		return "", err
 	}
 	parent := filepath.Join(dataDir, "driver")
-	folder := filepath.Join(parent, hex.EncodeToString(sum.Sum(nil))[:16])
+	folder := filepath.Join(parent, version)
 	main := filepath.Join(folder, "main.py")
 	if _, err := os.Stat(main); err == nil {
 		return main, nil
@@ -59,6 +49,48 @@ func installDriver(dataDir string) (string, error) {
 		return "", fmt.Errorf("installing the driver: %w", err)
 	}
 	return main, nil
+}
+
+// embeddedDriver returns its files, by their names, and what tells it from another one.
+func embeddedDriver() (contents map[string][]byte, version string, err error) {
+	files, err := fs.Glob(driverFiles, "driver/*.py")
+	if err != nil {
+		return nil, "", fmt.Errorf("reading the embedded driver: %w", err)
+	}
+	sum := sha256.New()
+	contents = make(map[string][]byte, len(files))
+	for _, name := range files { // in the order of their names
+		content, err := driverFiles.ReadFile(name)
+		if err != nil {
+			return nil, "", fmt.Errorf("reading the embedded driver: %w", err)
+		}
+		contents[filepath.Base(name)] = content
+		_, _ = fmt.Fprintf(sum, "%s %d\n%s", name, len(content), content)
+	}
+	return contents, hex.EncodeToString(sum.Sum(nil))[:16], nil
+}
+
+// RemoveOldDrivers removes the drivers of other versions of this program from below dataDir. No run may be under way: it may be one
+// of theirs.
+func RemoveOldDrivers(dataDir string) error {
+	_, version, err := embeddedDriver()
+	if err != nil {
+		return err
+	}
+	parent := filepath.Join(dataDir, "driver")
+	folders, err := os.ReadDir(parent)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	for _, f := range folders {
+		if f.Name() != version {
+			err = errors.Join(err, os.RemoveAll(filepath.Join(parent, f.Name())))
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("removing old drivers: %w", err)
+	}
+	return nil
 }
 
 func syncDir(name string) error {

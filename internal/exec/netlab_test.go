@@ -47,7 +47,21 @@ func TestFind(t *testing.T) {
 			t.Errorf("script %s", n.Script)
 		}
 	}
-	entries, err := os.ReadDir(filepath.Join(data, "driver"))
+	// Of other versions, and of one that was not finished.
+	drivers := filepath.Join(data, "driver")
+	for _, name := range []string{"0123456789abcdef", "new-1"} {
+		if err := os.Mkdir(filepath.Join(drivers, name), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		writeFile(t, filepath.Join(drivers, name, "main.py"), "")
+	}
+	if err := exec.RemoveOldDrivers(data); err != nil {
+		t.Fatal(err)
+	}
+	if left, err := filepath.Glob(filepath.Join(drivers, "*", "run.py")); err != nil || len(left) != 1 {
+		t.Errorf("the driver of this version: %v, %v", left, err)
+	}
+	entries, err := os.ReadDir(drivers)
 	if err != nil || len(entries) != 1 {
 		t.Errorf("%v, %v", entries, err)
 	}

@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -120,6 +121,19 @@ func (k *knownLabs) forget(dir string) error {
 	return nil
 }
 
+// unchanged are the directories of which nothing was noted since then.
+func (k *knownLabs) unchanged(since time.Time) []string {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	var dirs []string
+	for dir := range k.labs {
+		if info, err := os.Stat(k.file(dir)); err == nil && info.ModTime().Before(since) {
+			dirs = append(dirs, dir)
+		}
+	}
+	return dirs
+}
+
 // job is the job that started the lab in dir whose snapshot is of that time, empty where none of this host's did.
 func (k *knownLabs) job(dir string, made time.Time) string {
 	k.mu.Lock()
@@ -164,4 +178,29 @@ func (k *knownLabs) statusFiles() []string {
 		}
 	}
 	return files
+}
+
+const (
+	// labPatience is how long a lab is remembered whose directory is gone: its file system may be away for a while.
+	labPatience = 30 * 24 * time.Hour
+	// lookAtDir bounds the look for a directory.
+	lookAtDir = 5 * time.Second
+)
+
+// forgetGoneLabs forgets the labs whose directories somebody has removed, without a job that took them down.
+func (w *Worker) forgetGoneLabs(ctx context.Context, now time.Time) {
+	for _, dir := range w.known.unchanged(now.Add(-labPatience)) {
+		attempt, cancel := context.WithTimeout(ctx, lookAtDir)
+		gone, err := looked(attempt, w.looks, dir, func() (bool, error) {
+			_, err := os.Stat(dir)
+			return errors.Is(err, fs.ErrNotExist), nil
+		})
+		cancel()
+		if err == nil && gone {
+			err = w.known.forget(dir)
+		}
+		if err != nil && ctx.Err() == nil {
+			w.log.Warn("labs: it is not known whether a directory is still there", "dir", dir, "error", err)
+		}
+	}
 }

@@ -346,3 +346,25 @@ func TestAClaimBeforeAllOthers(t *testing.T) {
 		}
 	}
 }
+
+// A lab is forgotten whose directory has been gone for long, and one that is there stays, whatever its age.
+func TestLabsOfDirectoriesThatAreGone(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	gone, there := filepath.Join(b.root, "gone"), filepath.Join(b.root, "there")
+	must(t, os.Mkdir(there, 0o755))
+	for _, dir := range []string{gone, there} {
+		must(t, b.worker.known.remember(knownLab{Dir: dir, Job: "j1"}))
+	}
+	now := time.Now()
+	b.worker.forgetGoneLabs(t.Context(), now.Add(labPatience-time.Hour))
+	if got := b.worker.known.job(gone, now); got != "j1" {
+		t.Errorf("too early: %q", got)
+	}
+	b.worker.forgetGoneLabs(t.Context(), now.Add(labPatience+time.Hour))
+	k, err := openKnownLabs(b.worker.known.dir, b.config.Log)
+	must(t, err)
+	if len(k.labs) != 1 || k.labs[there].Job != "j1" {
+		t.Errorf("left are %+v", k.labs)
+	}
+}

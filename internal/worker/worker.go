@@ -210,6 +210,11 @@ func (w *Worker) Run(ctx context.Context, b *bus.Bus) error {
 			w.log.Error("journal: entry is left alone", "job", id, "error", err)
 		}
 	}
+	if len(entries)+len(damaged) == 0 {
+		if err := exec.RemoveOldDrivers(w.config.DataDir); err != nil {
+			w.log.Warn("driver", "error", err)
+		}
+	}
 	for _, e := range entries {
 		w.reclaim(e)
 	}
@@ -235,6 +240,7 @@ func (w *Worker) Run(ctx context.Context, b *bus.Bus) error {
 		}
 	})
 	wg.Go(func() { w.followCancels(ctx) })
+	wg.Go(func() { w.forgetGoneLabs(ctx, time.Now()) })
 	wg.Go(func() { w.followLosses(ctx) })
 	// The runs of a journal that was lost are to be known before others begin in their directories.
 	select {
