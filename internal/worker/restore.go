@@ -3,12 +3,14 @@ package worker
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"sync"
 	"time"
 
 	"netlab-runner/internal/bus"
+	"netlab-runner/internal/jobs"
 )
 
 // liveRuns are the runs of this worker that have claimed their jobs, by job.
@@ -78,6 +80,9 @@ func (w *Worker) restoreBirth(ctx context.Context, e *entry) error {
 		if !errors.Is(err, bus.ErrNotFound) {
 			return err
 		}
+		if gone, err := w.bus.IsLetGo(ctx, &e.Birth.Job, e.Birth.CreatedAt); gone || err != nil {
+			return err
+		}
 		w.log.Warn("the bus has lost the request of a job, it is published again", "job", e.Birth.ID)
 		if _, err = w.bus.Submit(ctx, e.Birth); errors.Is(err, bus.ErrConflict) {
 			return nil // an API was first
@@ -86,13 +91,39 @@ func (w *Worker) restoreBirth(ctx context.Context, e *entry) error {
 	})
 }
 
-// restoreEnd publishes the end of a job again of which the bus has nothing any more, and says whether the job has ended here.
+// restoreEnd publishes the end of a job again of which the bus has nothing any more, and says whether the job has ended here. One
+// that was let go is none any more.
 func (w *Worker) restoreEnd(ctx context.Context, id string) (ended bool, err error) {
 	job, err := w.ended.get(id)
 	if job == nil || err != nil {
 		return false, err
 	}
-	return true, w.bus.Retry(ctx, "end of job "+id, func(ctx context.Context) error {
+	err = w.bus.Retry(ctx, "end of job "+id, func(ctx context.Context) error {
+		gone, err := w.bus.IsLetGo(ctx, job, endOf(job))
+		if gone || err != nil {
+			return err
+		}
+		ended = true
 		return w.bus.Restore(ctx, &bus.Known{Job: *job, Source: w.source})
+	})
+	return ended, err
+}
+
+func endOf(job *jobs.Job) time.Time {
+	if job.FinishedAt == nil {
+		return job.CreatedAt
+	}
+	return *job.FinishedAt
+}
+
+// refuseLetGo is errLost for a job that an API has ended while this worker was away, and let go since: nothing on the bus would keep
+// it from being claimed.
+func (w *Worker) refuseLetGo(ctx context.Context, e *entry) error {
+	return w.bus.Retry(ctx, "request of job "+e.Birth.ID, func(ctx context.Context) error {
+		gone, err := w.bus.IsLetGo(ctx, &e.Birth.Job, e.Birth.CreatedAt)
+		if gone {
+			return fmt.Errorf("%w: it was canceled, and let go since", errLost)
+		}
+		return err
 	})
 }

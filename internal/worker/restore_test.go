@@ -156,3 +156,56 @@ func TestAJobThatWasLetGo(t *testing.T) {
 		t.Errorf("it is there again: %v", err)
 	}
 }
+
+// A job was canceled while its host was away, and was let go since: its worker has it in the journal, and nobody has it on the bus.
+func TestAJobThatWasLetGoIsNotRun(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	birth := b.birth("j1", jobs.Create)
+	if _, _, err := b.worker.journal.add(birth, 7, false); err != nil {
+		t.Fatal(err)
+	}
+	b.worker.journal.known = map[string]*entry{} // as in a worker that starts
+	must(t, b.bus.MoveHorizon(t.Context(), birth.CreatedAt.Add(time.Hour)))
+	b.worker.bus = b.bus
+	must(t, b.worker.restoreBirth(t.Context(), &entry{Birth: birth}))
+	old := filepath.Join(b.config.DataDir, "driver", "0123456789abcdef")
+	must(t, os.MkdirAll(old, 0o755))
+	b.run()
+	b.wantEmptyJournal()
+	if _, err := os.Stat(old); err != nil {
+		t.Errorf("a driver that may run: %v", err)
+	}
+	b.submit("j2", nil)
+	b.next().result <- exec.Result{}
+	b.await("j2", ended)
+	if n := b.starts.Load(); n != 1 {
+		t.Errorf("%d runs", n)
+	}
+	if _, _, err := b.bus.Birth(t.Context(), "a", "j1"); !errors.Is(err, bus.ErrNotFound) {
+		t.Errorf("the request: %v", err)
+	}
+}
+
+// What the worker remembers of a job that was let go is not told to the bus again, and not taken for the end of a later one with
+// the same Idempotency-Key.
+func TestTheEndOfAJobThatWasLetGoIsOver(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	for _, id := range []string{"gone", "again"} {
+		last := b.birth(id, jobs.Create).Job
+		finished := last.CreatedAt.Add(-time.Hour)
+		last.State, last.CreatedAt, last.FinishedAt = jobs.Failed, finished.Add(-time.Hour), &finished
+		must(t, b.worker.ended.add(&last))
+		must(t, b.bus.MoveHorizon(t.Context(), finished))
+	}
+	b.submit("again", nil)
+	b.run()
+	b.next().result <- exec.Result{}
+	if got := b.await("again", ended); got.State != jobs.Success {
+		t.Errorf("the later one is %s", got.State)
+	}
+	if _, err := b.bus.FindJob(t.Context(), "gone"); !errors.Is(err, bus.ErrNotFound) {
+		t.Errorf("the one that is gone: %v", err)
+	}
+}

@@ -83,6 +83,11 @@ func (r *run) journey(ctx context.Context) error {
 			return err
 		}
 	}
+	if before == "" && !r.entry.Lost {
+		if err := r.w.refuseLetGo(ctx, r.entry); err != nil {
+			return err
+		}
+	}
 	orphaned := r.entry.Lost && before == ""
 	resumed, err := r.reporter.claim(ctx, orphaned)
 	if err != nil {
