@@ -140,3 +140,28 @@ func TestReadsGoOnWithoutTheBus(t *testing.T) {
 	b.isError(b.do(http.MethodPost, "/jobs", `{"workdir":"/home/lab/two"}`), http.StatusServiceUnavailable, "the bus is unavailable")
 	b.isError(b.get("/templates?host=a"), http.StatusServiceUnavailable, "the bus is unavailable")
 }
+
+// A job that was let go is as if it had never been.
+func TestAJobThatWasLetGo(t *testing.T) {
+	t.Parallel()
+	b := setup(t, nil)
+	b.online(hostNamed("a"))
+	p := b.ended("the log\n")
+	oldest, _, _ := b.view.Ended(1)
+	if err := b.bus.LetGo(b.ctx, &oldest[0].Job, oldest[0].UpTo); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.view.Forget(&oldest[0]); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{"", "/log", "/events", "/artifacts"} {
+		b.isError(b.get("/jobs/"+p.ID+path), http.StatusNotFound, p.ID, "not found")
+	}
+	b.isError(b.do(http.MethodPost, "/jobs/"+p.ID+"/cancel", ""), http.StatusNotFound, p.ID)
+	if got := b.get("/jobs"); strings.Contains(got.body, p.ID) {
+		t.Errorf("listed: %s", got.body)
+	}
+	if got := b.get("/metrics").body; !strings.Contains(got, "\nnetlab_jobs_let_go_total 1\n") {
+		t.Error("not counted")
+	}
+}

@@ -14,6 +14,7 @@ import (
 	"netlab-runner/internal/hosts"
 	"netlab-runner/internal/jobs"
 	"netlab-runner/internal/logfile"
+	"netlab-runner/internal/retention"
 	"netlab-runner/internal/view"
 )
 
@@ -44,6 +45,11 @@ func setupWith(t *testing.T, lease time.Duration) *bundle {
 	go func() { defer close(done); v.Run(ctx) }()
 	t.Cleanup(func() { cancel(); <-done })
 	return &bundle{t: t, bus: b, server: server, view: v, Dispatcher: New(b, v, nil)}
+}
+
+// sweepObjects removes what ended jobs have left of what came with them.
+func (b *bundle) sweepObjects() error {
+	return retention.New(retention.Config{Bus: b.bus, View: b.view}).SweepObjects(b.t.Context())
 }
 
 // host announces one and waits until the view has it.

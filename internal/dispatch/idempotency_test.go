@@ -327,3 +327,35 @@ func TestKeysAndFingerprintsStayWhatTheyAre(t *testing.T) {
 		}
 	}
 }
+
+// Once a job is let go, its key makes another one.
+func TestTheKeyOfAJobThatWasLetGo(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.keyed("a")
+	key := NewKey([]byte("somebody"), "k")
+	asked := map[string]any{"action": "status", "workdir": "/labs/x"}
+	first, replayed, err := b.once(key, asked)
+	if err != nil || replayed {
+		t.Fatal(replayed, err)
+	}
+	if _, err := b.Cancel(t.Context(), first.ID); err != nil {
+		t.Fatal(err)
+	}
+	var oldest []view.Ended
+	b.await(func() bool { oldest, _, _ = b.view.Ended(1); return len(oldest) == 1 })
+	if got, replayed, err := b.once(key, asked); err != nil || !replayed || got.State != jobs.Canceled {
+		t.Fatalf("before: %s %v %v", got.State, replayed, err)
+	}
+	if err := b.bus.LetGo(t.Context(), &oldest[0].Job, oldest[0].UpTo); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.view.Forget(&oldest[0]); err != nil {
+		t.Fatal(err)
+	}
+	again, replayed, err := b.once(key, asked)
+	if err != nil || replayed || again.State != jobs.Queued || again.ID != first.ID {
+		t.Errorf("%+v %v %v", again, replayed, err)
+	}
+	b.births("a", 1)
+}

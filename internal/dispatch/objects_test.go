@@ -102,7 +102,7 @@ func TestLargeTopologiesAndBundlesGoBesideTheBirth(t *testing.T) {
 	if _, err := b.Cancel(t.Context(), job.ID); err != nil {
 		t.Fatal(err)
 	}
-	if err := b.sweep(t.Context()); err != nil {
+	if err := b.sweepObjects(); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := b.bus.Object(t.Context(), "a", job.ID, bus.RefOf(bus.ObjectBundle, archive)); !errors.Is(err, bus.ErrNotFound) {
@@ -241,7 +241,7 @@ func TestKeptFilesOfJobs(t *testing.T) {
 	end("destroy", nil) // given up
 	put("status")
 	end("status", &jobs.Kept{Files: 1})
-	if err := b.sweep(t.Context()); err != nil {
+	if err := b.sweepObjects(); err != nil {
 		t.Fatal(err)
 	}
 	for action, want := range map[string]error{"create": nil, "status": nil, "destroy": bus.ErrNotFound} {

@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
+	"time"
 
 	"netlab-runner/internal/jobs"
 )
@@ -39,7 +41,29 @@ func (s *Store) Path(id string) string {
 	if !jobs.ValidID(id) {
 		return ""
 	}
-	return filepath.Join(s.dir, id+".log")
+	return filepath.Join(s.dir, id+suffix)
+}
+
+// suffix ends the names of the files.
+const suffix = ".log"
+
+// Unchanged are the ids of the logs of which files are there, and to which nothing was written since then.
+func (s *Store) Unchanged(since time.Time) ([]string, error) {
+	files, err := os.ReadDir(s.dir)
+	if err != nil {
+		return nil, fmt.Errorf("listing the logs: %w", err)
+	}
+	var ids []string
+	for _, f := range files {
+		id, isLog := strings.CutSuffix(f.Name(), suffix)
+		if !isLog || !jobs.ValidID(id) {
+			continue
+		}
+		if info, err := f.Info(); err == nil && info.ModTime().Before(since) { // else it is gone already
+			ids = append(ids, id)
+		}
+	}
+	return ids, nil
 }
 
 // Get returns the log of the job, the same one each time until Remove. It touches no file, and a log at rest takes some 200

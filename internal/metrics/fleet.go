@@ -15,7 +15,7 @@ type fleet struct{ view *view.View }
 const maxHosts = 1000
 
 type fleetDescriptions struct {
-	ready, jobs, hosts, online, slots, working, hostJobs, logBytes, received *prometheus.Desc
+	ready, jobs, hosts, online, slots, working, hostJobs, logBytes, received, letGo *prometheus.Desc
 }
 
 func describeFleet() fleetDescriptions {
@@ -29,13 +29,14 @@ func describeFleet() fleetDescriptions {
 		hostJobs: description("host_jobs", "Jobs of the host that are queued or running.", "host", "state"),
 		logBytes: description("job_log_bytes", "Length of the logs of all jobs that are known."),
 		received: description("log_received_bytes_total", "Bytes of logs that came from the bus since this API had caught up with it."),
+		letGo:    description("jobs_let_go_total", "Jobs of the whole fleet that had ended and were let go since this API started."),
 	}
 }
 
 // Describe is of prometheus.Collector.
 func (f *fleet) Describe(to chan<- *prometheus.Desc) {
 	d := describeFleet()
-	for _, one := range []*prometheus.Desc{d.ready, d.jobs, d.hosts, d.online, d.slots, d.working, d.hostJobs, d.logBytes, d.received} {
+	for _, one := range []*prometheus.Desc{d.ready, d.jobs, d.hosts, d.online, d.slots, d.working, d.hostJobs, d.logBytes, d.received, d.letGo} {
 		to <- one
 	}
 }
@@ -60,6 +61,7 @@ func (f *fleet) Collect(to chan<- prometheus.Metric) {
 	}
 	gauge(to, d.logBytes, float64(counts.LogBytes))
 	to <- prometheus.MustNewConstMetric(d.received, prometheus.CounterValue, float64(counts.ReceivedBytes))
+	to <- prometheus.MustNewConstMetric(d.letGo, prometheus.CounterValue, float64(counts.LetGo))
 	f.collectHosts(to, &d, counts.Active)
 }
 

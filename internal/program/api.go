@@ -18,6 +18,7 @@ import (
 	"netlab-runner/internal/dirlock"
 	"netlab-runner/internal/dispatch"
 	"netlab-runner/internal/logfile"
+	"netlab-runner/internal/retention"
 	"netlab-runner/internal/settings"
 	"netlab-runner/internal/view"
 )
@@ -97,8 +98,9 @@ func RunAPI(ctx context.Context, s *settings.API, version string, log *slog.Logg
 		})
 	}
 	dispatcher := dispatch.New(b, v, s.Keep)
-	part("objects", func(ctx context.Context) error {
-		dispatcher.Sweep(ctx, log)
+	keeper := retention.New(retention.Config{Bus: b, View: v, Logs: logs, Age: s.RetainAge, Jobs: s.RetainJobs, Log: log})
+	part("retention", func(ctx context.Context) error {
+		keeper.Run(ctx)
 		return nil
 	})
 	web := api.New(api.Config{

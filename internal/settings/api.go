@@ -2,6 +2,7 @@ package settings
 
 import (
 	"path/filepath"
+	"time"
 
 	"netlab-runner/internal/artifact"
 	"netlab-runner/internal/hosts"
@@ -35,6 +36,12 @@ type API struct {
 	// Keep are patterns of files below a job's working directory that are copied to the bus at the job's end, see
 	// artifact.CheckPattern. Defaults to none.
 	Keep []string `group:"Program" help:"Patterns of files, below a job's working directory, that are copied to the bus at the job's end and served from there, host or no host: such as *.yml,config/**." placeholder:"PATTERN,..." variable:"NETLAB_API_KEEP"`
+
+	// RetainAge is how long a job is kept after its end, with its log and all else; 0: for ever. Defaults to 30 days.
+	RetainAge time.Duration `default:"720h" group:"Program" help:"How long a job is kept after its end, with its log and its kept files; 0 for ever." placeholder:"DURATION" variable:"NETLAB_API_RETAIN_AGE"`
+
+	// RetainJobs is how many jobs that have ended are kept; 0: all. Defaults to 100,000.
+	RetainJobs int `default:"100000" group:"Program" help:"How many jobs that have ended are kept; 0 for all." placeholder:"NUMBER" variable:"NETLAB_API_RETAIN_JOBS"`
 
 	HTTP   `embed:"" group:"HTTP"`
 	Bus    Bus    `embed:"" group:"Bus"`
@@ -102,6 +109,12 @@ func (a *API) validate() []Fault {
 		if err := artifact.CheckPattern(pattern); err != nil {
 			faults = append(faults, faultf("NETLAB_API_KEEP", "%q %v", pattern, err))
 		}
+	}
+	if a.RetainAge != 0 && a.RetainAge < time.Minute {
+		faults = append(faults, faultf("NETLAB_API_RETAIN_AGE", "%s is out of range: use 1m or more, or 0 for ever", duration(a.RetainAge)))
+	}
+	if a.RetainJobs < 0 {
+		faults = append(faults, faultf("NETLAB_API_RETAIN_JOBS", "%d is out of range: use 1 or more, or 0 for all", a.RetainJobs))
 	}
 	faults = append(faults, a.HTTP.validate()...)
 	faults = append(faults, a.Bus.validate()...)

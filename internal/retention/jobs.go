@@ -1,0 +1,96 @@
+package retention
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"netlab-runner/internal/view"
+)
+
+const (
+	// batch is how many jobs are let go before it is looked again what has to be.
+	batch = 20
+	// mostAtOnce bounds one LetGo, so that everything else has its turn.
+	mostAtOnce = 5000
+)
+
+// LetGo lets go the jobs that are older than the age, more than the number, or in the way on a stream that fills up: always those
+// whose ends are the oldest, and never one that has not ended.
+func (k *Keeper) LetGo(ctx context.Context) error {
+	early := newRooms()
+	gone, err := k.letGo(ctx, early)
+	if gone > 0 {
+		k.config.Log.Info("jobs were let go", "jobs", gone)
+		early.warn(k.config.Log)
+	}
+	return err
+}
+
+func (k *Keeper) letGo(ctx context.Context, early *rooms) (gone int, err error) {
+	horizon, err := k.config.Bus.Horizon(ctx)
+	if err != nil {
+		return 0, err
+	}
+	for gone < mostAtOnce {
+		began := time.Now()
+		due := k.due(ctx, horizon, early)
+		if len(due) == 0 {
+			return gone, nil
+		}
+		if last := due[len(due)-1].At; last.After(horizon) {
+			if err := k.config.Bus.MoveHorizon(ctx, last); err != nil {
+				return gone, err
+			}
+			horizon = last
+		}
+		for i := range due {
+			if err := k.letGoOne(ctx, &due[i]); err != nil {
+				return gone, fmt.Errorf("job %s: %w", due[i].Job.ID, err)
+			}
+			gone++
+		}
+		if err := pause(ctx, time.Since(began)); err != nil { // the bus has others to serve
+			return gone, err
+		}
+	}
+	return gone, nil
+}
+
+// due are the next jobs to be let go, all of which ended before those that stay.
+func (k *Keeper) due(ctx context.Context, horizon time.Time, early *rooms) []view.Ended {
+	oldest, total, kept := k.config.View.Ended(batch)
+	if len(oldest) == 0 {
+		return nil
+	}
+	early.measure(k.config.Bus.StreamSizes(ctx), kept)
+	inTheWay := early.inTheWay(oldest)
+	now := k.now()
+	for i := range oldest {
+		age := now.Sub(oldest[i].At)
+		expired := k.config.Age > 0 && age > k.config.Age ||
+			k.config.Jobs > 0 && total-i > k.config.Jobs ||
+			i < inTheWay
+		if oldest[i].At.After(horizon) && (!expired || age < k.grace) {
+			return oldest[:i]
+		}
+	}
+	return oldest
+}
+
+// letGoOne has the bus let go the job before this API does: one that is asked for in between is shown as it was.
+func (k *Keeper) letGoOne(ctx context.Context, e *view.Ended) error {
+	if err := k.config.Bus.LetGo(ctx, &e.Job, e.UpTo); err != nil {
+		return err
+	}
+	return k.config.View.Forget(e)
+}
+
+func pause(ctx context.Context, d time.Duration) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(d):
+		return nil
+	}
+}
