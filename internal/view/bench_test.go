@@ -1,12 +1,17 @@
 package view
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
+	"path/filepath"
+	"runtime"
+	"sync"
 	"testing"
 	"time"
 
 	"netlab-runner/internal/bus"
+	"netlab-runner/internal/bus/bustest"
 	"netlab-runner/internal/jobs"
 	"netlab-runner/internal/logfile"
 )
@@ -81,4 +86,80 @@ func BenchmarkCounts(b *testing.B) {
 	for b.Loop() {
 		v.Counts()
 	}
+}
+
+// BenchmarkStartWithManyJobs is what an API does before it serves where the bus has 100,000 jobs that have ended.
+func BenchmarkStartWithManyJobs(b *testing.B) {
+	const count, writers = 100_000, 64
+	limits := bustest.Limits()
+	limits.JobsBytes = 1 << 30
+	onBus, _ := bustest.NewServerWith(b, limits)
+	var writing sync.WaitGroup
+	for w := range writers {
+		writing.Go(func() {
+			for n := w; n < count; n += writers {
+				storeEnded(b, onBus, n)
+			}
+		})
+	}
+	writing.Wait()
+	for b.Loop() {
+		logs, err := logfile.Open(b.TempDir())
+		if err != nil {
+			b.Fatal(err)
+		}
+		v := New(onBus, logs, filepath.Join(b.TempDir(), "cursor"), time.Minute, slog.New(slog.DiscardHandler))
+		ctx, cancel := context.WithCancel(b.Context())
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			v.Run(ctx)
+		}()
+		v.AwaitCaughtUp(ctx)
+		b.StopTimer()
+		if counts := v.Counts(); counts.Jobs[Kind{jobs.Create, jobs.Success}] != count {
+			b.Fatal(counts)
+		}
+		cancel()
+		<-done
+		_ = logs.Close()
+		with := heap()
+		runtime.KeepAlive(v)
+		b.ReportMetric(float64(with-heap())/count, "heap-B/job")
+		b.StartTimer()
+	}
+}
+
+// storeEnded gives birth to a job, and ends it.
+func storeEnded(b *testing.B, onBus *bus.Bus, n int) {
+	at := time.Unix(1_800_000_000, 0).UTC()
+	job := &jobs.Job{
+		ID: fmt.Sprintf("01986a5c-58a3-7e07-9d7c-%012d", n), Action: jobs.Create, State: jobs.Queued, User: "alice", Workspace: "skyforge",
+		Deployment: fmt.Sprintf("lab-%d", n%500), Workdir: fmt.Sprintf("/home/alice/netlab/skyforge/lab-%d", n%500), Host: fmt.Sprintf("host-%d", n%10),
+		Placement: "most room of 10", CreatedAt: at, Warnings: []string{},
+		Request: jobs.Request{Action: jobs.Create, User: "alice", Workspace: "skyforge", Deployment: fmt.Sprintf("lab-%d", n%500)},
+	}
+	_, err := onBus.Submit(b.Context(), &bus.Birth{Job: *job})
+	last := uint64(0)
+	for _, e := range []jobs.Event{jobs.Start, jobs.Succeed} {
+		if err == nil {
+			err = job.Move(e, at)
+		}
+		if err == nil {
+			last, err = onBus.PublishStatus(b.Context(), job, last)
+		}
+	}
+	if err != nil {
+		b.Error(err)
+	}
+}
+
+// heap is how much memory is in use.
+func heap() int64 {
+	for range 3 {
+		runtime.GC() // what pools hold goes with the second
+	}
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
 }
