@@ -90,18 +90,32 @@ func (b *Bus) LetGo(ctx context.Context, job *jobs.Job, upTo uint64) error {
 	return nil
 }
 
-// IsLetGo says whether a job that somebody else still knows was let go, rather than lost. since is when it ended, or a time at which
-// it had not ended yet.
-func (b *Bus) IsLetGo(ctx context.Context, job *jobs.Job, since time.Time) (bool, error) {
+// Standing is what the bus has of a job that somebody else still knows.
+type Standing int
+
+// A job is there, or was lost, or was let go.
+const (
+	Stored Standing = iota
+	Lost
+	LetGo
+)
+
+// StandingOf says how it stands with a job. since is when it ended, or a time at which it had not ended yet.
+func (b *Bus) StandingOf(ctx context.Context, job *jobs.Job, since time.Time) (Standing, error) {
 	birth, _, err := b.Birth(ctx, job.Host, job.ID)
-	if err == nil {
-		return birth.CreatedAt.After(job.CreatedAt), nil // its Idempotency-Key has made another one
-	}
-	if !errors.Is(err, ErrNotFound) {
-		return false, err
+	switch {
+	case err == nil && birth.CreatedAt.After(job.CreatedAt):
+		return LetGo, nil // its Idempotency-Key has made another one
+	case err == nil:
+		return Stored, nil
+	case !errors.Is(err, ErrNotFound):
+		return Stored, err
 	}
 	horizon, err := b.Horizon(ctx)
-	return !horizon.Before(since), err
+	if err != nil || horizon.Before(since) {
+		return Lost, err
+	}
+	return LetGo, nil
 }
 
 // lastSequence is the sequence of the last message of subject, 0 for none.

@@ -116,8 +116,8 @@ func TestALaterJobOfTheSameIDStays(t *testing.T) {
 	if after := held(ctx, b); !slices.Equal(after, before) {
 		t.Errorf("while it is queued: %d messages, before %d", after, before)
 	}
-	if gone, err := b.IsLetGo(ctx, old, time.Now()); !gone || err != nil {
-		t.Errorf("the birth is another job's, and it is let go: %v %v", gone, err)
+	if standing, err := b.StandingOf(ctx, old, time.Now()); standing != LetGo || err != nil {
+		t.Errorf("the birth is another job's, and it is let go: %v %v", standing, err)
 	}
 	later := job("j1", "a")
 	later.State = jobs.Running
@@ -182,20 +182,20 @@ func TestLetGoOrLost(t *testing.T) {
 	t.Parallel()
 	ctx, b := ready(t)
 	now := time.Now()
-	is := func(want bool, since time.Time) {
+	is := func(want Standing, since time.Time) {
 		t.Helper()
-		if got, err := b.IsLetGo(ctx, job("j1", "a"), since); err != nil || got != want {
+		if got, err := b.StandingOf(ctx, job("j1", "a"), since); err != nil || got != want {
 			t.Errorf("%v %v, want %v", got, err, want)
 		}
 	}
-	is(false, now)
+	is(Lost, now)
 	if err := b.MoveHorizon(ctx, now); err != nil {
 		t.Fatal(err)
 	}
-	is(true, now.Add(-time.Second))
-	is(false, now.Add(time.Second))
+	is(LetGo, now.Add(-time.Second))
+	is(Lost, now.Add(time.Second))
 	if _, err := b.Submit(ctx, &Birth{Job: *job("j1", "a")}); err != nil {
 		t.Fatal(err)
 	}
-	is(false, now.Add(-time.Second))
+	is(Stored, now.Add(-time.Second))
 }

@@ -55,7 +55,7 @@ func (w *Worker) restore(ctx context.Context, from, to time.Time) {
 		}
 	}
 	for _, e := range w.journal.list() {
-		if err := w.restoreBirth(ctx, e); err != nil && ctx.Err() == nil {
+		if err := w.ensureBorn(ctx, e); err != nil && !errors.Is(err, errLost) && ctx.Err() == nil {
 			w.log.Warn("request not made known again", "job", e.Birth.ID, "error", err)
 		}
 	}
@@ -73,15 +73,16 @@ func (r *run) confirm(ctx context.Context) error {
 	return r.reporter.confirm(ctx)
 }
 
-// restoreBirth gives birth to a job again of which the bus has nothing any more.
-func (w *Worker) restoreBirth(ctx context.Context, e *entry) error {
+// ensureBorn gives birth to a job again that the bus has lost. errLost: it was let go, so that nothing on the bus would keep it from
+// being claimed: an API has ended it while this worker was away.
+func (w *Worker) ensureBorn(ctx context.Context, e *entry) error {
 	return w.bus.Retry(ctx, "request of job "+e.Birth.ID, func(ctx context.Context) error {
-		_, _, err := w.bus.Birth(ctx, w.config.Host, e.Birth.ID)
-		if !errors.Is(err, bus.ErrNotFound) {
+		standing, err := w.bus.StandingOf(ctx, &e.Birth.Job, e.Birth.CreatedAt)
+		switch {
+		case err != nil || standing == bus.Stored:
 			return err
-		}
-		if gone, err := w.bus.IsLetGo(ctx, &e.Birth.Job, e.Birth.CreatedAt); gone || err != nil {
-			return err
+		case standing == bus.LetGo:
+			return fmt.Errorf("%w: it was canceled, and let go since", errLost)
 		}
 		w.log.Warn("the bus has lost the request of a job, it is published again", "job", e.Birth.ID)
 		if _, err = w.bus.Submit(ctx, e.Birth); errors.Is(err, bus.ErrConflict) {
@@ -99,8 +100,8 @@ func (w *Worker) restoreEnd(ctx context.Context, id string) (ended bool, err err
 		return false, err
 	}
 	err = w.bus.Retry(ctx, "end of job "+id, func(ctx context.Context) error {
-		gone, err := w.bus.IsLetGo(ctx, job, endOf(job))
-		if gone || err != nil {
+		standing, err := w.bus.StandingOf(ctx, job, endOf(job))
+		if err != nil || standing == bus.LetGo {
 			return err
 		}
 		ended = true
@@ -114,16 +115,4 @@ func endOf(job *jobs.Job) time.Time {
 		return job.CreatedAt
 	}
 	return *job.FinishedAt
-}
-
-// refuseLetGo is errLost for a job that an API has ended while this worker was away, and let go since: nothing on the bus would keep
-// it from being claimed.
-func (w *Worker) refuseLetGo(ctx context.Context, e *entry) error {
-	return w.bus.Retry(ctx, "request of job "+e.Birth.ID, func(ctx context.Context) error {
-		gone, err := w.bus.IsLetGo(ctx, &e.Birth.Job, e.Birth.CreatedAt)
-		if gone {
-			return fmt.Errorf("%w: it was canceled, and let go since", errLost)
-		}
-		return err
-	})
 }

@@ -84,7 +84,7 @@ func (r *run) journey(ctx context.Context) error {
 		}
 	}
 	if before == "" && !r.entry.Lost {
-		if err := r.w.refuseLetGo(ctx, r.entry); err != nil {
+		if err := r.w.ensureBorn(ctx, r.entry); err != nil {
 			return err
 		}
 	}
