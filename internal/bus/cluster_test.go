@@ -64,12 +64,13 @@ func (c *cluster) start(i int) {
 		c.t.Error(err)
 		return
 	}
+	c.servers[i] = s
 	go s.Start()
-	if !s.ReadyForConnections(20 * time.Second) {
+	if !s.ReadyForConnections(time.Minute) {
 		c.t.Error("a server did not start")
+		return
 	}
 	c.options[i].Port = s.Addr().(*net.TCPAddr).Port
-	c.servers[i] = s
 }
 
 func (c *cluster) stop(i int) {
