@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"netlab-runner/internal/bus"
 	"netlab-runner/internal/jobs"
 )
 
@@ -99,10 +100,10 @@ func TestListOfLargeJobs(t *testing.T) {
 	for n := range count {
 		id := fmt.Sprintf("j%02d", n)
 		born = append(born, id)
-		b.view.Add(&jobs.Job{
+		b.view.Add(&bus.Birth{Job: jobs.Job{
 			ID: id, Action: jobs.Create, State: jobs.Queued, Host: "a", Error: &large, Warnings: []string{},
 			Request: jobs.Request{Action: jobs.Create},
-		}, uint64(n+1))
+		}}, uint64(n+1))
 	}
 	slices.Reverse(born)
 	fits := maxPageBytes / size

@@ -26,6 +26,8 @@ type Birth struct {
 	Keep []string `json:"keep,omitempty"`
 	// Sealed holds the secret environment, readable by the host alone.
 	Sealed *Sealed `json:"sealed,omitempty"`
+	// JSON is the birth as it is stored, once it is.
+	JSON []byte `json:"-"`
 	// Fingerprint tells the payload from others, where the id is made of a key that may come again. It gives nothing away.
 	Fingerprint string `json:"fingerprint,omitempty"`
 }
@@ -69,6 +71,9 @@ func (b *Bus) Submit(ctx context.Context, birth *Birth) (seq uint64, err error) 
 		seq, err = b.commit(attempt, jobsStream, m, stored, free, 0)
 		unanswered := attempt.Err() != nil || errors.Is(err, errBehind)
 		cancel()
+		if err == nil {
+			birth.JSON = m.Data
+		}
 		if err == nil || !errors.Is(err, ErrUnavailable) {
 			return seq, err
 		}
@@ -142,8 +147,8 @@ type JobMessage struct {
 	Source string
 	// Size is the length of its JSON in bytes.
 	Size int
-	// Request is the JSON of a birth, nil of a status.
-	Request []byte
+	// JSON is the birth as it is stored, nil of a status.
+	JSON []byte
 	// Stored is when the bus stored it, by the bus's clock. It is the zero time where the bus has not said it.
 	Stored time.Time
 }
@@ -157,7 +162,7 @@ func decodeJob(h nats.Header, data []byte, seq uint64, kind string) (*JobMessage
 		return nil, fmt.Errorf("message %d of the jobs stream: state %q", seq, m.State)
 	}
 	if m.Birth {
-		m.Request = data
+		m.JSON = data
 	}
 	return m, nil
 }

@@ -3,6 +3,7 @@ package bus
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"netlab-runner/internal/jobs"
 )
@@ -34,7 +35,9 @@ func (b *Bus) Restore(ctx context.Context, k *Known) error {
 		return err
 	}
 	if job.State == jobs.Queued {
-		m.Data = k.Request
+		if m.Data = k.Request; len(m.Data) == 0 {
+			return fmt.Errorf("job %s: its request is not known", job.ID)
+		}
 	}
 	_, err = b.commit(ctx, jobsStream, m, publicSubject(job.Host, job.ID, kindRequest), publicSubject("*", job.ID, kindRequest), 0)
 	if err = beaten(err); err != nil || !k.Canceled || job.State.Terminal() {

@@ -92,7 +92,7 @@ func (d *Dispatcher) submit(ctx context.Context, p *jobs.Payload, id, fingerprin
 		d.discard(ctx, birth, err)
 		return jobs.Job{}, err
 	}
-	d.view.Add(&job, seq)
+	d.view.Add(birth, seq)
 	if err := d.settle(ctx, &job); err != nil {
 		return jobs.Job{}, err
 	}

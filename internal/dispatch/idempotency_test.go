@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"netlab-runner/internal/bus"
 	"netlab-runner/internal/hosts"
 	"netlab-runner/internal/jobs"
 	"netlab-runner/internal/logfile"
@@ -39,7 +40,7 @@ func (b *bundle) prefers(host string) {
 	for _, h := range b.view.Hosts() {
 		for n := range 20 {
 			if h.Name != host {
-				b.view.Add(&jobs.Job{ID: h.Name + string(rune('a'+n)), State: jobs.Queued, Host: h.Name}, uint64(1_000_000+n))
+				b.view.Add(&bus.Birth{Job: jobs.Job{ID: h.Name + string(rune('a'+n)), State: jobs.Queued, Host: h.Name}}, uint64(1_000_000+n))
 			}
 		}
 	}

@@ -149,7 +149,7 @@ func TestAnEndThatDidNotComeFromTheBusIsNoneYet(t *testing.T) {
 	t.Parallel()
 	v := many(t, 0)
 	job := jobs.Job{ID: "j1", State: jobs.Queued, Host: "a"}
-	v.Add(&job, 1)
+	v.Add(&bus.Birth{Job: job}, 1)
 	v.happened(v.jobs["j1"], 1, &job, 1)
 	job.State = jobs.Canceled
 	v.Moved(&job, 3)

@@ -62,8 +62,13 @@ func (v *View) restoreJobs(ctx context.Context) error {
 		attempt, cancel := context.WithTimeout(ctx, restorePatience)
 		err := v.bus.Retry(attempt, "job "+known[i].Job.ID, func(ctx context.Context) error { return v.bus.Restore(ctx, &known[i]) })
 		cancel()
-		if err != nil {
+		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case errors.Is(err, bus.ErrUnavailable), errors.Is(err, bus.ErrFull):
 			return fmt.Errorf("job %s: %w", known[i].Job.ID, err)
+		case err != nil:
+			v.log.Error("view: a job is not made known to the bus again", "job", known[i].Job.ID, "error", err)
 		}
 	}
 	if err := v.restorePlaces(ctx, known); err != nil {

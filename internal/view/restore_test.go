@@ -3,6 +3,7 @@ package view
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"testing"
 	"time"
 
@@ -11,6 +12,7 @@ import (
 	"netlab-runner/internal/bus"
 	"netlab-runner/internal/bus/bustest"
 	"netlab-runner/internal/jobs"
+	"netlab-runner/internal/logfile"
 )
 
 // A bus that has lost its store is told all that the view knows: a view that begins anew knows the same.
@@ -112,5 +114,33 @@ func TestABusThatHasLostItsStore(t *testing.T) {
 		if page[i].ID != same[i].ID {
 			t.Errorf("another view has %s in the place of %s", same[i].ID, page[i].ID)
 		}
+	}
+}
+
+// A job is known with all that its host may need from the moment of its birth on, and not only once the view has read it.
+func TestAJobIsKnownInFullFromItsBirth(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	logs, err := logfile.Open(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = logs.Close() })
+	v := New(b.bus, logs, t.TempDir()+"/cursor", time.Minute, slog.New(slog.DiscardHandler))
+	birth := &bus.Birth{Job: jobs.Job{ID: "j1", Action: jobs.Up, State: jobs.Queued, Host: "a", Workdir: "/x"}, Topology: "nodes: [ a ]\n"}
+	seq, err := b.bus.Submit(t.Context(), birth)
+	if err != nil {
+		t.Fatal(err)
+	}
+	v.Add(birth, seq)
+	bustest.Lose(t, b.server)
+	if err := b.bus.MendStreams(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := v.restoreJobs(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got, _, err := b.bus.Birth(t.Context(), "a", "j1"); err != nil || got.Topology != birth.Topology {
+		t.Errorf("%+v, %v", got, err)
 	}
 }

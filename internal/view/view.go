@@ -219,8 +219,8 @@ func (v *View) followJobs(ctx context.Context, done func()) error {
 }
 
 // Add takes in a job that this API has just given birth to, so that its client finds it at once.
-func (v *View) Add(job *jobs.Job, seq uint64) {
-	v.take(&bus.JobMessage{Job: *job, Seq: seq, Birth: true})
+func (v *View) Add(birth *bus.Birth, seq uint64) {
+	v.take(&bus.JobMessage{Job: birth.Job, Seq: seq, Birth: true, JSON: birth.JSON})
 }
 
 // take brings the view up to a message, which may be older than what the view has.
@@ -242,7 +242,7 @@ func (v *View) takeLocked(m *bus.JobMessage) {
 	}
 	switch {
 	case e == nil:
-		e = &entry{job: m.Job, birth: m.Seq, seq: m.Seq, source: m.Source, request: m.Request}
+		e = &entry{job: m.Job, birth: m.Seq, seq: m.Seq, source: m.Source, request: m.JSON}
 		if m.State.Terminal() {
 			// Not before its log is whole.
 			e.job.State, e.job.FinishedAt, e.job.Error, e.job.Reason, e.job.ExitCode = jobs.Running, nil, nil, "", nil
@@ -253,9 +253,6 @@ func (v *View) takeLocked(m *bus.JobMessage) {
 	case m.Birth && e.birth == 0:
 		e.birth = m.Seq // the bus had lost it; the lists are sorted at the end
 		e.seq = max(e.seq, m.Seq)
-		return
-	case m.Birth && e.seq <= m.Seq && e.job.State == jobs.Queued:
-		e.request = m.Request // of an own job, which was known before it came
 		return
 	case m.Birth && m.Seq < e.birth:
 		// The status was found first. The birth gives the job its place.

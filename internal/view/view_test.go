@@ -431,9 +431,9 @@ func TestWaitingOfReaders(t *testing.T) {
 		if n == 0 {
 			job.State = jobs.Running
 		}
-		v.Add(&job, uint64(n+1))
+		v.Add(&bus.Birth{Job: job}, uint64(n+1))
 	}
-	v.Add(&jobs.Job{ID: "s", Action: jobs.Status, State: jobs.Queued, Host: "a"}, 1000)
+	v.Add(&bus.Birth{Job: jobs.Job{ID: "s", Action: jobs.Status, State: jobs.Queued, Host: "a"}}, 1000)
 	for id, want := range map[string]*jobs.Waiting{
 		"v0": nil, "v7": nil, "v8": {For: "slot", Position: 7}, "v9": {For: "slot", Position: 8}, "s": nil,
 	} {
