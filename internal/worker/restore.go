@@ -2,6 +2,7 @@ package worker
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -85,10 +86,11 @@ func (w *Worker) ensureBorn(ctx context.Context, e *entry) error {
 			return fmt.Errorf("%w: it was canceled, and let go since", errLost)
 		}
 		w.log.Warn("the bus has lost the request of a job, it is published again", "job", e.Birth.ID)
-		if _, err = w.bus.Submit(ctx, e.Birth); errors.Is(err, bus.ErrConflict) {
-			return nil // an API was first
+		request, err := json.Marshal(e.Birth)
+		if err != nil {
+			return err
 		}
-		return err
+		return w.bus.Restore(ctx, &bus.Known{Job: e.Birth.Job, Request: request})
 	})
 }
 
