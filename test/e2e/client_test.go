@@ -95,9 +95,24 @@ func (a *api) submit(t *testing.T, payload object, header ...string) jobs.Job {
 	return job
 }
 
+// tell says how a job stands, where the test has failed.
+func (a *api) tell(t *testing.T, id string) {
+	if !t.Failed() {
+		return
+	}
+	response, err := a.client.Get(a.base + "/jobs/" + id) //nolint:noctx // it answers at once, or is not there any more
+	if err != nil {
+		t.Logf("job %s: %v", id, err)
+		return
+	}
+	defer response.Body.Close()
+	t.Logf("job %s: %s", id, readAll(t, response))
+}
+
 // finish follows the job's log to its end and returns the job as it ended, and the log.
 func (a *api) finish(t *testing.T, id string) (jobs.Job, string) {
 	t.Helper()
+	t.Cleanup(func() { a.tell(t, id) })
 	status, log := a.do(t, "GET", "/jobs/"+id+"/log?follow=true", nil)
 	if status != http.StatusOK {
 		t.Fatalf("log of %s: %d %s", id, status, log)
