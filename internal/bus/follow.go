@@ -15,6 +15,9 @@ import (
 // lookEvery is how often a stream that is followed is looked at, whether it is still the one that was read.
 const lookEvery = 2 * time.Second
 
+// closePatience is how long a consumer may take to be closed.
+const closePatience = 2 * time.Second
+
 // follow reads a stream with one ordered consumer until ctx ends. caughtUp is called once, when everything that was there
 // at the start has been handled. ErrLost: the stream has not all any more that was read of it.
 func (b *Bus) follow(ctx context.Context, stream string, c jetstream.OrderedConsumerConfig, handle func(jetstream.Msg, uint64), caughtUp func()) error {
@@ -36,7 +39,11 @@ func (b *Bus) follow(ctx context.Context, stream string, c jetstream.OrderedCons
 		done()
 	}
 	var read atomic.Uint64
+	var stopped atomic.Bool
 	consuming, err := consumer.Consume(func(m jetstream.Msg) {
+		if stopped.Load() {
+			return
+		}
 		meta, err := m.Metadata()
 		if err != nil {
 			b.log.Error("bus: message without metadata", "subject", m.Subject(), "error", err)
@@ -54,8 +61,12 @@ func (b *Bus) follow(ctx context.Context, stream string, c jetstream.OrderedCons
 		return fmt.Errorf("follow %s: %w", stream, translate(err))
 	}
 	err = b.awaitLoss(ctx, lookEvery, &watched{stream, begin, &read})
+	stopped.Store(true)
 	consuming.Stop()
-	<-consuming.Closed()
+	select {
+	case <-consuming.Closed():
+	case <-time.After(closePatience): // one that is just being made anew by the client is never said to be closed
+	}
 	return err
 }
 
