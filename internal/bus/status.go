@@ -59,11 +59,8 @@ func (b *Bus) FollowJobs(ctx context.Context, handle func(*JobMessage), canceled
 
 // JobsSequence is the sequence of the newest message of the jobs stream.
 func (b *Bus) JobsSequence(ctx context.Context) (uint64, error) {
-	stream, err := b.js.Stream(ctx, jobsStream)
-	if err != nil {
-		return 0, translate(err)
-	}
-	return stream.CachedInfo().State.LastSeq, nil
+	mark, err := b.mark(ctx, jobsStream)
+	return mark.last, err
 }
 
 // decodeJobOf reads a message that has to be of the job that its subject says.

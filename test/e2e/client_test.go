@@ -100,7 +100,7 @@ func (a *api) tell(t *testing.T, id string) {
 	if !t.Failed() {
 		return
 	}
-	response, err := a.client.Get(a.base + "/jobs/" + id) //nolint:noctx // it answers at once, or is not there any more
+	response, err := a.client.Get(a.base + "/jobs/" + id)
 	if err != nil {
 		t.Logf("job %s: %v", id, err)
 		return

@@ -30,21 +30,29 @@ func (f *fleet) workerOf(host, data string) *program {
 		"NETLAB_WORKER_DATA_DIR="+f.path(data), "NETLAB_WORKER_HOST="+host, "NETLAB_BUS_URL="+f.busURL, "NETLAB_WORKER_SLOTS=1"))
 }
 
+// busyWorker is a worker with a run in dir that waits at its gate, and with a job that it has taken and not begun.
+func (f *fleet) busyWorker(t *testing.T) (w *program, dir string, running, taken jobs.Job) {
+	t.Helper()
+	a := f.any()
+	w = f.workerOf("alpha", "old")
+	a.awaitHost(t, "alpha")
+	dir = f.chatter("running", object{"lines": 1, "gate": "gate"})
+	running = a.submit(t, object{"action": "create", "workdir": dir, "host": "alpha"})
+	a.awaitLog(t, running.ID, "chatter 1 of ")
+	taken = a.submit(t, object{"action": "create", "workdir": f.chatter("taken", object{"lines": 1}), "host": "alpha"})
+	awaitEntry(t, f.path("old", "jobs", taken.ID))
+	return w, dir, running, taken
+}
+
 // A worker is frozen for so long that another one takes over its name. When it comes back it takes nothing more, says why, and
 // ends. Its run was left alone meanwhile, and whatever it had not begun is the other one's.
 func TestAFrozenWorkerIsReplaced(t *testing.T) {
 	t.Parallel()
 	f := stepFleet(t)
 	a := f.any()
-	frozen := f.workerOf("alpha", "old")
-	a.awaitHost(t, "alpha")
-	dir := f.chatter("running", object{"lines": 1, "gate": "gate"})
-	running := a.submit(t, object{"action": "create", "workdir": dir, "host": "alpha"})
-	a.awaitLog(t, running.ID, "chatter 1 of ")
-	// One that it has taken and not begun, and one whose request is on its way to it.
-	taken := a.submit(t, object{"action": "create", "workdir": f.chatter("taken", object{"lines": 1}), "host": "alpha"})
-	awaitEntry(t, f.path("old", "jobs", taken.ID))
+	frozen, dir, running, taken := f.busyWorker(t)
 	_ = frozen.cmd.Process.Signal(syscall.SIGSTOP)
+	// One whose request is on its way to it.
 	sent := a.submit(t, object{"action": "create", "workdir": f.chatter("sent", object{"lines": 1}), "host": "alpha"})
 	a.awaitOffline(t, "alpha")
 	f.workerOf("alpha", "new")
@@ -91,14 +99,7 @@ func awaitEntry(t *testing.T, dir string) {
 func TestADataDirectoryIsCopied(t *testing.T) {
 	t.Parallel()
 	f := stepFleet(t)
-	a := f.any()
-	first := f.workerOf("alpha", "old")
-	a.awaitHost(t, "alpha")
-	dir := f.chatter("running", object{"lines": 1, "gate": "gate"})
-	running := a.submit(t, object{"action": "create", "workdir": dir, "host": "alpha"})
-	a.awaitLog(t, running.ID, "chatter 1 of ")
-	taken := a.submit(t, object{"action": "create", "workdir": f.chatter("taken", object{"lines": 1}), "host": "alpha"})
-	awaitEntry(t, f.path("old", "jobs", taken.ID))
+	first, dir, running, taken := f.busyWorker(t)
 	if out, err := exec.Command("cp", "-a", f.path("old"), f.path("copy")).CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
