@@ -26,12 +26,7 @@ func TestMain(m *testing.M) {
 	if dir := os.Getenv(stopEnv); dir != "" {
 		os.Exit(stopAndPrint(dir))
 	}
-	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
-		if public.dir != "" {
-			_ = os.RemoveAll(public.dir)
-		}
-		os.Exit(code)
-	}))
+	goleak.VerifyTestMain(testRun{m})
 }
 
 func attachAndPrint(dir string) int {
@@ -60,16 +55,12 @@ type bundle struct {
 	path                      string // in front of PATH
 }
 
-// setup finds the project's Netlab and makes the files of a working directory.
+// setup makes the files of a working directory. Its Netlab is the project's, kept ready.
 func setup(t *testing.T, files map[string]string) *bundle {
 	t.Helper()
 	root := t.TempDir()
 	b := &bundle{root: root, workdir: filepath.Join(root, "lab"), statusFile: filepath.Join(root, "state", "status.yaml")}
-	n, err := exec.Find(testContext(t), testPython(t), filepath.Join(root, "data"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	b.Netlab = n
+	b.Netlab = kept.netlab(t, testPython(t))
 	for _, dir := range []string{b.workdir, filepath.Join(root, "home"), filepath.Dir(b.statusFile)} {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			t.Fatal(err)
@@ -242,17 +233,34 @@ func mustContain(t *testing.T, text string, parts ...string) {
 // driver runs a script that uses modules of the driver, with json and sys imported. Its arguments begin with sys.argv[2].
 func (b *bundle) driver(t *testing.T, script string, args ...string) string {
 	t.Helper()
-	main, err := filepath.Glob(filepath.Join(b.root, "data", "driver", "*", "main.py"))
-	if err != nil || len(main) != 1 {
-		t.Fatalf("%q, %v", main, err)
-	}
+	main := driverMain(t)
 	load := `
 import json, sys, types
 package = types.ModuleType("netlab_driver")
 package.__path__ = [sys.argv[1]]
 sys.modules["netlab_driver"] = package
 `
-	return b.python(t, load+script, append([]string{filepath.Dir(main[0])}, args...)...)
+	return b.python(t, load+script, append([]string{filepath.Dir(main)}, args...)...)
+}
+
+// driverMain is the path of the driver's program.
+func driverMain(t *testing.T) string {
+	t.Helper()
+	main, err := filepath.Glob(filepath.Join(kept.dir, "data", "driver", "*", "main.py"))
+	if err != nil || len(main) != 1 {
+		t.Fatalf("%q, %v", main, err)
+	}
+	return main[0]
+}
+
+// alone gives the bundle a Netlab of its own, which is not kept ready, with the driver below the bundle's root.
+func (b *bundle) alone(t *testing.T) {
+	t.Helper()
+	n, err := exec.Find(testContext(t), b.Python, filepath.Join(b.root, "data"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.Netlab = n
 }
 
 // python runs a script with the bundle's interpreter and environment, in its working directory.

@@ -45,6 +45,7 @@ type Netlab struct {
 	Ansible bool
 
 	driver string
+	warm   *warm // nil: every run imports Netlab by itself
 }
 
 // Find looks for Netlab. The interpreter is python (a path, or a name on PATH) where it is not empty, else the one that the

@@ -103,6 +103,7 @@ func TestFindSaysWhatIsWrong(t *testing.T) {
 func TestBrokenNetlabEndsARunAsHostFault(t *testing.T) {
 	t.Parallel()
 	b := setup(t, map[string]string{"topology.yml": threeRouters})
+	b.alone(t)
 	n := *b.Netlab
 	n.Python = fakeNetlab(t, `__version__ = "25.12"`)
 	p, err := n.Start(b.run(t, create()))

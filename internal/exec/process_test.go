@@ -208,12 +208,7 @@ func TestFence(t *testing.T) {
 		t.Fatalf("%+v", result)
 	}
 	before := readFile(t, filepath.Join(r.Dir, "result.json"))
-	main := filepath.Join(b.root, "data", "driver")
-	entries, err := os.ReadDir(main)
-	if err != nil || len(entries) != 1 {
-		t.Fatalf("%v, %v", entries, err)
-	}
-	again := osexec.CommandContext(testContext(t), b.Python, filepath.Join(main, entries[0].Name(), "main.py"), "run", r.Dir)
+	again := osexec.CommandContext(testContext(t), b.Python, driverMain(t), "run", r.Dir)
 	again.Env = r.Env
 	var exit *osexec.ExitError
 	if err := again.Run(); !errors.As(err, &exit) || exit.ExitCode() != 3 {

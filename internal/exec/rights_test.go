@@ -187,7 +187,8 @@ func TestRunAsUserSaysWhatIsWrong(t *testing.T) {
 			invalid: true, want: []string{"/lab was deleted"},
 		},
 		"data directory closed": {
-			spoil: func(_ *testing.T, b *bundle, _ *exec.Run) error {
+			spoil: func(t *testing.T, b *bundle, _ *exec.Run) error {
+				b.alone(t)
 				return os.Chmod(filepath.Join(b.root, "data"), 0o700)
 			},
 			want: []string{who.name, "main.py", "/data is not open to others", "chmod o+x"},

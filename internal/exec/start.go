@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 
@@ -40,16 +41,22 @@ func (n *Netlab) start(r *Run) (*Process, error) {
 		return nil, err
 	}
 	defer env.Close()
+	files := []*os.File{env}
+	if r.WorkdirFile != nil {
+		files = append(files, r.WorkdirFile)
+	}
+	if p := n.warm.start(r, append([]*os.File{output}, files...)...); p != nil {
+		return p, nil
+	}
 	boot, err := bootID()
 	if err != nil {
 		return nil, err
 	}
 
 	pidfd := -1
-	args := []string{"run", r.Dir, "3"} // 3 is the first of ExtraFiles
-	files := []*os.File{env}
-	if r.WorkdirFile != nil {
-		args, files = append(args, "4"), append(files, r.WorkdirFile)
+	args := []string{"run", r.Dir}
+	for i := range files {
+		args = append(args, strconv.Itoa(3+i)) // 3 is the first of ExtraFiles
 	}
 	cmd := n.command(context.Background(), driverEnvironment(n.Python, r.Job), args...)
 	cmd.Dir = r.Dir

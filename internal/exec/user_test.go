@@ -3,7 +3,6 @@ package exec_test
 import (
 	"os"
 	"path/filepath"
-	"sync"
 	"syscall"
 	"testing"
 
@@ -35,43 +34,12 @@ func makeUser(t *testing.T) *person {
 	return &person{name: p.Name, uid: p.UID, gid: p.GID, home: p.Home}
 }
 
-// public is the folder of publicPython; TestMain removes it.
-var public struct {
-	once   sync.Once
-	dir    string
-	python string
-}
-
-// publicPython returns a Python with Netlab that every user can run, the same for all tests.
-func publicPython(t *testing.T) string {
-	t.Helper()
-	public.once.Do(func() {
-		dir, err := os.MkdirTemp("", "exec-test-python-")
-		if err == nil {
-			public.dir = dir
-			err = os.Chmod(dir, 0o755)
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		public.python = people.Python(t, testPython(t), dir)
-	})
-	if public.python == "" {
-		t.Skip("other users run Netlab in this test, and there is no Python for them: another test says why")
-	}
-	return public.python
-}
-
 // setupFor is setup for a lab of the user's, with all that its commands need where the user can come to.
 func setupFor(t *testing.T, who *person, files map[string]string) *bundle {
 	t.Helper()
 	root := people.Dir(t)
 	b := &bundle{root: root, workdir: filepath.Join(root, "lab"), statusFile: filepath.Join(who.home, "status.yaml")}
-	n, err := exec.Find(testContext(t), publicPython(t), filepath.Join(root, "data"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	b.Netlab = n
+	b.Netlab = kept.netlab(t, kept.publicPython(t))
 	if err := os.MkdirAll(b.workdir, 0o755); err != nil {
 		t.Fatal(err)
 	}

@@ -58,6 +58,7 @@ func newWorker(ctx context.Context, s *settings.Worker, version string, log *slo
 		Timeout:     s.Timeout,
 		LogLimit:    int64(s.LogLimit),
 		LogPatience: s.LogPatience,
+		Warm:        s.Warm,
 		Homes:       s.Homes,
 		RunAs:       s.RunAs,
 		URLNetworks: s.URLPrefixes(),

@@ -60,6 +60,9 @@ type Worker struct {
 	// 10 min.
 	LogPatience time.Duration `default:"10m" help:"How long a job that has ended waits for room for its log on a bus that is full, before the log is cut off." name:"worker-log-patience" placeholder:"DURATION" variable:"NETLAB_WORKER_LOG_PATIENCE"`
 
+	// Warm is how long Netlab is kept ready for the next run after the last one has begun. Defaults to 10 min.
+	Warm time.Duration `default:"10m" help:"How long Netlab is kept in memory, about 60 MiB of it, for the next run to begin at once; 0: never." name:"worker-warm" placeholder:"DURATION" variable:"NETLAB_WORKER_WARM"`
+
 	// Labels are what jobs may ask of a host. Defaults to none.
 	Labels map[string]string `help:"Labels of this host, which jobs may ask for." mapsep:"," name:"worker-labels" placeholder:"KEY=VALUE,..." variable:"NETLAB_WORKER_LABELS"`
 }
@@ -110,6 +113,9 @@ func (w *Worker) validate() []Fault {
 	}
 	if w.LogPatience < 0 {
 		faults = append(faults, faultf("NETLAB_WORKER_LOG_PATIENCE", "%s is negative: use a duration such as 10m", duration(w.LogPatience)))
+	}
+	if w.Warm < 0 {
+		faults = append(faults, faultf("NETLAB_WORKER_WARM", "%s is negative: use a duration such as 10m, or 0 for never", duration(w.Warm)))
 	}
 	return append(faults, w.validateLabels()...)
 }

@@ -2,7 +2,9 @@ package worker
 
 import (
 	"context"
+	"log/slog"
 	"sync"
+	"time"
 
 	"netlab-runner/internal/exec"
 )
@@ -10,6 +12,9 @@ import (
 // installation finds Netlab, and looks again when it was not there.
 type installation struct {
 	python, dataDir string
+	// warm is how long Netlab is kept ready after a run has begun; 0: never.
+	warm time.Duration
+	log  *slog.Logger
 
 	// looking lets one look at a time, which may take many seconds; mu guards what was found.
 	looking sync.Mutex
@@ -35,7 +40,17 @@ func (i *installation) get(ctx context.Context) (*exec.Netlab, error) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.found, i.err = found, err
+	if err == nil && i.warm > 0 {
+		found.KeepWarm(i.warm, i.log)
+	}
 	return found, err
+}
+
+// close ends what is kept ready. Runs that begin later do without.
+func (i *installation) close() {
+	if found, _ := i.last(); found != nil {
+		found.Close()
+	}
 }
 
 // last says what was found at the last look, without looking again.

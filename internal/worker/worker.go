@@ -55,6 +55,8 @@ type Config struct {
 	LogLimit int64
 	// LogPatience is how long a job that has ended waits for room for its log on the bus, before the log is cut off.
 	LogPatience time.Duration
+	// Warm is how long Netlab is kept ready for the next run after the last one has begun; 0: never.
+	Warm time.Duration
 	// Start replaces Netlab's driver, for tests and benchmarks; nil: the real one.
 	Start func(exec.Run) (Process, error)
 	// GraphProgram draws graphs; empty: netlab-graph beside this program.
@@ -128,7 +130,7 @@ func New(ctx context.Context, c Config) (*Worker, error) {
 		queue:   newQueue(c.Slots),
 		source:  "/hosts/" + c.Host + "/workers/" + data.identity,
 		started: time.Now().UTC(),
-		netlab:  &installation{python: c.Python, dataDir: c.DataDir},
+		netlab:  &installation{python: c.Python, dataDir: c.DataDir, warm: c.Warm, log: c.Log},
 		looks:   newLooks(c.Log),
 		live:    newLiveRuns(),
 
@@ -189,6 +191,7 @@ func (w *Worker) Run(ctx context.Context, b *bus.Bus) error {
 	w.warnOfMissing()
 	w.sayWhose()
 	defer w.data.close()
+	defer w.netlab.close()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var wg sync.WaitGroup

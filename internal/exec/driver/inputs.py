@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import json
 import os
@@ -39,10 +40,7 @@ class Watch:
         self.here = os.getcwd()
         home = os.path.expanduser("~/.netlab")
         self.users = os.path.realpath(home)  # Netlab's files of all the user's labs
-        own = {sys.prefix, sys.base_prefix, sys.exec_prefix, os.path.dirname(os.path.realpath(__file__))}
-        own.update(sysconfig.get_paths().values())
-        own.update(os.path.realpath(folder) for folder in list(own))
-        self.foreign = (*(f"{folder}/" for folder in own), *FOREIGN)
+        self.foreign = (*(f"{folder}/" for folder in installed()), *FOREIGN)
         self.skipped = {f"{home}/{name}" for name in ("stats.json", "stats.json.lock", "topology-defaults.pickle")}
         sys.addaudithook(self.hook)
 
@@ -114,6 +112,13 @@ class Watch:
         with contextlib.suppress(OSError):
             stat = os.stat(path)
             self.read[path] = (stat.st_size, stat.st_mtime_ns)
+
+
+@functools.cache
+def installed() -> set:
+    """The folders of the interpreter, of what is installed for it, and of this driver."""
+    found = {sys.prefix, sys.base_prefix, sys.exec_prefix, os.path.dirname(os.path.realpath(__file__)), *sysconfig.get_paths().values()}
+    return found | {os.path.realpath(folder) for folder in found}
 
 
 def digest(path: str) -> str:

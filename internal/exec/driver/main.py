@@ -5,6 +5,7 @@
     main.py query [--instance ID] ...     what `netlab status` shows, as JSON or as text
     main.py forget DIR STATUS-FILE        removes the entries of that directory, where nothing is left, from the file
     main.py ask ANSWER-FD PLACE-FD TEXT   what a node of a lab shows, or a lab's graph: see questions.py
+    main.py warm FD IDLE OLDEST ROOM      runs whatever the worker asks for at the other end of the socket: see warm.py
     main.py probe OLDEST                  which Netlab this interpreter has, as one line of JSON; OLDEST is the minimum
 """
 
@@ -28,6 +29,10 @@ def main(argv: list) -> int:
         from netlab_driver import run
 
         return run.run(args[0], args[1:])
+    if verb == "warm" and len(args) == 4:
+        from netlab_driver import warm
+
+        return warm.serve(int(args[0]), float(args[1]), args[2])
     if verb == "netlab" and len(args) > 1:
         from netlab_driver import command
 

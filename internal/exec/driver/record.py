@@ -25,6 +25,7 @@ ERROR_LIMIT = 4000  # characters of an error text
 PHASE_LIMIT = 200  # characters of a phase
 PROBLEM_LIMIT = 200  # problems of a result
 WARNING_LIMIT = 20  # warnings of a result
+TEMPLATE_LIMIT = 1000  # templates of a result; Netlab has fewer
 WARNING_LENGTH = 500  # characters of a warning
 POLL = 0.02  # seconds between two looks for the verdict
 
@@ -182,6 +183,10 @@ class Recorder:
         """Note what is done otherwise than the request says."""
         self._append("errors", {"warning": cut(text, ERROR_LIMIT)})
 
+    def template(self, name: str, path: str) -> None:
+        """Note a template of Netlab's own that had to be compiled."""
+        self._append("errors", {"template": [name, path]}, 0)
+
     def invalid(self, text: str) -> None:
         """Note that the request is to blame for this command's failure, which text explains. The caller ends the command."""
         self._append("errors", {"invalid": cut(text, ERROR_LIMIT)})
@@ -210,10 +215,11 @@ class Recorder:
         return cut(progress[-1].get("phase", ""), PHASE_LIMIT) if progress else ""
 
     def outcome(self, begin: int) -> dict:
-        """What errors has from that byte on: its lines, the problems, warnings, and the text of an invalid request ("" for none)."""
+        """What errors has from that byte on: its lines, problems, warnings, templates, and the text of an invalid request ("" for none)."""
         lines: list = []
         problems: list = []
         warnings: list = []
+        templates: list = []
         invalid = ""
         for entry in self._read("errors", begin):
             if isinstance(entry.get("lines"), list):
@@ -223,5 +229,8 @@ class Recorder:
                 problems.append({key: cut(problem.get(key, ""), ERROR_LIMIT) for key in ("file", "text")})
             if entry.get("warning") and len(warnings) < WARNING_LIMIT:
                 warnings.append(cut(entry["warning"], WARNING_LENGTH))
+            template = entry.get("template")
+            if isinstance(template, list) and [type(part) for part in template] == [str, str] and len(templates) < TEMPLATE_LIMIT:
+                templates.append(template)
             invalid = invalid or cut(entry.get("invalid", ""), ERROR_LIMIT)
-        return {"lines": lines, "problems": problems, "warnings": warnings, "invalid": invalid}
+        return {"lines": lines, "problems": problems, "warnings": warnings, "templates": templates, "invalid": invalid}

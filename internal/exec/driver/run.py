@@ -18,16 +18,20 @@ import sys
 import time
 import traceback
 from datetime import datetime, timezone
-from typing import Optional
+from typing import TYPE_CHECKING, Optional
 
 import netlab_driver
 from netlab_driver import install, rights
 from netlab_driver.record import Recorder, claim, finish
 
+if TYPE_CHECKING:
+    from netlab_driver.ready import Ready
+
 FENCED = 3  # exit code: another driver has this run, or nobody wants it any more
 PR_SET_CHILD_SUBREAPER = 36
 PATIENCE = 20.0  # seconds that a stopped run waits for what its command has left behind; longer than a stop takes
 REPORT_LIMIT = 65536
+GC_OBJECTS = 100_000  # that are made between two garbage collections
 
 
 def now() -> str:
@@ -37,8 +41,9 @@ def now() -> str:
 class Driver:
     """The process of a run, with what it was handed: the environment of the commands and the opened working directory."""
 
-    def __init__(self, run_dir: str, place: Optional[int]) -> None:
+    def __init__(self, run_dir: str, place: Optional[int], ready: Optional[Ready] = None) -> None:
         self.dir = run_dir
+        self.ready = ready  # what the parent that this process was forked from has prepared
         self.env: Optional[dict] = None  # that of the commands; none: this process's
         self.place = place
         self.plan: dict = {}
@@ -96,6 +101,8 @@ class Driver:
             entry.update(exitCode=exit_code, finishedAt=now())
             self.result["commands"].append(entry)
             outcome = self.recorder.outcome(known)
+            if self.ready:
+                self.ready.tell(outcome["templates"])
             self.result["errors"], self.result["warnings"] = outcome["problems"], outcome["warnings"]
             if code:
                 self.fail(exit_code, outcome, name, code, report)
@@ -119,6 +126,10 @@ class Driver:
         """
         # Without it the child's first garbage collection would copy all that the two share.
         gc.freeze()
+        # Netlab makes many objects and few cycles: looking for these after every few hundred costs a tenth of a short command.
+        gc.set_threshold(GC_OBJECTS, 20, 100)
+        from netlab_driver.steps import leave
+
         sys.stdout.flush()
         sys.stderr.flush()
         held = {signal.SIGINT, signal.SIGTERM}
@@ -133,9 +144,9 @@ class Driver:
             code = 1
             try:
                 code = self.command(command, writing, held)
-            except Exception:  # the child must not go on as if it were its parent
+            except BaseException:  # the child must not go on as if it were its parent
                 traceback.print_exc()
-            sys.exit(code)
+            leave(code)
         os.close(writing)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, held)
         report = read_report(reading)
@@ -150,6 +161,8 @@ class Driver:
 
         user = self.plan.get("user")
         report: dict = {}
+        if self.ready:
+            os.close(self.ready.told)
         try:
             self.settle(user)
         except rights.Impossible as ex:
@@ -167,6 +180,8 @@ class Driver:
 
         def call() -> None:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, held)
+            if self.ready:
+                self.ready.templates.note = self.recorder.template
             planned(self.recorder, self.plan, command)
 
         return guarded(self.recorder, call)
@@ -241,14 +256,17 @@ def read_environment(fd: int) -> dict:
         return dict(json.load(f))
 
 
-def run(run_dir: str, fds: list) -> int:
-    """Run the plan. fds are descriptors, or -1 for none: where the environment is read from, and the working directory."""
+def run(run_dir: str, fds: list, ready: Optional[Ready] = None) -> int:
+    """Run the plan. fds are descriptors, or -1 for none: where the environment is read from, and the working directory.
+
+    ready is what the parent has prepared that this process was forked from.
+    """
     env, place = [*(int(fd) for fd in fds), -1, -1][:2]
-    shed({env, place})
+    shed({env, place, ready.told if ready else -1})
     for fd in (env, place):
         if fd >= 0:
             os.set_inheritable(fd, False)
-    driver = Driver(run_dir, place if place >= 0 else None)
+    driver = Driver(run_dir, place if place >= 0 else None, ready)
     driver.watch_signals()
     if not claim(run_dir):
         return FENCED

@@ -8,7 +8,7 @@ import mmap
 import os
 import signal
 import sys
-from typing import Any, Callable, Iterator, Optional
+from typing import Any, Callable, Iterator, NoReturn, Optional
 
 from netlab_driver import command, identity
 from netlab_driver.failure import UNFINISHED
@@ -58,10 +58,7 @@ class Steps:
             code = call()
             self._returned[0] = 1
         finally:
-            with contextlib.suppress(Exception):
-                sys.stdout.flush()
-                sys.stderr.flush()
-            os._exit(code)
+            leave(code)
 
     def netlab(self, call: Callable) -> int:
         """Run a command of Netlab's, whose errors are recorded. Returns as run does."""
@@ -118,6 +115,14 @@ class Steps:
         return 1
 
 
+def leave(code: int) -> NoReturn:
+    """End this process, a fork, without what its parent would do at its end."""
+    with contextlib.suppress(Exception):
+        sys.stdout.flush()
+        sys.stderr.flush()
+    os._exit(code)
+
+
 def begun(call: Callable) -> Callable:
     """The same, taking signals from here on."""
 
@@ -136,6 +141,4 @@ def await_go(question: int, answer: int, topology: Any) -> None:
     reply = os.read(answer, len(GO))
     os.close(answer)
     if reply != GO:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(WITHDRAWN)
+        leave(WITHDRAWN)

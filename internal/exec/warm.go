@@ -1,0 +1,279 @@
+package exec
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	// answerPatience is how long a parent may take to fork; one that is not through with its imports has probeTimeout.
+	answerPatience = 5 * time.Second
+	// failurePause is how long no parent is started after one that has failed: to start Netlab in vain twice a job costs too much.
+	failurePause = 30 * time.Second
+	// jobRoom and titleRoom are what a fork has room for, in bytes: for its job, and for its directory.
+	jobRoom, titleRoom = 64, 4096
+)
+
+// warm keeps a process that has Netlab imported, the parent, from which runs are forked: see driver/warm.py.
+type warm struct {
+	netlab *Netlab
+	idle   time.Duration
+	log    *slog.Logger
+
+	mu       sync.Mutex
+	parent   *parent // nil: there is none
+	pausedTo time.Time
+	closed   bool
+	running  sync.WaitGroup
+}
+
+// parent is a process that forks runs.
+type parent struct {
+	cmd    *exec.Cmd
+	socket *net.UnixConn
+	said   *head
+	// answered says that it is through with its imports; guarded by the mutex of warm.
+	answered bool
+	gone     chan struct{} // closed when it has ended and that is noted
+}
+
+// KeepWarm lets runs begin sooner from now on: they are forked from a process that has Netlab imported, about 60 MiB large, which
+// ends when no run has begun for the time idle, and comes back with the next one. A run that it cannot start is started as ever.
+//
+// Close ends the process, and leaves the runs alone.
+func (n *Netlab) KeepWarm(idle time.Duration, log *slog.Logger) {
+	n.warm = &warm{netlab: n, idle: idle, log: log}
+	if _, err := n.warm.get(); err != nil {
+		n.warm.log.Warn("Netlab is not kept ready", "error", err)
+	}
+}
+
+// Close ends what KeepWarm has started.
+func (n *Netlab) Close() {
+	if n.warm != nil {
+		n.warm.close()
+	}
+}
+
+// start forks the run from the parent. nil: it has to be started in another way, and no fork of it can begin any more.
+func (w *warm) start(r *Run, files ...*os.File) *Process {
+	if w == nil || len(r.Job) > jobRoom || len(r.Dir) > titleRoom {
+		return nil
+	}
+	for range 2 {
+		parent, err := w.get()
+		if err != nil {
+			w.log.Warn("a run is started without what is kept ready", "error", err)
+			return nil
+		}
+		p, err := w.fork(parent, r, files)
+		if err == nil {
+			return p
+		}
+		var changed *changedError
+		switch {
+		case errors.As(err, &changed):
+			w.log.Info("Netlab has changed, it is imported anew", "file", changed.file)
+		case errors.Is(err, io.EOF), errors.Is(err, unix.EPIPE), errors.Is(err, unix.ECONNRESET), errors.Is(err, net.ErrClosed):
+			// It had nothing to do for long, or was killed, or has failed.
+		default:
+			w.log.Warn("a run is started without what is kept ready", "error", err)
+			w.end(parent, 0)
+			return nil
+		}
+		w.end(parent, answerPatience)
+	}
+	return nil
+}
+
+// get returns the parent, which may be one that is only starting.
+func (w *warm) get() (*parent, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	switch {
+	case w.closed:
+		return nil, errors.New("the worker ends")
+	case w.parent != nil:
+		return w.parent, nil
+	case time.Now().Before(w.pausedTo):
+		return nil, errors.New("it has failed a moment ago")
+	}
+	socket, theirs, err := socketPair()
+	if err != nil {
+		return nil, err
+	}
+	defer theirs.Close()
+	p := &parent{socket: socket, said: &head{limit: 4096, full: func() {}}, gone: make(chan struct{})}
+	p.cmd = w.netlab.command(context.Background(), driverEnvironment(w.netlab.Python, strings.Repeat("-", jobRoom)),
+		"warm", "3", strconv.FormatFloat(w.idle.Seconds(), 'f', -1, 64), MinVersion, strings.Repeat(" ", titleRoom))
+	p.cmd.Dir = "/"
+	p.cmd.ExtraFiles = []*os.File{theirs}
+	p.cmd.Stdout, p.cmd.Stderr = p.said, p.said
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	if err := p.cmd.Start(); err != nil {
+		return nil, errors.Join(err, socket.Close())
+	}
+	w.parent = p
+	w.running.Go(func() { w.await(p) })
+	return p, nil
+}
+
+// await notes the end of the parent.
+func (w *warm) await(p *parent) {
+	defer close(p.gone)
+	err := p.cmd.Wait()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	_ = p.socket.Close()
+	if w.parent != p {
+		return // it was to end
+	}
+	w.parent = nil
+	if err == nil || errors.Is(err, exec.ErrWaitDelay) { // what reads the defaults for it may be a little behind
+		return
+	}
+	w.log.Warn("the process that keeps Netlab ready has ended", "error", err, "output", string(lastLine(p.said.text.Bytes())))
+	if !p.answered {
+		w.pausedTo = time.Now().Add(failurePause)
+	}
+}
+
+// end sees to the end of a parent that is of no use, which has so long to end by itself. What it has forked goes on.
+func (w *warm) end(p *parent, patience time.Duration) {
+	select {
+	case <-p.gone:
+	case <-time.After(patience):
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		if w.parent == p {
+			w.parent = nil
+		}
+		_ = p.cmd.Process.Kill()
+	}
+}
+
+func (w *warm) close() {
+	w.mu.Lock()
+	w.closed = true
+	p := w.parent
+	w.mu.Unlock()
+	if p != nil {
+		w.end(p, 0)
+	}
+	w.running.Wait()
+}
+
+// changedError is a parent that has imported what is no longer installed.
+type changedError struct{ file string }
+
+func (e *changedError) Error() string { return e.file + " has changed" }
+
+// fork lets the parent fork the run, and then lets the run begin. After an error it does not, ever.
+func (w *warm) fork(from *parent, r *Run, files []*os.File) (*Process, error) {
+	boot, err := bootID()
+	if err != nil {
+		return nil, err
+	}
+	request, err := json.Marshal(map[string]string{"dir": r.Dir, "job": r.Job})
+	if err != nil {
+		return nil, err
+	}
+	own, theirs, err := socketPair()
+	if err != nil {
+		return nil, err
+	}
+	defer own.Close()
+	defer theirs.Close()
+	fds := []int{int(theirs.Fd())}
+	for _, file := range files {
+		fds = append(fds, int(file.Fd()))
+	}
+	deadline := time.Now().Add(w.patience(from))
+	if err := errors.Join(from.socket.SetWriteDeadline(deadline), own.SetDeadline(deadline)); err != nil {
+		return nil, err
+	}
+	if _, _, err := from.socket.WriteMsgUnix(request, unix.UnixRights(fds...), nil); err != nil {
+		return nil, err
+	}
+	// Else its end would not be seen here.
+	if err := theirs.Close(); err != nil {
+		return nil, err
+	}
+	var answer struct {
+		PID     int
+		Changed string
+	}
+	buffer := make([]byte, titleRoom)
+	n, err := own.Read(buffer)
+	if err != nil {
+		return nil, err
+	}
+	if err := json.Unmarshal(buffer[:n], &answer); err != nil {
+		return nil, fmt.Errorf("what it answers is not understood: %w", err)
+	}
+	w.heard(from)
+	if answer.Changed != "" {
+		return nil, &changedError{file: answer.Changed}
+	}
+	// The fork waits for us: its number is its own.
+	self, err := readProcess(answer.PID)
+	if err != nil {
+		return nil, err
+	}
+	pidfd, err := unix.PidfdOpen(answer.PID, 0)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := own.Write([]byte("go")); err != nil {
+		_ = unix.Close(pidfd)
+		return nil, err
+	}
+	p := newProcess(r.Dir, identity{PID: self.pid, Start: self.start, Boot: boot})
+	p.job = r.Job
+	p.watch(pidfd, nil)
+	return p, nil
+}
+
+func (w *warm) patience(p *parent) time.Duration {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if p.answered {
+		return answerPatience
+	}
+	return probeTimeout
+}
+
+func (w *warm) heard(p *parent) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	p.answered = true
+}
+
+// socketPair returns two ends that keep messages apart.
+func socketPair() (ours *net.UnixConn, theirs *os.File, err error) {
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, nil, fmt.Errorf("making a pair of sockets: %w", err)
+	}
+	theirs = os.NewFile(uintptr(fds[1]), "theirs")
+	file := os.NewFile(uintptr(fds[0]), "ours")
+	conn, err := net.FileConn(file) // has a descriptor of its own
+	if err := errors.Join(err, file.Close()); err != nil {
+		return nil, nil, errors.Join(err, theirs.Close())
+	}
+	return conn.(*net.UnixConn), theirs, nil
+}

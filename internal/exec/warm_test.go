@@ -1,0 +1,520 @@
+package exec_test
+
+import (
+	"bytes"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	osexec "os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"netlab-runner/internal/exec"
+)
+
+// warmBundle has a Netlab of its own that is kept ready, and what that logs.
+type warmBundle struct {
+	*bundle
+	log *safeBuffer
+}
+
+func setupWarm(t *testing.T, idle time.Duration, files map[string]string) *warmBundle {
+	t.Helper()
+	w := &warmBundle{bundle: setup(t, files), log: &safeBuffer{}}
+	w.alone(t)
+	w.keep(t, idle)
+	return w
+}
+
+func (w *warmBundle) keep(t *testing.T, idle time.Duration) {
+	t.Helper()
+	w.KeepWarm(idle, slog.New(slog.NewTextHandler(w.log, nil)))
+	t.Cleanup(w.Close)
+}
+
+type safeBuffer struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (b *safeBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.Write(p)
+}
+
+func (b *safeBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.String()
+}
+
+// waiter is a topology whose generation goes on while there is no file "go".
+func waiter() map[string]string {
+	return sleeper("  ready()\n  while not os.path.exists('go'): time.sleep(0.01)\n")
+}
+
+// begin starts a create of the waiter, and returns once it waits.
+func (w *warmBundle) begin(t *testing.T) *exec.Process {
+	t.Helper()
+	r := w.run(t, create())
+	r.Job = "job-" + filepath.Base(r.Dir)
+	p := w.start(t, r)
+	waitForPhase(t, p, "Chatting away")
+	return p
+}
+
+func (w *warmBundle) end(t *testing.T, p *exec.Process) {
+	t.Helper()
+	writeFile(t, filepath.Join(w.workdir, "go"), "")
+	if result := wait(t, p); result.ExitCode != 0 {
+		t.Errorf("%+v\n%s", result, readFile(t, w.output()))
+	}
+	if err := os.Remove(filepath.Join(w.workdir, "go")); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// parentOf returns the process that forked the run's driver, 0 where this one has started it.
+func parentOf(t *testing.T, p *exec.Process) int {
+	t.Helper()
+	parent := fieldOf(t, p.Pid(), 4)
+	if parent == os.Getpid() {
+		return 0
+	}
+	if line := cmdline(t, parent); !strings.Contains(line, "main.py warm 3 ") {
+		t.Fatalf("the driver's parent is %q", line)
+	}
+	return parent
+}
+
+// fieldOf is a number of the process's line in /proc, which are counted from 1.
+func fieldOf(t *testing.T, pid, field int) int {
+	t.Helper()
+	stat := readFile(t, fmt.Sprintf("/proc/%d/stat", pid))
+	n, err := strconv.Atoi(strings.Fields(stat[strings.LastIndexByte(stat, ')')+1:])[field-3])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+func cmdline(t *testing.T, pid int) string {
+	t.Helper()
+	return strings.ReplaceAll(readFile(t, fmt.Sprintf("/proc/%d/cmdline", pid)), "\x00", " ")
+}
+
+// Whoever looks at the machine sees a driver as if it had been started by itself.
+func TestForkedDriverIsOneOfItsOwn(t *testing.T) {
+	t.Parallel()
+	w := setupWarm(t, time.Minute, waiter())
+	p := w.begin(t)
+	if parentOf(t, p) == 0 {
+		t.Fatalf("it was not forked: %s", w.log)
+	}
+	if group, session := fieldOf(t, p.Pid(), 5), fieldOf(t, p.Pid(), 6); group != p.Pid() || session != p.Pid() {
+		t.Errorf("process %d is in group %d of session %d", p.Pid(), group, session)
+	}
+	run := filepath.Dir(readLink(t, p.Pid(), "cwd") + "/x")
+	if line := strings.TrimRight(cmdline(t, p.Pid()), " "); !strings.HasSuffix(line, "/main.py run "+run) {
+		t.Errorf("command line %q", line)
+	}
+	environ := strings.Split(readFile(t, fmt.Sprintf("/proc/%d/environ", p.Pid())), "\x00")
+	if job := "RUNNER_JOB=job-" + filepath.Base(run); !contains(environ, job) {
+		t.Errorf("%s is not in %q", job, environ)
+	}
+	for _, fd := range []string{"1", "2"} {
+		if target := readLink(t, p.Pid(), "fd/"+fd); target != w.output() {
+			t.Errorf("descriptor %s is %s", fd, target)
+		}
+	}
+	for _, link := range links(t, p.Pid()) {
+		if strings.HasPrefix(link, "socket:") {
+			t.Errorf("the driver has %s", link)
+		}
+	}
+	w.end(t, p)
+}
+
+func contains(list []string, text string) bool {
+	for _, item := range list {
+		if item == text {
+			return true
+		}
+	}
+	return false
+}
+
+func readLink(t *testing.T, pid int, name string) string {
+	t.Helper()
+	target, err := os.Readlink(fmt.Sprintf("/proc/%d/%s", pid, name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return target
+}
+
+func links(t *testing.T, pid int) (targets []string) {
+	t.Helper()
+	names, err := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range names {
+		if target, err := os.Readlink(name); err == nil {
+			targets = append(targets, target)
+		}
+	}
+	return targets
+}
+
+// The worker may end, and what keeps Netlab ready may be killed: neither hurts a run, and another worker finds it.
+func TestForkedRunOutlivesItsParent(t *testing.T) {
+	t.Parallel()
+	w := setupWarm(t, time.Minute, waiter())
+	p := w.begin(t)
+	parent := parentOf(t, p)
+	w.Close()
+	if alive(parent) {
+		t.Errorf("process %d is left", parent)
+	}
+	later, err := exec.Attach(readLink(t, p.Pid(), "cwd"), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer later.Release()
+	w.end(t, p)
+	if result := wait(t, later); result.ExitCode != 0 || result.Command != "create" {
+		t.Errorf("%+v", result)
+	}
+}
+
+// A worker that is killed closes its socket.
+func TestParentEndsWithTheWorker(t *testing.T) {
+	t.Parallel()
+	w := setup(t, nil)
+	out := w.python(t, `
+import os, socket, subprocess, sys
+ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+parent = subprocess.Popen([sys.executable, sys.argv[1], "warm", str(theirs.fileno()), "600", "26.1", " "],
+                          env=dict(os.environ, RUNNER_JOB="-"), pass_fds=[theirs.fileno()])
+theirs.close()
+ours.close()
+print(parent.wait(60))
+`, driverMain(t))
+	if out != "0\n" {
+		t.Error(out)
+	}
+}
+
+// The worker may have given up waiting, and started the run in another way.
+func TestForkThatIsNotToldToGoDoesNothing(t *testing.T) {
+	t.Parallel()
+	w := setup(t, nil)
+	r := w.run(t, create())
+	out := w.python(t, `
+import json, os, select, socket, subprocess, sys
+main, run = sys.argv[1:]
+pair = lambda: socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+ours, theirs = pair()
+parent = subprocess.Popen([sys.executable, main, "warm", str(theirs.fileno()), "600", "26.1", " " * 999],
+                          env=dict(os.environ, RUNNER_JOB="-" * 64), pass_fds=[theirs.fileno()])
+own, other = pair()
+with open(run + "/plan.json", "x") as f:
+    json.dump({}, f)
+output = os.open(run + "/output", os.O_WRONLY | os.O_CREAT)
+socket.send_fds(ours, [json.dumps({"dir": run, "job": "j"}).encode()], [other.fileno(), output, os.open("/dev/null", os.O_RDONLY)])
+other.close()
+fork = os.pidfd_open(json.loads(own.recv(1000))["pid"])
+own.close()
+poll = select.poll()
+poll.register(fork, select.POLLIN)
+print(len(poll.poll(60_000)), sorted(os.listdir(run)), os.stat(run + "/output").st_size)
+ours.close()
+theirs.close()
+parent.wait(60)
+`, driverMain(t), r.Dir)
+	if want := "1 ['output', 'plan.json'] 0\n"; out != want {
+		t.Errorf("%q", out)
+	}
+}
+
+func TestDeadParentIsReplaced(t *testing.T) {
+	t.Parallel()
+	w := setupWarm(t, time.Minute, waiter())
+	p := w.begin(t)
+	first := parentOf(t, p)
+	w.end(t, p)
+	if err := syscall.Kill(first, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	p = w.begin(t)
+	if second := parentOf(t, p); second == 0 || second == first {
+		t.Errorf("the second run's driver is a child of %d: %s", second, w.log)
+	}
+	w.end(t, p)
+}
+
+// A run does not wait for a parent that hangs.
+func TestHungParentIsReplaced(t *testing.T) {
+	t.Parallel()
+	w := setupWarm(t, time.Minute, waiter())
+	p := w.begin(t)
+	first := parentOf(t, p)
+	w.end(t, p)
+	if err := syscall.Kill(first, syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	p = w.begin(t)
+	if parent := parentOf(t, p); parent != 0 {
+		t.Errorf("the driver is a child of %d", parent)
+	}
+	w.end(t, p)
+	mustContain(t, w.log.String(), "a run is started without what is kept ready", "i/o timeout")
+	p = w.begin(t)
+	if third := parentOf(t, p); third == 0 || third == first {
+		t.Errorf("the driver is a child of %d: %s", third, w.log)
+	}
+	w.end(t, p)
+	if alive(first) {
+		t.Errorf("process %d is left", first)
+	}
+}
+
+func TestIdleParentEnds(t *testing.T) {
+	t.Parallel()
+	w := setupWarm(t, 10*time.Millisecond, waiter())
+	for range 2 {
+		p := w.begin(t)
+		ctx := testContext(t)
+		for w.isKept(t) && ctx.Err() == nil {
+			time.Sleep(10 * time.Millisecond)
+		}
+		if ctx.Err() != nil {
+			t.Error("Netlab is still kept ready")
+		}
+		w.end(t, p)
+	}
+	if w.log.String() != "" {
+		t.Error(w.log)
+	}
+}
+
+// isKept says whether there is a process that keeps this Netlab ready.
+func (w *warmBundle) isKept(t *testing.T) bool {
+	t.Helper()
+	names, err := filepath.Glob("/proc/[0-9]*/cmdline")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range names {
+		line, err := os.ReadFile(name)
+		if err == nil && bytes.Contains(line, []byte(w.root)) && bytes.Contains(line, []byte("main.py\x00warm\x00")) {
+			return true
+		}
+	}
+	return false
+}
+
+// ownEnvironment makes a virtual environment that has the project's Netlab, and returns its Python and its folder of packages.
+func ownEnvironment(t *testing.T) (python, packages string) {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "venv")
+	run := func(name string, args ...string) string {
+		out, err := osexec.CommandContext(t.Context(), name, args...).CombinedOutput()
+		if err != nil {
+			t.Fatalf("%s: %v: %s", name, err, out)
+		}
+		return strings.TrimSpace(string(out))
+	}
+	const purelib = "import sysconfig; print(sysconfig.get_path('purelib'))"
+	run(testPython(t), "-m", "venv", "--without-pip", dir)
+	python = filepath.Join(dir, "bin", "python")
+	packages = run(python, "-c", purelib)
+	writeFile(t, filepath.Join(packages, "netlab.pth"), run(testPython(t), "-c", purelib)+"\n")
+	return python, packages
+}
+
+// What is installed while the worker runs counts for the next run.
+func TestParentOfAnOldNetlabIsReplaced(t *testing.T) {
+	t.Parallel()
+	w := &warmBundle{bundle: setup(t, waiter()), log: &safeBuffer{}}
+	python, packages := ownEnvironment(t)
+	var err error
+	if w.Netlab, err = exec.Find(testContext(t), python, filepath.Join(w.root, "data")); err != nil {
+		t.Fatal(err)
+	}
+	w.keep(t, time.Minute)
+	p := w.begin(t)
+	first := parentOf(t, p)
+	w.end(t, p)
+	if err := os.Mkdir(filepath.Join(packages, "networklab-99.1.dist-info"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	p = w.begin(t)
+	if second := parentOf(t, p); first == 0 || second == 0 || second == first {
+		t.Errorf("the drivers are children of %d and %d: %s", first, second, w.log)
+	}
+	w.end(t, p)
+	mustContain(t, w.log.String(), "Netlab has changed", packages)
+
+	// One that cannot be imported any more says so as without all this, and is not tried twice for the next run.
+	if err := os.Mkdir(filepath.Join(packages, "netsim"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	writeFile(t, filepath.Join(packages, "netsim", "__init__.py"), "raise RuntimeError('half installed')\n")
+	for range 2 {
+		result := w.finish(t, create())
+		if result.ExitCode != 1 || !result.HostFault {
+			t.Errorf("%+v", result)
+		}
+		mustContain(t, result.Error, "half installed")
+	}
+	if starts := strings.Count(w.log.String(), "the process that keeps Netlab ready has ended"); starts != 1 {
+		t.Errorf("%d starts: %s", starts, w.log)
+	}
+}
+
+// witness is a plugin that writes down all that a run can see of its process, and then spoils what it can.
+const witness = `
+import builtins, gc, json, os, resource, signal, socket, sys, threading
+from netsim.utils import log, read
+def init(topology):
+  fds = {}
+  for fd in os.listdir("/proc/self/fd"):
+    try:
+      fds[fd] = os.readlink(f"/proc/self/fd/{fd}").split(":")[0].split("/")[-1]
+    except OSError:
+      pass
+  with open("/proc/self/status") as f:
+    status = {line.split(":")[0]: line.split(":")[1].split() for line in f}
+  seen = {
+    "environment": dict(os.environ), "directory": os.getcwd(), "arguments": sys.argv, "path": sys.path, "fds": fds,
+    "limits": {name: resource.getrlimit(getattr(resource, name)) for name in dir(resource) if name.startswith("RLIMIT_")},
+    "handlers": {n: str(signal.getsignal(n)).split(" at ")[0] for n in range(1, 32)},
+    "status": {key: status.get(key) for key in ("Umask", "Uid", "Gid", "Groups", "SigBlk", "SigIgn", "SigCgt", "NoNewPrivs", "Threads")},
+    "terminal": os.isatty(0), "nice": os.nice(0), "gc": [gc.isenabled(), gc.get_threshold()], "threads": threading.active_count(),
+    "log": [log.VERBOSE, log.LOGGING, log.WARNING, log.QUIET, list(log.get_error_log())], "read": sorted(name for name in read.read_cache if "netsim" not in name and "package:" not in name),
+    "spoiled": [hasattr(builtins, "spoiled"), getattr(topology.defaults, "spoiled", None)],
+    "recursion": sys.getrecursionlimit(), "bytecode": sys.dont_write_bytecode, "timeout": socket.getdefaulttimeout(),
+  }
+  with open("seen.json", "w") as f:
+    json.dump(seen, f, indent=1, sort_keys=True)
+  builtins.spoiled = True
+  os.environ["NETLAB_SPOILED"] = "yes"
+  log.VERBOSE = 3
+  topology.defaults.devices.frr.spoiled = True
+  sys.setrecursionlimit(5000)
+  os.umask(0o777 & os.umask(0))
+`
+
+// A run finds the same whether it has imported Netlab by itself, was forked, or was forked after another one.
+func TestForkedRunSeesNothingOfOthers(t *testing.T) {
+	t.Parallel()
+	w := setupWarm(t, time.Minute, map[string]string{"topology.yml": threeRouters + "plugin: [ witness ]\n", "witness.py": witness})
+	see := func() string {
+		w.mustSucceed(t, create())
+		return readFile(t, filepath.Join(w.workdir, "seen.json"))
+	}
+	forked := see()
+	again := see()
+	w.Close()
+	alone := see()
+	if diff := cmp.Diff(alone, forked); diff != "" {
+		t.Errorf("by itself, and forked:\n%s", diff)
+	}
+	if diff := cmp.Diff(forked, again); diff != "" {
+		t.Errorf("forked, and forked again:\n%s", diff)
+	}
+}
+
+// Netlab's modules make the same of a topology, whether somebody runs netlab by hand, or its defaults and templates are ready.
+func TestForkedRunMakesWhatTheCommandLineMakes(t *testing.T) {
+	t.Parallel()
+	topologies, err := filepath.Glob("testdata/topologies/*.yml")
+	if err != nil || len(topologies) == 0 {
+		t.Fatalf("%q, %v", topologies, err)
+	}
+	for _, file := range topologies {
+		t.Run(filepath.Base(file), func(t *testing.T) {
+			b := setup(t, map[string]string{"topology.yml": readFile(t, file)})
+			cmd := osexec.CommandContext(testContext(t), b.Script, "create")
+			cmd.Dir, cmd.Env = b.workdir, b.env(nil)
+			if out, err := cmd.CombinedOutput(); err != nil {
+				t.Fatalf("%v: %s", err, out)
+			}
+			want := b.made(t)
+			if len(want) < 10 {
+				t.Fatalf("the command line has made %d files", len(want))
+			}
+			// What the first runs compile of the templates is ready for later ones.
+			ctx := testContext(t)
+			for compiled := -1; compiled != 0; {
+				if ctx.Err() != nil {
+					t.Fatalf("%d templates are still compiled", compiled)
+				}
+				b.clear(t)
+				r := b.run(t, create())
+				r.SnapshotYAML = false
+				if result := wait(t, b.start(t, r)); result.ExitCode != 0 {
+					t.Fatalf("%+v\n%s", result, readFile(t, b.output()))
+				}
+				if diff := cmp.Diff(want, b.made(t)); diff != "" {
+					t.Fatal(diff)
+				}
+				compiled = strings.Count(readFile(t, filepath.Join(r.Dir, "errors")), `"template"`)
+			}
+		})
+	}
+}
+
+// made are the files that were made of topology.yml, with their contents.
+func (b *bundle) made(t *testing.T) map[string]string {
+	t.Helper()
+	files := map[string]string{}
+	err := filepath.WalkDir(b.workdir, func(path string, entry fs.DirEntry, err error) error {
+		name := strings.TrimPrefix(path, b.workdir+"/")
+		switch {
+		case err != nil || entry.IsDir() || name == "topology.yml" || name == ".netlab-inputs.json":
+		case name == "netlab.snapshot.pickle":
+			files[name] = b.python(t, `
+import json, pickle, sys
+with open("netlab.snapshot.pickle", "rb") as f:
+    topology = pickle.load(f)
+del topology["defaults"]["_cache"]["timestamp"]
+print(json.dumps(topology, indent=1, default=lambda value: sorted(map(str, value)) if isinstance(value, set) else repr(value)))
+`)
+		default:
+			files[name] = readFile(t, path)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return files
+}
+
+// clear removes all but the topology.
+func (b *bundle) clear(t *testing.T) {
+	t.Helper()
+	entries, err := os.ReadDir(b.workdir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, entry := range entries {
+		if entry.Name() != "topology.yml" {
+			if err := os.RemoveAll(filepath.Join(b.workdir, entry.Name())); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
