@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from typing import Any, Callable
+from typing import Any, Callable, Optional
 
-from netlab_driver import command, files, hooks, inputs, keep, problems, searches, state, statusfile, validate
+from netlab_driver import command, files, hooks, inputs, keep, nested, problems, searches, state, statusfile, validate
 from netlab_driver.failure import Failure
-from netlab_driver.steps import Steps
+from netlab_driver.steps import Steps, begun
 from netlab_driver.takedown import TakeDown, say
 
 NO_ID = (
@@ -148,18 +148,18 @@ class Actions:
         replaces = args != ["--snapshot"] and lab.is_there()
 
         def child(ask: Callable) -> int:
-            from netlab_driver.steps import begun
+            spare = nested.Spare(command.nested_of(self.recorder.dir, self.plan))
 
             def asked(topology: Any) -> None:
                 if replaces:
                     hooks.probe(topology)
                 ask(topology)
 
-            return command.guarded(self.recorder, begun(self.generating("up", args, lab, asked)))
+            return command.guarded(self.recorder, begun(self.generating("up", args, lab, asked, spare)))
 
         return self.steps.confer(child, decide)
 
-    def generating(self, name: str, args: list, lab: state.Lab, ask: Callable) -> Callable:
+    def generating(self, name: str, args: list, lab: state.Lab, ask: Callable, spare: Optional[nested.Spare] = None) -> Callable:
         """A Netlab command that generates, as a call: it notes its inputs and its errors."""
 
         def call() -> None:
@@ -180,7 +180,7 @@ class Actions:
 
             hooks.at_start(lambda topology: self.number(topology, lab), asked, generated)
             watch.active = True
-            command.netlab(self.recorder, self.plan, name, args)
+            command.netlab(self.recorder, self.plan, name, args, spare)
 
         return call
 

@@ -9,11 +9,14 @@ import pickle
 import signal
 import sys
 import traceback
-from typing import Callable
+from typing import TYPE_CHECKING, Callable, Optional
 
 from netlab_driver import hooks, install, labs, statusfile
 from netlab_driver.failure import UNFINISHED, Failure, error_text
 from netlab_driver.record import Recorder
+
+if TYPE_CHECKING:
+    from netlab_driver.nested import Spare
 
 __all__ = ["error_text", "guarded", "nested", "netlab", "planned", "write_snapshot_yaml"]
 
@@ -47,13 +50,13 @@ def guarded(recorder: Recorder, call: Callable) -> int:
     return code
 
 
-def netlab(recorder: Recorder, plan: dict, name: str, args: list) -> None:
-    """Run a Netlab command, as the netlab script does."""
+def netlab(recorder: Recorder, plan: dict, name: str, args: list, spare: Optional[Spare] = None) -> None:
+    """Run a Netlab command, as the netlab script does. spare is a process for one that it starts by itself."""
     import netsim.cli
 
     hooks.phases(recorder)
     hooks.prompts()
-    hooks.own_commands(recorder.dir)
+    hooks.own_commands(recorder.dir, spare)
     statusfile.use(plan.get("statusFile", ""))
     script = install.find_script()
     sys.argv = [script, name, *args]
@@ -87,10 +90,18 @@ def planned(recorder: Recorder, plan: dict, command: dict) -> None:
 
 def nested(run_dir: str, name: str, args: list) -> int:
     """Run a Netlab command that a command of the run has started."""
-    recorder = Recorder(run_dir)
     with open(f"{run_dir}/plan.json", encoding="utf-8") as f:
-        plan = json.load(f)
-    return guarded(recorder, lambda: netlab(recorder, plan, name, args))
+        return nested_of(run_dir, json.load(f))(name, args)
+
+
+def nested_of(run_dir: str, plan: dict) -> Callable:
+    """What runs a Netlab command that a command of the run has started, given its name and arguments, and returns its exit code."""
+
+    def run(name: str, args: list) -> int:
+        recorder = Recorder(run_dir)
+        return guarded(recorder, lambda: netlab(recorder, plan, name, args))
+
+    return run
 
 
 def write_snapshot_yaml() -> None:

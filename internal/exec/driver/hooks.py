@@ -7,9 +7,10 @@ import contextlib
 import os
 import subprocess
 import sys
-from typing import TYPE_CHECKING, Any, Callable
+from typing import TYPE_CHECKING, Any, Callable, Optional
 
 if TYPE_CHECKING:
+    from netlab_driver.nested import Spare
     from netlab_driver.record import Recorder
 
 
@@ -133,8 +134,8 @@ def prompts() -> None:
     external.input = proceed  # type: ignore[attr-defined]
 
 
-def own_commands(run_dir: str) -> None:
-    """Send what a command starts as `netlab ...` through the driver too (up starts `netlab initial`).
+def own_commands(run_dir: str, spare: Optional[Spare]) -> None:
+    """Send what a command starts as `netlab ...` through the driver too (up starts `netlab initial`): the first to the spare.
 
     So it uses the same status file, reports its phases, and the cause of its failure gets into the job's error.
     """
@@ -143,6 +144,8 @@ def own_commands(run_dir: str) -> None:
 
     def run(command: Any, *args: Any, **kwargs: Any) -> Any:
         if isinstance(command, list) and command[:1] == ["netlab"]:
+            if spare and spare.can_run(args, kwargs):
+                return spare.run(command, kwargs)
             command = driver + command[1:]
         return original(command, *args, **kwargs)
 
