@@ -12,18 +12,41 @@ import (
 )
 
 // RequestCancel stores that the job is to be canceled, and returns the sequence of the request. A second one changes nothing. Its
-// worker hears it at once, or reads it when it is back.
+// worker hears it at once, or reads it when it is back. ErrEnded: the job has ended, which the caller may not know yet; a request
+// is never behind the end of its job.
 func (b *Bus) RequestCancel(ctx context.Context, host, id string) (seq uint64, err error) {
-	m := b.event(host, id, kindCancel, "netlab.job.cancel", "application/json", []byte(`{"id":"`+id+`"}`))
-	seq, err = b.commit(ctx, jobsStream, m, publicSubject(host, id, kindCancel), "", 0)
-	if !errors.Is(err, ErrConflict) {
-		return seq, err
-	}
 	first, err := b.lastMessage(ctx, jobsStream, publicSubject(host, id, kindCancel))
-	if err != nil {
+	if err == nil {
+		return sequenceOf(first), nil
+	}
+	if !errors.Is(err, ErrNotFound) {
 		return 0, err
 	}
-	return sequenceOf(first), nil
+	m := b.event(host, id, kindCancel, "netlab.job.cancel", "application/json", []byte(`{"id":"`+id+`"}`))
+	status := publicSubject(host, id, kindStatus)
+	for {
+		last, err := b.unendedStatus(ctx, host, id)
+		if err != nil {
+			return 0, err
+		}
+		if seq, err = b.commit(ctx, jobsStream, m, status, status, last); !errors.Is(err, ErrConflict) {
+			return seq, err
+		}
+	}
+}
+
+// unendedStatus is the sequence of the job's last state, 0 where it has none but its birth.
+func (b *Bus) unendedStatus(ctx context.Context, host, id string) (uint64, error) {
+	last, err := b.LastStatus(ctx, host, id)
+	switch {
+	case errors.Is(err, ErrNotFound):
+		return 0, nil
+	case err != nil:
+		return 0, err
+	case last.State.Terminal():
+		return 0, ErrEnded
+	}
+	return last.Seq, nil
 }
 
 // CancelQueued ends a job that nobody has claimed: job is its terminal state. ErrConflict: it was claimed, or has ended.

@@ -3,6 +3,7 @@ package bus
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/url"
 	"sync"
 	"testing"
@@ -37,6 +38,42 @@ func TestCancelRequestIsStoredOnce(t *testing.T) {
 	if n := stream.CachedInfo().State.Msgs; n != 1 {
 		t.Errorf("%d messages, want one", n)
 	}
+}
+
+// Of a request and the end of the job at the same moment the request is first, or is told that it came too late.
+func TestCancelIsNeverBehindTheEnd(t *testing.T) {
+	t.Parallel()
+	ctx, b := ready(t)
+	late := 0
+	for n := range 40 {
+		j := job(fmt.Sprintf("j%d", n), "a")
+		j.State = jobs.Running
+		seq, err := b.PublishStatus(ctx, j, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		end := *j
+		end.State = jobs.Success
+		var requested, ended uint64
+		var requestErr, endErr error
+		var both sync.WaitGroup
+		start := make(chan struct{})
+		both.Go(func() { <-start; requested, requestErr = b.RequestCancel(ctx, "a", j.ID) })
+		both.Go(func() { <-start; ended, endErr = b.PublishStatus(ctx, &end, seq) })
+		close(start)
+		both.Wait()
+		switch {
+		case endErr != nil:
+			t.Fatal(endErr)
+		case errors.Is(requestErr, ErrEnded):
+			late++
+		case requestErr != nil:
+			t.Fatal(requestErr)
+		case requested > ended:
+			t.Errorf("requested at %d, ended at %d", requested, ended)
+		}
+	}
+	t.Logf("%d of 40 came too late", late)
 }
 
 // Of a claim and the end of the queued job at the same moment one wins, and the other is told.

@@ -17,6 +17,8 @@ var (
 	ErrUnavailable = errors.New("the bus is unavailable")
 	// ErrConflict is a compare-and-set that found another message than the one it expected.
 	ErrConflict = errors.New("somebody else was first")
+	// ErrEnded is a job that has ended, of which something was asked that only one under way can do.
+	ErrEnded = errors.New("the job has ended")
 	// ErrNotFound is a subject, key or object that the bus does not hold.
 	ErrNotFound = errors.New("not found on the bus")
 	// ErrHostAway is a host whose worker does not answer.

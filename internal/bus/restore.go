@@ -43,7 +43,10 @@ func (b *Bus) Restore(ctx context.Context, k *Known) error {
 	if err = beaten(err); err != nil || !k.Canceled || job.State.Terminal() {
 		return err
 	}
-	_, err = b.RequestCancel(ctx, job.Host, job.ID) // behind the birth: who reads the stream has to know the job
+	// Behind the birth: who reads the stream has to know the job.
+	if _, err = b.RequestCancel(ctx, job.Host, job.ID); errors.Is(err, ErrEnded) {
+		return nil
+	}
 	return err
 }
 

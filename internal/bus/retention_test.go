@@ -64,7 +64,7 @@ func TestAJobIsLetGoInAnOrderThatMayBeBrokenOff(t *testing.T) {
 	t.Parallel()
 	ctx, b := ready(t)
 	gone, stays := lived(ctx, t, b, "gone", time.Now()), lived(ctx, t, b, "stays", time.Now())
-	if _, err := b.RequestCancel(ctx, "a", gone.ID); err != nil {
+	if _, err := b.js.Publish(ctx, intakeSubject("a", gone.ID, kindCancel), nil); err != nil {
 		t.Fatal(err)
 	}
 	before := held(ctx, b)

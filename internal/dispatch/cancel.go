@@ -34,10 +34,15 @@ func (d *Dispatcher) Cancel(ctx context.Context, id string) (jobs.Job, error) {
 		return job, err
 	}
 	seq, err := d.bus.RequestCancel(ctx, job.Host, job.ID)
+	switch {
+	case errors.Is(err, bus.ErrEnded):
+		err = d.foundMoved(ctx, job.Host, job.ID)
+	case err == nil:
+		d.view.CancelRequested(job.ID, seq)
+	}
 	if err != nil {
 		return job, err
 	}
-	d.view.CancelRequested(job.ID, seq)
 	if job.State == jobs.Queued {
 		if err := d.cancelQueued(ctx, job); err != nil {
 			return job, err
@@ -46,9 +51,9 @@ func (d *Dispatcher) Cancel(ctx context.Context, id string) (jobs.Job, error) {
 	return d.view.Job(ctx, id)
 }
 
-// foundClaimed takes in what has become of a job meanwhile: claimed by its worker, which has the request, or canceled by another
-// API. The view may be behind, and its answer would be that the job is still queued. One that has ended by itself is an *EndedError.
-func (d *Dispatcher) foundClaimed(ctx context.Context, host, id string) error {
+// foundMoved takes in what has become of a job meanwhile: claimed by its worker, which has the request, or ended. The view may be
+// behind, and its answer would be the state before. One that has ended otherwise than canceled is an *EndedError.
+func (d *Dispatcher) foundMoved(ctx context.Context, host, id string) error {
 	m, err := d.bus.LastStatus(ctx, host, id)
 	if err != nil {
 		return err
@@ -70,7 +75,7 @@ func (d *Dispatcher) cancelQueued(ctx context.Context, job jobs.Job) error {
 	job.LogPath, job.LogBytes = "", 0
 	seq, err := d.bus.CancelQueued(ctx, &job)
 	if errors.Is(err, bus.ErrConflict) {
-		return d.foundClaimed(ctx, job.Host, job.ID)
+		return d.foundMoved(ctx, job.Host, job.ID)
 	}
 	if err != nil {
 		return err

@@ -146,6 +146,9 @@ func TestCancelByAnAPIThatIsBehind(t *testing.T) {
 			if !errors.As(err, &ended) {
 				t.Errorf("%s: %+v %v, want an EndedError", name, got, err)
 			}
+			if requested, err := b.bus.CancelRequested(t.Context(), "a", job.ID); err != nil || requested {
+				t.Errorf("%s: a request was stored behind the end: %v %v", name, requested, err)
+			}
 			continue
 		}
 		if err != nil || !got.CancelRequested {

@@ -47,19 +47,7 @@ func NewServerWith(t testing.TB, limits bus.Limits) (*bus.Bus, *bus.Server) {
 // Lose deletes every stream of the server's, as a store that is lost.
 func Lose(t testing.TB, s *bus.Server) {
 	t.Helper()
-	key, err := nats.NkeyOptionFromSeed(s.CredsFile)
-	if err != nil {
-		t.Fatal(err)
-	}
-	nc, err := nats.Connect(s.URL(), key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer nc.Close()
-	js, err := jetstream.New(nc)
-	if err != nil {
-		t.Fatal(err)
-	}
+	js := dial(t, s)
 	names := js.StreamNames(t.Context())
 	for name := range names.Name() {
 		if err := js.DeleteStream(t.Context(), name); err != nil {
@@ -69,6 +57,35 @@ func Lose(t testing.TB, s *bus.Server) {
 	if err := names.Err(); err != nil {
 		t.Error(err)
 	}
+}
+
+// Publish stores a message that this program would not, as an earlier release may have left it.
+func Publish(t testing.TB, s *bus.Server, subject string, data []byte) (seq uint64) {
+	t.Helper()
+	ack, err := dial(t, s).Publish(t.Context(), subject, data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ack.Sequence
+}
+
+// dial is a client of the server's that is nothing else, until the test ends.
+func dial(t testing.TB, s *bus.Server) jetstream.JetStream {
+	t.Helper()
+	key, err := nats.NkeyOptionFromSeed(s.CredsFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	nc, err := nats.Connect(s.URL(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(nc.Close)
+	js, err := jetstream.New(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return js
 }
 
 // Connect connects to the server until the test ends, with source in what it publishes.
