@@ -1,11 +1,15 @@
 package worker
 
 import (
+	"bytes"
 	"context"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"testing"
 	"time"
+
+	"netlab-runner/test/standins"
 )
 
 // The lease says what was found while a look takes long: it must not wait for it.
@@ -42,4 +46,38 @@ func TestLookingForNetlabBlocksNobody(t *testing.T) {
 	if _, err := i.last(); err != nil {
 		t.Errorf("a look that was broken off is remembered: %v", err)
 	}
+}
+
+// Netlab is kept ready for as long as the worker works, unless its settings say never.
+func TestNetlabIsKeptReady(t *testing.T) {
+	t.Parallel()
+	for warm, want := range map[time.Duration]bool{time.Minute: true, 0: false} {
+		i := &installation{python: standins.Python(t), dataDir: t.TempDir(), warm: warm, log: slog.New(slog.DiscardHandler)}
+		if _, err := i.get(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if got := isWarm(t, i.dataDir); got != want {
+			t.Errorf("for %s: kept ready: %v", warm, got)
+		}
+		i.close()
+		if isWarm(t, i.dataDir) {
+			t.Errorf("for %s: kept ready after the end", warm)
+		}
+	}
+}
+
+// isWarm says whether there is a process from which the runs of the data directory are forked.
+func isWarm(t *testing.T, dataDir string) bool {
+	t.Helper()
+	names, err := filepath.Glob("/proc/[0-9]*/cmdline")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range names {
+		line, err := os.ReadFile(name)
+		if err == nil && bytes.Contains(line, []byte(dataDir)) && bytes.Contains(line, []byte("main.py\x00warm\x00")) {
+			return true
+		}
+	}
+	return false
 }
