@@ -198,7 +198,11 @@ func TestCursorSkipsWhatTheFilesHave(t *testing.T) {
 	v, stop := b.run(time.Minute)
 	job := b.born("j1", "a", "/x")
 	seq := b.log(job, "text\n", 0)
-	b.eventually("the log is here", func() bool { return b.text(v, "j1") == "text\n" })
+	b.eventually("the log is read", func() bool { // a moment after its file has it
+		v.cursor.mu.Lock()
+		defer v.cursor.mu.Unlock()
+		return v.cursor.state.Seq == seq
+	})
 	stop()
 	made, last, err := b.bus.LogsMade(t.Context())
 	if err != nil {
