@@ -119,6 +119,11 @@ func TestEventsComeInOrder(t *testing.T) {
 	zero := uint64(0)
 	b.reads(v.Follow(Filter{}, "", &zero), "old canceled", "j1 success", "queued canceled to be canceled")
 	b.reads(v.Follow(Filter{Action: jobs.Create, State: jobs.Canceled}, "", &zero), "old canceled", "queued canceled to be canceled")
+
+	// A cancel request behind the end, which an earlier release let through, is no event.
+	bustest.Publish(t, b.server, "netlab.in.a.j1.cancel", nil)
+	b.born("j2", "a", "/y")
+	b.reads(all, "j2 queued")
 }
 
 // An event never says what a read does not show yet, and one that waits for its log lets none past.
@@ -296,6 +301,17 @@ func TestOwnMovesAreToldOnce(t *testing.T) {
 	b.reads(f, "j1 running")
 	b.nothing(f)
 	b.reads(v.Follow(Filter{}, "", nil), "j1 running")
+
+	// A cancel request from before a move that is known is told with that.
+	v.mu.Lock()
+	if _, err := b.bus.RequestCancel(t.Context(), "a", "j1"); err != nil {
+		t.Error(err)
+	}
+	seq = b.phase(job, "start", seq)
+	v.takeLocked(&bus.JobMessage{Job: *job, Seq: seq})
+	v.mu.Unlock()
+	b.born("j2", "a", "/y")
+	b.reads(f, "j1 running start to be canceled", "j2 queued")
 }
 
 // replica is another view of the same bus.

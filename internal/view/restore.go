@@ -88,7 +88,7 @@ func (v *View) knowledge() []bus.Known {
 		if e.ended != nil {
 			job = *e.ended
 		}
-		job.LogPath = ""
+		job.LogPath, job.CancelRequested = "", e.cancelRequested(&job)
 		list = append(list, bus.Known{Job: job, Source: e.source, Request: e.request, Canceled: e.canceled > 0})
 	}
 	return list
@@ -122,7 +122,7 @@ func (v *View) beginReplay() {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	for _, e := range v.order {
-		e.job.CancelRequested = e.cancelRequested()
+		e.job.CancelRequested = e.cancelRequested(&e.job)
 		e.birth, e.seq, e.told, e.canceled = 0, 0, 0, 0
 	}
 	ev := &v.events

@@ -22,6 +22,9 @@ func TestABusThatHasLostItsStore(t *testing.T) {
 	ended := b.born("ended", "a", "/ended")
 	seq := b.move(ended, jobs.Start, 0)
 	b.log(ended, "one\ntwo\n", 0)
+	if _, err := b.bus.RequestCancel(t.Context(), "a", "ended"); err != nil { // of which its worker did not hear in time
+		t.Fatal(err)
+	}
 	b.move(ended, jobs.Succeed, seq)
 	runs := b.born("runs", "a", "/runs")
 	b.move(runs, jobs.Start, 0)

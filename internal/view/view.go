@@ -304,9 +304,10 @@ func (v *View) cancelLocked(id string, seq uint64) {
 	}
 }
 
-// cancelRequested says whether the job's end was asked for. A request that came behind the end changes nothing of the job.
-func (e *entry) cancelRequested() bool {
-	return e.job.CancelRequested || e.canceled > 0 && (!e.job.State.Terminal() || e.canceled < e.seq)
+// cancelRequested says whether the end was asked for of the job, in this state of it. A request that came behind the end changes
+// nothing of the job.
+func (e *entry) cancelRequested(job *jobs.Job) bool {
+	return job.CancelRequested || e.canceled > 0 && (!job.State.Terminal() || e.canceled < e.seq)
 }
 
 // Moved takes in a state that this API has just published.
@@ -387,7 +388,7 @@ func (v *View) Known(id string) (jobs.Job, bool) {
 // shown is the job with what only the view knows: what it waits for, and how much of its log there is.
 func (v *View) shown(e *entry) jobs.Job {
 	job := e.job
-	job.CancelRequested = e.cancelRequested()
+	job.CancelRequested = e.cancelRequested(&job)
 	if !job.State.Terminal() {
 		job.LogBytes = v.logs.Get(job.ID).Size()
 	}
