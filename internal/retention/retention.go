@@ -43,19 +43,19 @@ type Config struct {
 // Keeper lets go what one API knows.
 type Keeper struct {
 	config Config
-	// grace is the constant and now the clock, others in tests.
-	grace time.Duration
-	now   func() time.Time
+	// every and grace are the constants and now the clock, others in tests.
+	every, grace time.Duration
+	now          func() time.Time
 }
 
 // New returns a keeper that does nothing until Run.
 func New(c Config) *Keeper {
-	return &Keeper{config: c, grace: grace, now: time.Now}
+	return &Keeper{config: c, every: jobsEvery, grace: grace, now: time.Now}
 }
 
 // Run lets go until ctx ends.
 func (k *Keeper) Run(ctx context.Context) {
-	tick := time.NewTicker(jobsEvery)
+	tick := time.NewTicker(k.every)
 	defer tick.Stop()
 	var objects, files time.Time // when they were last looked at
 	for {

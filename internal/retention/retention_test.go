@@ -402,6 +402,39 @@ func TestALostBusLetsNothingGo(t *testing.T) {
 	}
 }
 
+// While a bus that has lost jobs is told them again nothing is let go: what goes in between would come back without its end.
+func TestNothingGoesBeforeALossIsMadeGood(t *testing.T) {
+	t.Parallel()
+	b := setup(t, bustest.Limits())
+	// It makes no streams again: the test does.
+	a := (&bundle{t: t, bus: bustest.Connect(t, b.server, "/api"), server: b.server}).api()
+	b.ended("a1")
+	b.ended("a2")
+	b.await(a, 2)
+	bustest.Lose(t, b.server)
+	small := bustest.Limits()
+	small.JobsBytes = 1 << 10
+	if err := b.bus.EnsureStreams(t.Context(), small); err != nil { // in which the jobs find no room
+		t.Fatal(err)
+	}
+	b.eventually("the loss is noticed", func() bool { return a.view.Writable() != nil })
+	a.config.Jobs, a.every = 1, time.Millisecond
+	a.now = func() time.Time {
+		if err := a.view.Writable(); err != nil {
+			t.Error("a job is let go though", err)
+		}
+		return time.Now()
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() { defer close(done); a.Run(ctx) }()
+	defer func() { cancel(); <-done }()
+	if err := b.bus.EnsureStreams(t.Context(), bustest.Limits()); err != nil {
+		t.Fatal(err)
+	}
+	b.eventually("a job goes", func() bool { return slices.Equal(a.ended(), []string{"a2"}) })
+}
+
 // An API that ended while it let go a job, after its birth had gone, goes on when it is back.
 func TestWhatACrashHasLeft(t *testing.T) {
 	t.Parallel()
