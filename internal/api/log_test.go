@@ -3,6 +3,7 @@ package api
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"strings"
 	"testing"
@@ -131,6 +132,33 @@ func TestLogRefusesOffsets(t *testing.T) {
 	b.is(b.get("/jobs/"+ended.ID+"/log?offset="), http.StatusOK, `{"log":"12345","offset":5,"state":"success"}`)
 	// Only events have ids.
 	b.is(b.get("/jobs/"+ended.ID+"/log", "Last-Event-Id: 3"), http.StatusOK, `{"log":"12345","offset":5,"state":"success"}`)
+}
+
+// A client may have more of a log from another API than this one has yet: whoever follows it waits, and only an offset that the bus
+// does not have either is past the end.
+func TestALogThatHasNotComeSoFar(t *testing.T) {
+	t.Parallel()
+	b := setup(t, nil)
+	b.online(hostNamed("a"))
+	p := b.running()
+	p.write("one\n")
+	p.LogBytes += 4 // a chunk that does not come
+	p.write("three\n")
+	b.eventually("the log to come", func() bool { return b.logs.Get(p.ID).Size() == 4 })
+	path := "/jobs/" + p.ID + "/log?offset="
+	b.isError(b.get(path+"13"), http.StatusServiceUnavailable, "has the log up to 4 and is behind")
+	held := b.open(path+"13", "Accept: text/event-stream")
+	for _, form := range []string{"application/json", "text/plain", "text/event-stream"} {
+		b.isError(b.get(path+"15", "Accept: "+form), http.StatusRequestedRangeNotSatisfiable, "past the end of the log, which has 4 bytes")
+	}
+	if err := b.logs.Get(p.ID).Append(4, []byte("two\nthree\n")); err != nil {
+		t.Fatal(err)
+	}
+	p.move(jobs.Succeed)
+	rest, err := io.ReadAll(held.body)
+	if text, end := replay(t, string(rest), 13); err != nil || text != "\n" || end != jobs.Success {
+		t.Errorf("%q, end %q, %v", text, end, err)
+	}
 }
 
 func TestLogForms(t *testing.T) {
