@@ -63,6 +63,8 @@ type Bus struct {
 	answered atomic.Pointer[time.Time]
 	// crowded says, by the last look, that the stream of jobs has room left only for the states of those that it has.
 	crowded atomic.Bool
+	// behindPatience is the constant, less in tests.
+	behindPatience time.Duration
 	// limits are those of the streams that this program makes, nil until it has.
 	limits atomic.Pointer[Limits]
 
@@ -146,7 +148,7 @@ func Connect(c Config) (*Bus, error) {
 		nc.Close()
 		return nil, fmt.Errorf("bus: %w", err)
 	}
-	return &Bus{nc: nc, js: js, apiPrefix: c.APIPrefix, source: c.Source, server: c.Server, log: c.Log}, nil
+	return &Bus{nc: nc, js: js, apiPrefix: c.APIPrefix, source: c.Source, server: c.Server, behindPatience: behindPatience, log: c.Log}, nil
 }
 
 func remoteOptions(c Config) ([]nats.Option, error) {
@@ -241,7 +243,7 @@ func (b *Bus) insist(ctx context.Context, what, stream string, m *nats.Msg, stor
 			behind = time.Time{}
 		case behind.IsZero():
 			behind = time.Now()
-		case time.Since(behind) > behindPatience:
+		case time.Since(behind) > b.behindPatience:
 			return fmt.Errorf("%w: %w", ErrConflict, errBehind)
 		}
 		return err

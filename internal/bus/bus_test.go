@@ -808,4 +808,15 @@ func TestRoomForStates(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	if err := b.EnsureStreams(ctx, testLimits); err != nil { // with more room
+		t.Fatal(err)
+	}
+	for again := (&Birth{Job: *job("again", "a")}); ; time.Sleep(100 * time.Millisecond) { // until the next look
+		if _, err := b.Submit(ctx, again); err == nil {
+			break
+		}
+		if ctx.Err() != nil {
+			t.Fatal("no job is taken though there is room again")
+		}
+	}
 }

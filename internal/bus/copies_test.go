@@ -14,7 +14,7 @@ import (
 // what is there after them.
 func lagging(t *testing.T, s *Server, answers ...*nats.Msg) *Bus {
 	t.Helper()
-	const prefix = "LAGGING.API"
+	prefix := nats.NewInbox() // of its own: another one of the same test still answers
 	real := connect(t, Config{Server: s})
 	var count atomic.Int64
 	sub, err := real.nc.Subscribe(prefix+".>", func(m *nats.Msg) {
@@ -98,6 +98,15 @@ func TestARepeatedPublishBeforeACopyThatIsBehind(t *testing.T) {
 	if seq, err := lagging(t, s, absent(), old, old).commit(ctx, jobsStream, state, subject, "", first); err != nil || seq != second {
 		t.Errorf("a state: %d %v, want %d", seq, err, second)
 	}
+	// Nor where it is behind for longer than one try waits.
+	var long []*nats.Msg
+	for range copyPatience/copyPause + 1 {
+		long = append(long, old)
+	}
+	seq, err := lagging(t, s, long...).insist(ctx, "a state", jobsStream, state, subject, first, ErrUnavailable)
+	if err != nil || seq != second {
+		t.Errorf("a state, long after: %d %v, want %d", seq, err, second)
+	}
 }
 
 // A copy that stays behind proves nothing.
@@ -118,6 +127,16 @@ func TestACopyThatStaysBehind(t *testing.T) {
 		t.Errorf("%v, want ErrUnavailable and the doubt", err)
 	}
 	// What is there no more is no copy that is behind.
+	soon, cancel := context.WithTimeout(ctx, 2*copyPatience)
+	defer cancel()
+	if _, err := b.PublishStatus(soon, job("j", "a"), 77); !errors.Is(err, ErrConflict) {
+		t.Errorf("%v, want ErrConflict", err)
+	}
+	// Nor is one that stays where it is: the stream has lost what came after.
+	if _, err := b.PublishStatus(ctx, job("j", "a"), 0); err != nil {
+		t.Fatal(err)
+	}
+	b.behindPatience = 0
 	if _, err := b.PublishStatus(ctx, job("j", "a"), 77); !errors.Is(err, ErrConflict) {
 		t.Errorf("%v, want ErrConflict", err)
 	}
