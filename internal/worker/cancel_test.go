@@ -67,11 +67,11 @@ func (b *testBundle) wantEmptyJournal() {
 		b.worker.labs.mu.Lock()
 		claims := len(b.worker.labs.claims)
 		b.worker.labs.mu.Unlock()
-		if len(left) == 0 && claims == 0 {
+		if len(left) == 0 && claims == 0 && len(b.worker.live.all()) == 0 {
 			return
 		}
 	}
-	b.t.Fatalf("left: %v, claims: %v", left, b.worker.labs.claims)
+	b.t.Fatalf("left: %v, claims: %v, runs: %v", left, b.worker.labs.claims, b.worker.live.all())
 }
 
 func TestCancelOfARunThatEndsWell(t *testing.T) {

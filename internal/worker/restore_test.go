@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"context"
 	"errors"
 	"log/slog"
 	"os"
@@ -75,6 +76,22 @@ func TestABusThatHasLostItsStore(t *testing.T) {
 		t.Errorf("logBytes %d of a log of %d: %s", got.LogBytes, log.Len(), log.String())
 	}
 	b.wantEmptyJournal()
+}
+
+// A state that comes before the loss is noticed is the first that the bus hears of its job.
+func TestAStateAfterALossThatNobodyHasNoticed(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	r := &reporter{bus: b.bus, source: "/test", job: b.birth("j1", jobs.Create).Job}
+	_, err := r.claim(t.Context(), false)
+	must(t, err, r.move(t.Context(), jobs.Progress, nil))
+	bustest.Lose(t, b.server)
+	ctx, cancel := context.WithTimeout(t.Context(), limit)
+	defer cancel()
+	must(t, b.bus.MendStreams(ctx), r.move(ctx, jobs.Progress, func(j *jobs.Job) { j.Phase = "deploy" }))
+	if got, err := b.bus.LastStatus(ctx, "a", "j1"); err != nil || got.Phase != "deploy" {
+		t.Errorf("%+v, %v", got, err)
+	}
 }
 
 // A worker that starts before a bus that has lost everything makes known what its journal has.
