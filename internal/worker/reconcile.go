@@ -137,17 +137,7 @@ func (r *run) joinLog(ctx context.Context, orphaned bool) error {
 	if !lost && !damaged && !cutDamaged {
 		return nil
 	}
-	end := int64(0)
-	err = r.w.bus.Retry(ctx, "log of job "+r.entry.Birth.ID, func(ctx context.Context) error {
-		chunk, err := r.w.bus.LastChunk(ctx, r.w.config.Host, r.entry.Birth.ID)
-		if err == nil {
-			end = chunk.End()
-		}
-		if errors.Is(err, bus.ErrNotFound) {
-			return nil
-		}
-		return err
-	})
+	end, err := r.publishedEnd(ctx)
 	if err == nil && cutDamaged {
 		err = saveOffset(output+cutSuffix, end)
 	}
@@ -158,4 +148,19 @@ func (r *run) joinLog(ctx context.Context, orphaned bool) error {
 		err = say(output, "the record of where this log stood is damaged: lines above may be there twice")
 	}
 	return err
+}
+
+// publishedEnd is the length of the log that the bus has.
+func (r *run) publishedEnd(ctx context.Context) (end int64, err error) {
+	err = r.w.bus.Retry(ctx, "log of job "+r.entry.Birth.ID, func(ctx context.Context) error {
+		chunk, err := r.w.bus.LastChunk(ctx, r.w.config.Host, r.entry.Birth.ID)
+		if err == nil {
+			end = chunk.End()
+		}
+		if errors.Is(err, bus.ErrNotFound) {
+			return nil
+		}
+		return err
+	})
+	return end, err
 }

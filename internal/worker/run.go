@@ -25,6 +25,9 @@ type run struct {
 	reporter reporter
 	spool    *spool
 	secrets  secrets
+	// sealed is why the secrets are not known, nil where they are; hidden says that so the log is without what the run writes.
+	sealed error
+	hidden bool
 	// scene is set before the driver starts, or read again where a worker before this one has started it.
 	scene scene
 	// ran says that there is, or was, a driver.
@@ -93,13 +96,15 @@ func (r *run) journey(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	r.secrets, r.sealed = r.w.key.Open(r.entry.Birth.Sealed)
+	if err := r.hideOutput(ctx, before != "" || orphaned); err != nil {
+		return err
+	}
 	if err := r.joinLog(ctx, orphaned); err != nil {
 		return err
 	}
 	runCtx, hush := r.w.listen(ctx, r.entry.Birth.ID)
 	defer hush()
-	values, sealErr := r.w.key.Open(r.entry.Birth.Sealed)
-	r.secrets = values
 	r.spool = newSpool(r.w.bus, r.w.config.Host, r.entry.Birth.ID, r.entry.output(), r.secrets.list(), r.entry.LogLimit)
 	defer r.w.live.add(r)()
 	r.spool.patience = r.w.config.LogPatience
@@ -111,8 +116,6 @@ func (r *run) journey(ctx context.Context) error {
 	switch {
 	case orphaned:
 		end, err = r.orphan(ctx, runCtx)
-	case sealErr != nil:
-		end = r.refuse(failed(jobs.ReasonInvalid, "environment: "+sealErr.Error()))
 	default:
 		end, err = r.netlab(ctx, runCtx, before)
 		if err != nil && ctx.Err() == nil && errors.Is(context.Cause(runCtx), errCanceled) {
@@ -140,6 +143,9 @@ func (r *run) journey(ctx context.Context) error {
 		j.Kept, j.Warnings = r.kept, append(slices.Clip(j.Warnings), r.keptNot...)
 		if warning := r.spool.cutWarning(); warning != "" {
 			j.Warnings = append(j.Warnings, warning)
+		}
+		if r.hidden {
+			j.Warnings = append(j.Warnings, hiddenText)
 		}
 		if end.event != jobs.Succeed {
 			text := fit(r.secrets.mask(end.text), errorRoom)
@@ -216,6 +222,9 @@ func (r *run) attach(dir string) (process Process, began time.Time, err error) {
 
 // start prepares the working directory and starts the driver. end is that of a job that needs no driver or cannot have one.
 func (r *run) start(ctx context.Context) (process Process, end *outcome) {
+	if r.sealed != nil {
+		return nil, refusal(invalid("environment", "%v", r.sealed))
+	}
 	spec, end := r.specifyWhile(ctx)
 	if end != nil {
 		return nil, end
@@ -300,6 +309,9 @@ func (r *run) watch(ctx, runCtx context.Context, process Process, began time.Tim
 		return outcome{}, ctx.Err()
 	}
 	r.after(ctx)
+	if r.sealed != nil {
+		result.Error, result.Errors, result.Warnings = "what Netlab says is left out, since its secrets cannot be masked", nil, nil
+	}
 	switch {
 	// Where nothing is changed, the signal may have come in between what there is to show.
 	case err == nil && result.ExitCode == 0 && (stopped == nil || r.entry.Birth.Action.Changes()):
@@ -423,6 +435,9 @@ func (r *run) phases(ctx context.Context, process Process) {
 		case phase, ok := <-steps:
 			if !ok {
 				return
+			}
+			if r.sealed != nil {
+				continue
 			}
 			phase = r.secrets.mask(newest(phase, steps))
 			err := r.reporter.move(ctx, jobs.Progress, func(j *jobs.Job) {

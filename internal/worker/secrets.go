@@ -1,7 +1,11 @@
 package worker
 
 import (
+	"context"
+	"errors"
+	"io/fs"
 	"maps"
+	"os"
 	"slices"
 
 	"netlab-runner/internal/logtext"
@@ -28,4 +32,46 @@ func (s secrets) mask(text string) string {
 	t := logtext.NewText(s.list())
 	masked := string(t.Write([]byte(text)))
 	return masked + string(t.Close())
+}
+
+const (
+	// hiddenSuffix is of the file beside the output that has what the run writes and nobody is shown.
+	hiddenSuffix = ".hidden"
+	// hiddenText is why, for the log and the job.
+	hiddenText = "the rest of the log is left out: the secrets of the run cannot be masked any more, since the key that they were sealed to (host.key) is gone"
+)
+
+// hideOutput has the log go on without what the run writes, once and for good, where that was begun with secrets that are not known
+// any more. Whoever has the output open writes on into the file that was put aside.
+func (r *run) hideOutput(ctx context.Context, begun bool) error {
+	output := r.entry.output()
+	_, err := os.Stat(output + hiddenSuffix)
+	switch {
+	case err == nil:
+		r.hidden = true
+	case !errors.Is(err, fs.ErrNotExist):
+		return err
+	case r.sealed == nil || !begun:
+		return nil
+	default:
+		err := os.Rename(output, output+hiddenSuffix)
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil // there is nothing to be shown
+		}
+		if err != nil {
+			return err
+		}
+		r.hidden = true
+	}
+	if _, err := os.Stat(output); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	end, err := r.publishedEnd(ctx)
+	if err == nil {
+		err = saveOffset(output+baseSuffix, end)
+	}
+	if err != nil {
+		return err
+	}
+	return writeDurably(output, []byte(logtext.Own+hiddenText+"\n"))
 }
