@@ -147,6 +147,8 @@ func (m *masker) reset() {
 	}
 }
 
+func (m *masker) waiting() bool { return m != nil && len(m.held) > 0 }
+
 // skip counts the bytes before the first that begins a secret.
 func (m *masker) skip(p []byte) int {
 	for i, b := range p {

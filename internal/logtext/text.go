@@ -32,6 +32,9 @@ func (t *Text) Close() []byte {
 	return t.validate(true)
 }
 
+// Waiting says whether some output waits for what follows it.
+func (t *Text) Waiting() bool { return len(t.masked) > 0 || t.mask.waiting() }
+
 // Reset forgets what waits and starts over, as if new.
 func (t *Text) Reset() {
 	t.mask.reset()

@@ -28,9 +28,12 @@ type spool struct {
 	text      *logtext.Text
 	limit     *logtext.Limit
 
-	// pending is text that is final and not yet published; skip is how much of what follows the bus has already.
+	// pending is text that is final and not yet published; skip is how much of what follows the bus has already, and known the end
+	// of that. differs says that something else has followed: the output was cut while no worker was there.
 	pending []byte
 	skip    int64
+	known   []byte
+	differs bool
 	// base is the offset in the log of what the output's first byte becomes: 0 but where the output was cut.
 	base int64
 	// published is the offset behind the last chunk on the bus, last that chunk's sequence.
@@ -78,9 +81,10 @@ func (s *spool) resume(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		// Where the output was cut, its first byte is at the base. What was to be published before it and was not is lost.
+		// Where the output was cut, its first byte is at the base.
 		s.published.Store(chunk.End())
 		s.skip, s.last = max(chunk.End()-s.base, 0), chunk.Seq
+		s.known = chunk.Text[len(chunk.Text)-int(min(s.skip, int64(len(chunk.Text)))):]
 		return nil
 	})
 }
@@ -125,6 +129,7 @@ func (s *spool) again() {
 func (s *spool) begin(ctx context.Context, known bool) error {
 	s.text.Reset()
 	s.pending, s.skip, s.last = s.pending[:0], 0, 0
+	s.known, s.differs = nil, false
 	s.published.Store(0)
 	var err error
 	if s.base, err = loadOffset(s.file+baseSuffix, 0); err != nil {
@@ -172,21 +177,28 @@ func (s *spool) run(ctx context.Context, ended <-chan struct{}) error {
 		default:
 		}
 		n, err := from.read(block)
-		if errors.Is(err, errCut) {
-			if err := s.cutOff(from); err != nil {
-				return err
-			}
-			*gone = holes{file: output}
-			continue
-		}
-		if err != nil && !errors.Is(err, io.EOF) {
+		cut := errors.Is(err, errCut)
+		if err != nil && !cut && !errors.Is(err, io.EOF) {
 			return err
 		}
 		if n > 0 {
 			s.take(block[:n], from, gone)
 		}
-		if final && (n == 0 || from.pos >= end) {
-			s.close()
+		over := !cut && final && (n == 0 || from.pos >= end)
+		if cut || over {
+			s.close() // whatever waits
+		}
+		if cut || s.isOther(n == 0 || over) {
+			if err := s.startOver(ctx, from); err != nil {
+				return err
+			}
+			*gone = holes{file: output}
+			if end, err = output.Seek(0, io.SeekEnd); err != nil {
+				return err
+			}
+			continue
+		}
+		if over {
 			return s.publish(ctx, true)
 		}
 		if err := s.publish(ctx, flush); err != nil {
@@ -219,16 +231,30 @@ func (s *spool) run(ctx context.Context, ended <-chan struct{}) error {
 	}
 }
 
-// cutOff goes on with an output that was cut: what is in it now follows what was in it before.
-func (s *spool) cutOff(from *source) error {
-	s.close()
-	// On the disk before it is on the bus: a worker that ends in between loses some text, and doubles none.
-	base := s.published.Load() + int64(len(s.pending))
-	if err := saveOffset(s.file+baseSuffix, base); err != nil {
+// isOther says whether the output is not the one of which the bus has the log, for all that was read of it. atEnd: it has no more
+// for now. Of a log that was cut off it is not told: nothing of such an output is to be shown any more.
+func (s *spool) isOther(atEnd bool) bool {
+	if s.cutAt != uncut {
+		return false
+	}
+	return s.differs || atEnd && s.skip > 0 && !s.text.Waiting() && !s.limit.Waiting()
+}
+
+// startOver goes on with an output that was cut: what is in it now follows what was in it before.
+func (s *spool) startOver(ctx context.Context, from *source) error {
+	if s.differs {
+		s.pending = s.pending[:0] // it is of what is in it now
+	}
+	if err := s.publish(ctx, true); err != nil {
 		return err
 	}
-	s.base, s.skip = base, 0
-	s.limit.Reset(base)
+	s.base = s.published.Load()
+	if err := saveOffset(s.file+baseSuffix, s.base); err != nil {
+		return err
+	}
+	s.text.Reset()
+	s.limit.Reset(s.base)
+	s.skip, s.known, s.differs = 0, nil, false
 	from.restart()
 	return say(s.file, "a program of the job truncated the output (by `> /dev/stderr`, say): lines may be missing above; let it append (`>> /dev/stderr` or `>&2`)")
 }
@@ -257,9 +283,17 @@ func (s *spool) close() {
 
 // add takes in text, without what the bus has already.
 func (s *spool) add(text []byte) {
-	known := min(s.skip, int64(len(text)))
-	s.skip -= known
-	s.pending = append(s.pending, text[known:]...)
+	there := text[:min(s.skip, int64(len(text)))]
+	s.compare(there)
+	s.skip -= int64(len(there))
+	s.pending = append(s.pending, text[len(there):]...)
+}
+
+// compare holds text that the bus should have against what it has. More than its last chunk is not known.
+func (s *spool) compare(text []byte) {
+	text = text[min(s.skip-int64(len(s.known)), int64(len(text))):]
+	s.differs = s.differs || !bytes.HasPrefix(s.known, text)
+	s.known = s.known[min(len(text), len(s.known)):]
 }
 
 // publish sends what is pending in chunks of whole lines, and with all also the line that has no end yet.
