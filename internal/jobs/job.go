@@ -43,7 +43,8 @@ const (
 	ReasonCanceled Reason = "canceled"
 	// ReasonInterrupted is a run whose end nobody saw: its process is gone without a result.
 	ReasonInterrupted Reason = "interrupted"
-	// ReasonHostFailed is a fault of the worker's own surroundings (no Netlab, no disk), not of the request.
+	// ReasonHostFailed is a fault of the worker's own surroundings (no Netlab, no disk, a bus that has lost what came with the job),
+	// not of the request.
 	ReasonHostFailed Reason = "host_failed"
 )
 

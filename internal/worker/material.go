@@ -22,8 +22,7 @@ type material struct {
 
 func (m *material) empty() bool { return m.topology == "" && m.bundle == nil }
 
-// material gets what the job needs that is not on this host. An *invalidError is the request's fault, or its sender's, who
-// has to send it again.
+// material gets what the job needs that is not on this host. An *invalidError is the request's fault.
 func (w *Worker) material(ctx context.Context, birth *bus.Birth) (*material, error) {
 	switch {
 	case !starts(birth.Action) && birth.Action != jobs.Validate:
@@ -45,7 +44,7 @@ func (w *Worker) object(ctx context.Context, birth *bus.Birth) (*material, error
 		return err
 	})
 	if errors.Is(err, bus.ErrNotFound) {
-		return nil, invalid(birth.Object.Kind, "it is not on the bus any more (%v): submit the job again", err)
+		return nil, fmt.Errorf("%s: the bus has lost it (%w): submit the job again", birth.Object.Kind, err)
 	}
 	if err != nil {
 		return nil, err

@@ -101,14 +101,18 @@ func TestMaterialOnTheBus(t *testing.T) {
 	m, err = b.materialOf(t.Context(), birth("bundle", bus.ObjectBundle, content))
 	wantMaterial(t, m, err, material{bundle: content})
 
-	_, err = b.materialOf(t.Context(), birth("never", bus.ObjectBundle, content))
-	wantInvalid(t, err, "bundle: it is not on the bus any more", "submit the job again")
-	_, err = b.materialOf(t.Context(), birth("topology", bus.ObjectTopology, content[1:]))
-	wantInvalid(t, err, "topology: it is not on the bus any more", "submit the job again")
 	other := birth("bundle", bus.ObjectBundle, content)
 	other.Object.SHA256 = bus.RefOf(bus.ObjectBundle, content[1:]).SHA256
-	_, err = b.materialOf(t.Context(), other)
-	wantInvalid(t, err, "bundle: it is not on the bus any more", "submit the job again")
+	for _, lost := range []*bus.Birth{birth("never", bus.ObjectBundle, content), birth("topology", bus.ObjectTopology, content[1:]), other} {
+		_, err = b.materialOf(t.Context(), lost)
+		if err == nil {
+			t.Fatalf("%s has its %s", lost.ID, lost.Object.Kind)
+		}
+		// Not the fault of the request.
+		if end := refusal(err); end.reason != jobs.ReasonHostFailed || !strings.HasPrefix(end.text, lost.Object.Kind+": the bus has lost it") || !strings.HasSuffix(end.text, "submit the job again") {
+			t.Errorf("%s: %q", end.reason, end.text)
+		}
+	}
 	if _, err = b.materialOf(t.Context(), birth("topology", "poem", content)); err == nil || !strings.Contains(err.Error(), `"poem"`) {
 		t.Errorf("%v", err)
 	}
