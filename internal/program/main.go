@@ -41,7 +41,11 @@ func start[S Settings](name, version string, parse func(settings.Invocation) (S,
 	announce(log, name, version, s.Summary())
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	// A second signal ends the program at once.
+	if !signal.Ignored(syscall.SIGHUP) { // as nohup has it
+		// To the very end: of a terminal that is closed both the kernel and the shell tell.
+		ctx, _ = signal.NotifyContext(ctx, syscall.SIGHUP)
+	}
+	// A second one of the others ends the program at once.
 	context.AfterFunc(ctx, stop)
 	err = run(ctx, s, version, log)
 	log.Info(name + " stops")
