@@ -24,6 +24,8 @@ func TestMain(m *testing.M) {
 	switch os.Getenv(playedVariable) {
 	case "main":
 		Main("test", "0", func(settings.Invocation) (noSettings, error) { return noSettings{}, nil }, playRun)
+	case "listen":
+		playListen()
 	default:
 		os.Exit(m.Run())
 	}

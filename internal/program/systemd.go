@@ -27,14 +27,23 @@ func listen(ctx context.Context, s *settings.HTTP) (net.Listener, error) {
 		}
 		return l, nil
 	}
-	address, ok := held[0].Addr().(*net.TCPAddr)
-	if len(held) > 1 || !ok {
+	address := tcpAddress(held[0])
+	if len(held) > 1 || address == nil {
 		return nil, fmt.Errorf("systemd holds %d sockets for netlab-api: give its socket unit one ListenStream= with an address and a port", len(held))
 	}
 	if err := s.CheckAddress(address.IP.String()); err != nil {
 		return nil, fmt.Errorf("the socket of systemd: %w", err)
 	}
 	return held[0], nil
+}
+
+// tcpAddress is where a socket listens, nil for any other kind; one that is not for streams is no listener at all.
+func tcpAddress(l net.Listener) *net.TCPAddr {
+	if l == nil {
+		return nil
+	}
+	address, _ := l.Addr().(*net.TCPAddr)
+	return address
 }
 
 // notify tells systemd how the program is, where it was started by a unit that waits for that.
