@@ -122,7 +122,7 @@ func (b *Bus) WatchHosts(ctx context.Context, handle func(HostEvent), caughtUp f
 	c := jetstream.OrderedConsumerConfig{FilterSubjects: []string{prefix + ">"}, DeliverPolicy: jetstream.DeliverLastPerSubjectPolicy}
 	return b.follow(ctx, hostsStream, c, func(m jetstream.Msg, _ uint64) {
 		name := strings.TrimPrefix(m.Subject(), prefix)
-		if m.Headers().Get("KV-Operation") != "" {
+		if m.Headers().Get(headerRemoved) != "" {
 			handle(HostEvent{Name: name})
 			return
 		}

@@ -22,6 +22,9 @@ import (
 // horizonSubject is where the horizon is stored.
 const horizonSubject = "$KV." + retentionBucket + ".horizon"
 
+// headerRemoved is of the message that says that the key of a bucket was removed.
+const headerRemoved = "KV-Operation"
+
 // Horizon is up to when ended the jobs that were let go; the zero time where none was.
 func (b *Bus) Horizon(ctx context.Context) (time.Time, error) {
 	at, _, err := b.horizon(ctx)
@@ -37,8 +40,11 @@ func (b *Bus) horizon(ctx context.Context) (at time.Time, seq uint64, err error)
 	if err != nil {
 		return at, 0, err
 	}
+	if m.Header.Get(headerRemoved) != "" {
+		return at, sequenceOf(m), nil
+	}
 	if err := at.UnmarshalText(m.Data); err != nil {
-		return at, 0, fmt.Errorf("key horizon of the bucket %s: %w; delete it", retentionBucket, err)
+		return at, 0, fmt.Errorf("key horizon of the bucket %s: %w; remove it: nats kv del %s horizon", retentionBucket, err, retentionBucket)
 	}
 	return at, sequenceOf(m), nil
 }

@@ -203,3 +203,32 @@ func TestLetGoOrLost(t *testing.T) {
 	}
 	is(Stored, now.Add(-time.Second))
 }
+
+// The horizon that nobody can read is removed as the message says, by the stock client: what that leaves behind is none.
+func TestAHorizonThatWasRemoved(t *testing.T) {
+	t.Parallel()
+	ctx, b := ready(t)
+	kv, err := b.js.KeyValue(ctx, retentionBucket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := kv.PutString(ctx, "horizon", "garbage"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.Horizon(ctx); err == nil || !strings.Contains(err.Error(), "remove it: nats kv del netlab_retention horizon") {
+		t.Errorf("%v", err)
+	}
+	if err := kv.Delete(ctx, "horizon"); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := b.Horizon(ctx); err != nil || !got.IsZero() {
+		t.Errorf("%s %v, want none", got, err)
+	}
+	now := time.Now()
+	if err := b.MoveHorizon(ctx, now); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := b.Horizon(ctx); err != nil || !got.Equal(now) {
+		t.Errorf("%s %v, want %s", got, err, now)
+	}
+}
