@@ -59,8 +59,23 @@ func (b *Bus) MoveHorizon(ctx context.Context, to time.Time) error {
 	if m.Data, err = to.UTC().MarshalText(); err != nil {
 		return err
 	}
+	return b.setHorizon(ctx, m, seq)
+}
+
+// DropHorizon removes the horizon that is at this time. Another one stays. ErrConflict as of MoveHorizon.
+func (b *Bus) DropHorizon(ctx context.Context, from time.Time) error {
+	at, seq, err := b.horizon(ctx)
+	if err != nil || !at.Equal(from) {
+		return err
+	}
+	m := nats.NewMsg(horizonSubject)
+	m.Header.Set(headerRemoved, "DEL")
+	return b.setHorizon(ctx, m, seq)
+}
+
+func (b *Bus) setHorizon(ctx context.Context, m *nats.Msg, last uint64) error {
 	m.Header[headerEventID] = []string{uuid.NewString()}
-	_, err = b.commit(ctx, retentionStream, m, horizonSubject, "", seq)
+	_, err := b.commit(ctx, retentionStream, m, horizonSubject, "", last)
 	return err
 }
 

@@ -231,4 +231,13 @@ func TestAHorizonThatWasRemoved(t *testing.T) {
 	if got, err := b.Horizon(ctx); err != nil || !got.Equal(now) {
 		t.Errorf("%s %v, want %s", got, err, now)
 	}
+	// Another one than the one that was read stays.
+	for _, step := range []struct{ drop, want time.Time }{{now.Add(-time.Hour), now}, {now, time.Time{}}} {
+		if err := b.DropHorizon(ctx, step.drop); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := b.Horizon(ctx); err != nil || !got.Equal(step.want) {
+			t.Errorf("%s %v, want %s", got, err, step.want)
+		}
+	}
 }

@@ -13,6 +13,8 @@ const (
 	batch = 20
 	// mostAtOnce bounds one LetGo, so that everything else has its turn.
 	mostAtOnce = 5000
+	// clockSkew is how much the clocks of the bus and of the APIs may differ. A horizon lies grace behind the clock of who has moved it.
+	clockSkew = time.Minute
 )
 
 // LetGo lets go the jobs that are older than the age, more than the number, or in the way on a stream that fills up: always those
@@ -28,7 +30,7 @@ func (k *Keeper) LetGo(ctx context.Context) error {
 }
 
 func (k *Keeper) letGo(ctx context.Context, early *rooms) (gone int, err error) {
-	horizon, err := k.config.Bus.Horizon(ctx)
+	horizon, err := k.horizon(ctx)
 	if err != nil {
 		return 0, err
 	}
@@ -38,7 +40,7 @@ func (k *Keeper) letGo(ctx context.Context, early *rooms) (gone int, err error) 
 		if len(due) == 0 {
 			return gone, nil
 		}
-		if last := due[len(due)-1].At; last.After(horizon) {
+		if last := k.horizonBehind(&due[len(due)-1]); last.After(horizon) {
 			if err := k.config.Bus.MoveHorizon(ctx, last); err != nil {
 				return gone, err
 			}
@@ -67,15 +69,37 @@ func (k *Keeper) due(ctx context.Context, horizon time.Time, early *rooms) []vie
 	inTheWay := early.inTheWay(oldest)
 	now := k.now()
 	for i := range oldest {
-		age := now.Sub(oldest[i].At)
+		age := max(now.Sub(oldest[i].At), now.Sub(oldest[i].Heard))
 		expired := k.config.Age > 0 && age > k.config.Age ||
 			k.config.Jobs > 0 && total-i > k.config.Jobs ||
 			i < inTheWay
-		if oldest[i].At.After(horizon) && (!expired || age < k.grace) {
+		if age < k.grace || oldest[i].At.After(horizon) && !expired {
 			return oldest[:i]
 		}
 	}
 	return oldest
+}
+
+// horizon is the one that the bus has. One that lies ahead was moved while a clock was: all jobs would go until it is passed.
+func (k *Keeper) horizon(ctx context.Context) (time.Time, error) {
+	at, err := k.config.Bus.Horizon(ctx)
+	if ahead := at.Sub(k.now()); err != nil || ahead <= clockSkew {
+		return at, err
+	}
+	k.config.Log.Warn("retention: a clock was set back, of the bus or of an API: which jobs were let go lies ahead and is forgotten", "until", at)
+	return time.Time{}, k.config.Bus.DropHorizon(ctx, at)
+}
+
+// horizonBehind is where the horizon may be when the job and those before it are let go: none that stays lies before it.
+func (k *Keeper) horizonBehind(last *view.Ended) time.Time {
+	at := last.At
+	if !last.Next.IsZero() && !at.Before(last.Next) {
+		at = last.Next.Add(-1)
+	}
+	if latest := k.now().Add(-k.grace); at.After(latest) {
+		at = latest
+	}
+	return at
 }
 
 // letGoOne has the bus let go the job before this API does: one that is asked for in between is shown as it was.

@@ -266,10 +266,46 @@ func TestAJobStaysForAMomentAfterItsEnd(t *testing.T) {
 		t.Errorf("left are %q", got)
 	}
 	list, _, _ := a.view.Ended(1)
+	// Also where the horizon says so: a clock that was ahead has moved it.
+	if err := b.bus.MoveHorizon(t.Context(), list[0].At); err != nil {
+		t.Fatal(err)
+	}
+	a.letGoOrFail()
+	if got := a.ended(); len(got) != 2 {
+		t.Errorf("behind the horizon are %q", got)
+	}
 	a.now = func() time.Time { return list[0].At.Add(grace) }
 	a.letGoOrFail()
 	if got := a.ended(); !slices.Equal(got, []string{"two"}) {
 		t.Errorf("a minute later there are %q", got)
+	}
+}
+
+// A horizon that lies ahead, from when the clock of the bus was, would have every job go until then.
+func TestAHorizonThatLiesAheadIsDropped(t *testing.T) {
+	t.Parallel()
+	b := setup(t, bustest.Limits())
+	a := b.api()
+	b.ended("one")
+	b.ended("two")
+	b.await(a, 2)
+	if err := b.bus.MoveHorizon(t.Context(), time.Now().Add(24*time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	a.letGoOrFail()
+	if got := a.ended(); len(got) != 2 {
+		t.Errorf("left are %q", got)
+	}
+	// It is not believed later either.
+	a.now = func() time.Time { return time.Now().Add(48 * time.Hour) }
+	a.letGoOrFail()
+	if got := a.ended(); len(got) != 2 {
+		t.Errorf("two days later there are %q", got)
+	}
+	a.config.Jobs = 1
+	a.letGoOrFail()
+	if got := a.ended(); !slices.Equal(got, []string{"two"}) {
+		t.Errorf("beyond the number there are %q", got)
 	}
 }
 
@@ -491,5 +527,25 @@ func TestLogsOfNoJob(t *testing.T) {
 	}
 	if want := []string{"cursor", "known.log", "no-log.txt", "young.log"}; !slices.Equal(left, want) {
 		t.Errorf("left are %q, want %q", left, want)
+	}
+}
+
+func TestNoneThatStaysIsBehindTheHorizon(t *testing.T) {
+	t.Parallel()
+	now := time.Unix(1_800_000_000, 0)
+	k := &Keeper{grace: grace, now: func() time.Time { return now }}
+	for name, test := range map[string]struct {
+		last view.Ended
+		want time.Time
+	}{
+		"in order":               {view.Ended{At: now.Add(-2 * time.Hour), Next: now.Add(-time.Hour)}, now.Add(-2 * time.Hour)},
+		"the last":               {view.Ended{At: now.Add(-2 * time.Hour)}, now.Add(-2 * time.Hour)},
+		"the clock was set back": {view.Ended{At: now.Add(24 * time.Hour), Next: now.Add(-time.Hour)}, now.Add(-time.Hour - 1)},
+		"the clock is ahead":     {view.Ended{At: now.Add(24 * time.Hour)}, now.Add(-grace)},
+		"at the same time":       {view.Ended{At: now.Add(-time.Hour), Next: now.Add(-time.Hour)}, now.Add(-time.Hour - 1)},
+	} {
+		if got := k.horizonBehind(&test.last); !got.Equal(test.want) {
+			t.Errorf("%s: %s, want %s", name, got, test.want)
+		}
 	}
 }

@@ -1,6 +1,7 @@
 package view
 
 import (
+	"slices"
 	"time"
 
 	"netlab-runner/internal/jobs"
@@ -12,6 +13,10 @@ type Ended struct {
 	// At is when the bus stored its end, by the bus's clock. The clocks of hosts differ, and a job whose host was away for a
 	// day is new to everybody when its end comes.
 	At time.Time
+	// Heard is when this view heard of it, by its own clock: where that of the bus was ahead, At is not to come for a while.
+	Heard time.Time
+	// Next is the earliest At of those behind it, the zero time where there is none: the clock of the bus may have been set back since.
+	Next time.Time
 	// UpTo is the sequence of the newest message that the view has from the stream of jobs: what that has of the job is there or
 	// before, and what it has of a later job of the same id is behind.
 	UpTo uint64
@@ -19,7 +24,7 @@ type Ended struct {
 	entry *entry
 }
 
-// Ended returns the jobs whose ends are the oldest, n at most and in the order of their ends. total is how many have ended, and
+// Ended returns the jobs whose ends are the oldest, n at most and in the order of their ends in the stream. total is how many have ended, and
 // kept how many bytes of files they have left on the bus.
 func (v *View) Ended(n int) (oldest []Ended, total int, kept int64) {
 	v.mu.RLock()
@@ -28,7 +33,21 @@ func (v *View) Ended(n int) (oldest []Ended, total int, kept int64) {
 		if e.seq > v.events.heard {
 			break // an end that was published here, and did not come from the stream yet
 		}
-		oldest = append(oldest, Ended{Job: e.job, At: e.end, UpTo: v.events.heard, entry: e})
+		oldest = append(oldest, Ended{Job: e.job, At: e.end, Heard: e.endedAt, UpTo: v.events.heard, entry: e})
+	}
+	// Where each is later than the one before it, the earliest of those behind is the next one.
+	behind := v.finished
+	if !v.unsorted {
+		behind = behind[:min(len(oldest)+1, len(behind))]
+	}
+	var earliest time.Time
+	for i, e := range slices.Backward(behind) {
+		if i < len(oldest) {
+			oldest[i].Next = earliest
+		}
+		if earliest.IsZero() || e.end.Before(earliest) {
+			earliest = e.end
+		}
 	}
 	return oldest, len(v.finished), v.kept
 }
@@ -63,9 +82,15 @@ func (v *View) forget(e *entry) {
 	v.forgotten++
 }
 
-// list puts an entry among those that have ended.
+// list puts an entry among those that have ended, by what the stream says of their order and not by its clock, which may be set.
 func (v *View) list(e *entry) {
-	v.finished = insert(v.finished, e, func(a, b *entry) bool { return a.end.Before(b.end) })
+	v.finished = insert(v.finished, e, func(a, b *entry) bool { return a.endSeq < b.endSeq })
+	at := len(v.finished) - 1
+	for v.finished[at] != e {
+		at--
+	}
+	around := v.finished[max(at-1, 0):min(at+2, len(v.finished))]
+	v.unsorted = v.unsorted || !slices.IsSortedFunc(around, func(a, b *entry) int { return a.end.Compare(b.end) })
 	v.kept += keptBytes(&e.job)
 }
 

@@ -223,3 +223,29 @@ func (b *bundle) rebirth(id string) *jobs.Job {
 	}
 	return job
 }
+
+// The order of the ends is that of the stream, whatever the clock of the bus was when it stored them.
+func TestEndsAreInTheOrderOfTheStream(t *testing.T) {
+	t.Parallel()
+	v := many(t, 0)
+	day := time.Unix(1_800_000_000, 0).UTC()
+	for i, at := range []time.Duration{0, 24 * time.Hour, 25 * time.Hour, time.Minute, time.Hour} {
+		if i == 2 {
+			if list, _, _ := v.Ended(1); !list[0].Next.Equal(day.Add(24 * time.Hour)) {
+				t.Errorf("behind the first the earliest ended at %s", list[0].Next)
+			}
+		}
+		job, seq := jobs.Job{ID: fmt.Sprintf("j%d", i), State: jobs.Success, Host: "a"}, uint64(i+1)
+		v.take(&bus.JobMessage{Job: job, Seq: seq, Stored: day.Add(at)})
+		v.happened(v.jobs[job.ID], seq, &job, 1)
+	}
+	list, _, _ := v.Ended(100)
+	for i, next := range []time.Duration{time.Minute, time.Minute, time.Minute, time.Hour} {
+		if list[i].Job.ID != fmt.Sprintf("j%d", i) || !list[i].Next.Equal(day.Add(next)) {
+			t.Errorf("%d is %s, of those behind the earliest ended at %s", i, list[i].Job.ID, list[i].Next)
+		}
+	}
+	if last := list[4]; last.Job.ID != "j4" || !last.Next.IsZero() {
+		t.Errorf("the last is %s, behind it is one that ended at %s", last.Job.ID, last.Next)
+	}
+}

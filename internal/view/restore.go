@@ -123,7 +123,7 @@ func (v *View) beginReplay() {
 	defer v.mu.Unlock()
 	for _, e := range v.order {
 		e.job.CancelRequested = e.cancelRequested(&e.job)
-		e.birth, e.seq, e.told, e.canceled = 0, 0, 0, 0
+		e.birth, e.seq, e.told, e.canceled, e.endSeq = 0, 0, 0, 0, 0
 	}
 	ev := &v.events
 	ev.recent, ev.held, ev.bytes = nil, nil, 0

@@ -33,8 +33,10 @@ type View struct {
 	order []*entry
 	// active has the jobs of each host that are not terminal, in the order of their births.
 	active map[string][]*entry
-	// finished has those that are, in the order of their ends, and kept is how many bytes of files they have left on the bus.
+	// finished has those that are, in the order of their ends, and kept is how many bytes of files they have left on the bus. unsorted
+	// says that the times of the ends may have another order.
 	finished []*entry
+	unsorted bool
 	kept     int64
 	hosts    map[string]*hostEntry
 	// behind has the parts that are still being read for the first time; whole is closed when there are none.
@@ -71,8 +73,9 @@ type entry struct {
 	// ended is a terminal state that is not shown yet, because the log is not whole; endedAt is when it came.
 	ended   *jobs.Job
 	endedAt time.Time
-	// end is when the bus stored the terminal state.
-	end time.Time
+	// end is when the bus stored the terminal state, endSeq its sequence, 0 of one that ended in a stream that was lost.
+	end    time.Time
+	endSeq uint64
 	// canceled is the sequence of a request for the job's end, 0 for none.
 	canceled uint64
 	// source is who published the job's state, and request its birth, for as long as it is queued: should the bus lose them.
@@ -279,7 +282,7 @@ func (v *View) takeLocked(m *bus.JobMessage) {
 		e.job = job
 		return
 	}
-	e.ended, e.endedAt, e.end = &job, time.Now(), m.Stored
+	e.ended, e.endedAt, e.end, e.endSeq = &job, time.Now(), m.Stored, m.Seq
 	if _, first := v.behind[partJobs]; first {
 		// Its clients may have seen it ended before this start. Nobody is served before the logs are here too, and a file
 		// that was lost is fetched when it is read.
