@@ -47,7 +47,11 @@ func RunWorker(ctx context.Context, s *settings.WorkerProgram, version string, l
 }
 
 func newWorker(ctx context.Context, s *settings.Worker, version string, log *slog.Logger) (*worker.Worker, error) {
-	return worker.New(ctx, worker.Config{
+	return worker.New(ctx, workerConfig(s, version, log))
+}
+
+func workerConfig(s *settings.Worker, version string, log *slog.Logger) worker.Config {
+	return worker.Config{
 		Host:        s.Host,
 		DataDir:     s.DataDir,
 		Roots:       s.Roots,
@@ -65,7 +69,7 @@ func newWorker(ctx context.Context, s *settings.Worker, version string, log *slo
 		Labels:      s.Labels,
 		Version:     version,
 		Log:         log,
-	})
+	}
 }
 
 // workOn runs a worker on the bus of these settings, or on the embedded server where it is given.

@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -40,6 +41,9 @@ func TestALogThatWaitsForRoom(t *testing.T) {
 	empty := b.fill()
 	b.submit("j1", nil)
 	run := b.next()
+	if got := b.worker.live.all()[0].spool.patience; got != time.Hour {
+		t.Errorf("it waits for %s", got)
+	}
 	must(t, appendTo(run.run.Output, "a line that has no room\n"))
 	run.result <- exec.Result{}
 	b.await("j1", func(m *bus.JobMessage) bool { return m.State == jobs.Running })
@@ -71,6 +75,42 @@ func TestALogThatHasNoRoom(t *testing.T) {
 	}
 	empty()
 	b.wantEmptyJournal()
+}
+
+// A log is cut off when its run has ended and its patience has, and not before.
+func TestALogIsCutOffAfterItsPatience(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		ended    bool
+		patience time.Duration
+		want     int64 // where it is cut off
+	}{
+		"the run goes on":    {false, 0, uncut},
+		"there is time left": {true, time.Hour, uncut},
+		"it has run out":     {true, 0, 4},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newSpool(nil, "a", "j", filepath.Join(t.TempDir(), "output"), nil, 0)
+			ended := make(chan struct{})
+			if test.ended {
+				close(ended)
+			}
+			s.ended, s.patience = ended, test.patience
+			s.published.Store(4)
+			var err error
+			for range 2 {
+				must(t, err)
+				err = s.awaitRoom(t.Context(), bus.ErrFull)
+			}
+			if cut := errors.Is(err, errAgain); err != nil && !cut || cut != (test.want != uncut) {
+				t.Error(err)
+			}
+			if got, err := loadOffset(s.file+cutSuffix, uncut); err != nil || got != test.want {
+				t.Errorf("cut off at %d, %v", got, err)
+			}
+		})
+	}
 }
 
 func TestACutLogIsMadeAgain(t *testing.T) {
