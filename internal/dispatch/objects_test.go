@@ -98,8 +98,11 @@ func TestLargeTopologiesAndBundlesGoBesideTheBirth(t *testing.T) {
 		want[id](birth)
 	}
 
-	// The object of a job that has ended goes, that of another stays.
+	// The object of a job that has ended goes, that of another stays, and that of one that is just being born.
 	if _, err := b.Cancel(t.Context(), job.ID); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.bus.PutObject(t.Context(), "a", "unborn", archive); err != nil {
 		t.Fatal(err)
 	}
 	if err := b.sweepObjects(); err != nil {
@@ -107,6 +110,9 @@ func TestLargeTopologiesAndBundlesGoBesideTheBirth(t *testing.T) {
 	}
 	if _, err := b.bus.Object(t.Context(), "a", job.ID, bus.RefOf(bus.ObjectBundle, archive)); !errors.Is(err, bus.ErrNotFound) {
 		t.Errorf("of the ended job: %v", err)
+	}
+	if _, err := b.bus.Object(t.Context(), "a", "unborn", bus.RefOf(bus.ObjectBundle, archive)); err != nil {
+		t.Errorf("of a job that is not born yet: %v", err)
 	}
 	for id := range want {
 		if id == job.ID {
