@@ -15,7 +15,7 @@ func TestEverySettingReachesTheWorker(t *testing.T) {
 	s := settings.Worker{
 		Host: "a", DataDir: "/data", Roots: []string{"/labs"}, Templates: "/templates", Python: "python3", Path: []string{"/bin"},
 		RunAs: "lab", URLNetworks: []string{"10.0.0.0/8"}, Homes: []string{"/home"}, Slots: 1, Timeout: time.Second, LogLimit: 1,
-		LogPatience: time.Second, Labels: map[string]string{"site": "east"},
+		LogPatience: time.Second, Warm: time.Second, Labels: map[string]string{"site": "east"},
 	}
 	for field, value := range reflect.ValueOf(s).Fields() {
 		if value.IsZero() {
