@@ -30,13 +30,13 @@ type identity struct {
 // ErrNotStarted.
 func claimOrRead(dir string) (identity, error) {
 	fence := filepath.Join(dir, "driver.json")
-	content, err := os.ReadFile(fence)
+	content, err := readRunFile(fence)
 	if errors.Is(err, fs.ErrNotExist) {
 		if err = abandon(dir); errors.Is(err, fs.ErrNotExist) {
 			return identity{}, ErrNotStarted // no directory: no driver can make its fence in it
 		}
 		if err == nil {
-			content, err = os.ReadFile(fence) // somebody may have been faster
+			content, err = readRunFile(fence) // somebody may have been faster
 		}
 	}
 	if err != nil {
@@ -47,12 +47,25 @@ func claimOrRead(dir string) (identity, error) {
 		return identity{}, fmt.Errorf("reading who runs %s: %w: %w", dir, ErrUnreadable, err)
 	}
 	if driver.Abandoned {
+		if begun(dir) {
+			return identity{}, fmt.Errorf("reading who runs %s: %w: its driver.json was gone", dir, ErrUnreadable)
+		}
 		return identity{}, ErrNotStarted
 	}
 	if driver.PID < 1 || driver.Boot == "" {
 		return identity{}, fmt.Errorf("reading who runs %s: %w: it names no process", dir, ErrUnreadable)
 	}
 	return driver, nil
+}
+
+// begun says whether a driver has left something in dir that none leaves before it has made its fence.
+func begun(dir string) bool {
+	for _, name := range []string{"progress", "result.json"} {
+		if _, err := os.Lstat(filepath.Join(dir, name)); err == nil {
+			return true
+		}
+	}
+	return false
 }
 
 // abandon makes the fence, as complete from its first moment as the driver makes it.

@@ -35,9 +35,9 @@ type step struct {
 // read returns the steps since the last read.
 func (p *progress) read() []step {
 	if p.file == nil {
-		file, err := os.Open(p.name)
+		file, err := openRunFile(p.name)
 		if err != nil {
-			return nil // not made yet
+			return nil // not made yet, or nothing that can be read
 		}
 		p.file = file
 	}

@@ -69,7 +69,7 @@ func (p *Process) Answer(refused string) error {
 
 // Claimed returns the question of the run in dir where the answer to it was yes: the lab that the run may have started.
 func Claimed(dir string) (json.RawMessage, bool) {
-	content, err := os.ReadFile(filepath.Join(dir, verdictFile))
+	content, err := readRegular(filepath.Join(dir, verdictFile))
 	if err != nil {
 		return nil, false
 	}

@@ -46,7 +46,7 @@ type CommandResult struct {
 // readResult returns the result of a run whose driver is gone.
 func readResult(dir string) (Result, error) {
 	var result Result
-	content, err := os.ReadFile(filepath.Join(dir, "result.json"))
+	content, err := readRunFile(filepath.Join(dir, "result.json"))
 	if errors.Is(err, fs.ErrNotExist) {
 		return result, whyNoResult(dir)
 	}
@@ -65,6 +65,9 @@ func readResult(dir string) (Result, error) {
 }
 
 func whyNoResult(dir string) error {
+	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%w: %s was removed", ErrNoResult, dir) // with whatever it had of the run
+	}
 	// A driver that ended before it had made its fence has done nothing. Fence it off all the same: it may be a child of
 	// ours that is only about to begin.
 	if _, err := claimOrRead(dir); errors.Is(err, ErrNotStarted) {
