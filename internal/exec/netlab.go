@@ -44,8 +44,9 @@ type Netlab struct {
 	// Ansible says whether there is an ansible-playbook; without it nothing can be configured or collected.
 	Ansible bool
 
-	driver string
-	warm   *warm // nil: every run imports Netlab by itself
+	// dataDir is where the driver is written to, driver the path of its main.py there.
+	dataDir, driver string
+	warm            *warm // nil: every run imports Netlab by itself
 }
 
 // Find looks for Netlab. The interpreter is python (a path, or a name on PATH) where it is not empty, else the one that the
@@ -67,7 +68,7 @@ func Find(ctx context.Context, python, dataDir string) (*Netlab, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
-	n := &Netlab{Python: python, driver: driver}
+	n := &Netlab{Python: python, dataDir: dataDir, driver: driver}
 	cmd := n.command(ctx, probeEnvironment(python), "probe", MinVersion)
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
@@ -110,6 +111,9 @@ func unusable(python, problem string) *UnusableError {
 // those of what it starts.
 func (n *Netlab) command(ctx context.Context, env []string, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, n.Python, append([]string{"-u", "-X", "utf8", n.driver}, args...)...)
+	if _, err := installDriver(n.dataDir); err != nil { // somebody may have removed it
+		cmd.Err = err
+	}
 	cmd.Env = env
 	cmd.WaitDelay = time.Second // a grandchild that keeps the pipes open must not hold up the answer
 	return cmd

@@ -32,6 +32,37 @@ func fakeNetlab(t *testing.T, source string) string {
 	return interpreter(t, dir, "python", `PYTHONPATH="`+dir+`" exec `+testPython(t)+` "$@"`)
 }
 
+// A driver that somebody has removed is there again whenever it is called.
+func TestDriverThatWasRemoved(t *testing.T) {
+	t.Parallel()
+	data := t.TempDir()
+	called := filepath.Join(t.TempDir(), "called")
+	python := interpreter(t, t.TempDir(), "python", `[ -s "$4" ] && echo "$5" >> `+called+`
+echo '{"version":"26.10","python":"3.11","script":"/bin/netlab","ansible":true}'`)
+	n, err := exec.Find(testContext(t), python, data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	remove := func() {
+		if err := os.RemoveAll(filepath.Join(data, "driver")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	remove()
+	if _, err := n.Status(testContext(t), exec.StatusQuery{}); err != nil {
+		t.Error(err)
+	}
+	remove()
+	p, err := n.Start(exec.Run{Dir: filepath.Join(t.TempDir(), "run"), Output: filepath.Join(t.TempDir(), "output")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	<-p.Done()
+	if got := readFile(t, called); got != "probe\nquery\nrun\n" {
+		t.Errorf("called with a driver: %q", got)
+	}
+}
+
 func TestFind(t *testing.T) {
 	t.Parallel()
 	data := t.TempDir()

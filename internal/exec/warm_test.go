@@ -2,6 +2,7 @@ package exec_test
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io/fs"
 	"log/slog"
@@ -250,10 +251,15 @@ parent.wait(60)
 func TestDeadParentIsReplaced(t *testing.T) {
 	t.Parallel()
 	w := setupWarm(t, time.Minute, waiter())
+	w.end(t, w.begin(t))
+	// Nor is a driver missed that somebody has removed.
+	if err := os.RemoveAll(filepath.Join(w.root, "data", "driver")); err != nil {
+		t.Fatal(err)
+	}
 	p := w.begin(t)
 	first := parentOf(t, p)
 	w.end(t, p)
-	if err := syscall.Kill(first, syscall.SIGKILL); err != nil {
+	if err := errors.Join(syscall.Kill(first, syscall.SIGKILL), os.RemoveAll(filepath.Join(w.root, "data", "driver"))); err != nil {
 		t.Fatal(err)
 	}
 	p = w.begin(t)

@@ -52,6 +52,9 @@ func (e *endedJobs) add(job *jobs.Job) error {
 	if err != nil {
 		return err
 	}
+	if err := os.MkdirAll(e.dir, 0o700); err != nil { // somebody may have removed it
+		return err
+	}
 	temporary := e.file(job.ID) + ".new"
 	if err := os.WriteFile(temporary, data, 0o600); err != nil {
 		return err

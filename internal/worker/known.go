@@ -101,7 +101,11 @@ func (k *knownLabs) save(lab knownLab) error {
 	if err != nil {
 		return fmt.Errorf("labs: %w", err)
 	}
-	if err := writeDurably(k.file(lab.Dir), data); err != nil {
+	err = os.MkdirAll(k.dir, 0o700) // somebody may have removed it
+	if err == nil {
+		err = writeDurably(k.file(lab.Dir), data)
+	}
+	if err != nil {
 		return fmt.Errorf("labs: %w", err)
 	}
 	k.labs[lab.Dir] = lab

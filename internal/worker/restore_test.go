@@ -233,3 +233,21 @@ func TestTheEndOfAJobThatWasLetGoIsOver(t *testing.T) {
 		t.Errorf("the one that is gone: %v", err)
 	}
 }
+
+// What the worker remembers goes into its folder also where somebody has removed that.
+func TestFoldersThatWereRemoved(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	log := slog.New(slog.DiscardHandler)
+	e, err := openEndedJobs(filepath.Join(dir, "ended"), log)
+	must(t, err)
+	k, err := openKnownLabs(filepath.Join(dir, "labs"), log)
+	must(t, err)
+	for _, id := range []string{"j1", "j2"} {
+		must(t, os.RemoveAll(e.dir), os.RemoveAll(k.dir))
+		must(t, e.add(&jobs.Job{ID: id}), k.remember(knownLab{Dir: "/lab", Job: id}))
+		if job, err := e.get(id); err != nil || job == nil {
+			t.Errorf("%s: %v, %v", id, job, err)
+		}
+	}
+}
