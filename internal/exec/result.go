@@ -43,6 +43,12 @@ type CommandResult struct {
 	FinishedAt time.Time `json:"finishedAt"`
 }
 
+// HasResult says whether the run in dir has written how it ended.
+func HasResult(dir string) bool {
+	_, err := os.Lstat(filepath.Join(dir, "result.json"))
+	return err == nil
+}
+
 // readResult returns the result of a run whose driver is gone.
 func readResult(dir string) (Result, error) {
 	var result Result

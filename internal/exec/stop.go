@@ -5,8 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"slices"
 	"time"
 
@@ -88,7 +86,7 @@ func Age(job string) (time.Duration, error) {
 
 // endedByItself says whether the run has ended without having been stopped: what a lab rightly keeps running is left alone.
 func (p *Process) endedByItself(ctx context.Context) bool {
-	if _, err := os.Stat(filepath.Join(p.dir, "result.json")); err == nil {
+	if HasResult(p.dir) {
 		// The driver has no more to do than to end.
 		ctx, cancel := context.WithTimeout(ctx, driverGrace)
 		defer cancel()

@@ -11,6 +11,7 @@ import (
 	"github.com/google/uuid"
 
 	"netlab-runner/internal/dirlock"
+	"netlab-runner/internal/hosts"
 )
 
 // dataDir is the worker's directory, locked against a second worker.
@@ -46,7 +47,8 @@ func loadOrMakeIdentity(file string) (string, error) {
 		if identity := strings.TrimSpace(string(text)); uuid.Validate(identity) == nil {
 			return identity, nil
 		}
-		return "", fmt.Errorf("%s does not hold an identity; remove it to have a new one made", file)
+		return "", fmt.Errorf("%s does not hold an identity; put the old one back, or remove it to have a new one made: "+
+			"the journal's jobs stay this worker's, and the host's name is its own when the old one's lease is over", file)
 	}
 	if !errors.Is(err, fs.ErrNotExist) {
 		return "", fmt.Errorf("identity: %w", err)
@@ -56,6 +58,33 @@ func loadOrMakeIdentity(file string) (string, error) {
 		return "", fmt.Errorf("identity: %w", err)
 	}
 	return identity, nil
+}
+
+// keepHost keeps the host's name in file. Under another one than before, the jobs of the journal would be another worker's for the
+// bus, so a worker that has any keeps its name.
+func keepHost(file, host string, j *journal) error {
+	text, err := os.ReadFile(file)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("host: %w", err)
+	}
+	before := strings.TrimSpace(string(text))
+	if before == host {
+		return nil
+	}
+	if hosts.ValidName(before) == nil {
+		held, err := j.holds()
+		if err != nil {
+			return err
+		}
+		if held {
+			return fmt.Errorf("NETLAB_WORKER_HOST is %s, and NETLAB_WORKER_DATA_DIR has jobs of host %s: set NETLAB_WORKER_HOST=%s until they have ended, "+
+				"or name another directory", host, before, before)
+		}
+	}
+	if err := writeDurably(file, []byte(host+"\n")); err != nil {
+		return fmt.Errorf("host: %w", err)
+	}
+	return nil
 }
 
 // writeDurably replaces file by one that holds data, on the disk when it returns: a crash leaves the old or the new one.

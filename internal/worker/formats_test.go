@@ -48,7 +48,7 @@ func TestFormats(t *testing.T) {
 			Sample: func(t *testing.T) []byte {
 				j, err := openJournal(t.TempDir())
 				must(t, err)
-				j.logLimit = 1 << 20
+				j.logLimit, j.source = 1<<20, "/hosts/alpha/workers/0f7a3f0e-6d2b-4d0b-9a53-0f0b1d6f7c11"
 				e, _, err := j.add(birth, 7, true)
 				must(t, err)
 				return read(t, filepath.Join(e.dir, requestFile))
@@ -140,6 +140,20 @@ func TestFormats(t *testing.T) {
 				k, err := openKnownLabs(filepath.Dir(place(t, sample, "lab.json")), quiet)
 				must(t, err)
 				return marshal(t, k.labs[lab.Dir])
+			},
+		},
+		formats.Format{
+			Name: "host",
+			Sample: func(t *testing.T) []byte {
+				file := filepath.Join(t.TempDir(), "host")
+				must(t, keepHost(file, "alpha", newJournal(t)))
+				return read(t, file)
+			},
+			Read: func(t *testing.T, sample []byte) []byte {
+				j := newJournal(t)
+				addEntry(t, j, "j1", 1)
+				must(t, keepHost(place(t, sample, "host"), "alpha", j))
+				return sample
 			},
 		},
 		formats.Format{

@@ -14,16 +14,19 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"netlab-runner/internal/bus"
+	"netlab-runner/internal/exec"
 	"netlab-runner/internal/jobs"
 )
 
 // journal keeps, in a directory a job, what the worker has taken and not yet reported to its end.
 type journal struct {
 	dir string
-	// logLimit is the LogLimit of each new entry.
+	// logLimit and source are the LogLimit and the Source of each new entry.
 	logLimit int64
+	source   string
 
 	mu sync.Mutex
 	// known are the jobs that are in the journal and with this worker: what is on the disk alone may be torn.
@@ -38,11 +41,15 @@ type entry struct {
 	Seq uint64 `json:"seq"`
 	// LogLimit is the size of the job's log in bytes, 0 for any. It stays what it is: another one would make another log.
 	LogLimit int64 `json:"logLimit,omitempty"`
+	// Source is the worker that took the job, empty where an earlier release did. With a new identity it is another one.
+	Source string `json:"source,omitempty"`
 	// Lost is a job that was under way when the journal had nothing of it any more.
 	Lost bool `json:"lost,omitempty"`
 
 	dir     string
 	journal *journal
+	// began says that this worker has begun a run, whatever the disk says.
+	began bool
 }
 
 const (
@@ -65,6 +72,18 @@ func (j *journal) has(id string) bool {
 	return j.known[id] != nil
 }
 
+// holds says whether the disk has any job.
+func (j *journal) holds() (bool, error) {
+	entries, err := os.ReadDir(j.dir)
+	if err != nil {
+		return false, fmt.Errorf("journal: %w", err)
+	}
+	return slices.ContainsFunc(entries, isJob), nil
+}
+
+// isJob tells a job's directory from what somebody else has put there.
+func isJob(d fs.DirEntry) bool { return d.IsDir() && jobs.ValidID(d.Name()) }
+
 // list is what the journal has, in order of arrival.
 func (j *journal) list() []*entry {
 	j.mu.Lock()
@@ -79,37 +98,60 @@ func (j *journal) add(birth *bus.Birth, seq uint64, lost bool) (e *entry, isNew 
 	if !jobs.ValidID(birth.ID) {
 		return nil, false, fmt.Errorf("journal: job id %q", birth.ID)
 	}
-	e = &entry{Birth: birth, Seq: seq, LogLimit: j.logLimit, Lost: lost, dir: filepath.Join(j.dir, birth.ID), journal: j}
+	e = &entry{
+		Birth: birth, Seq: seq, LogLimit: j.logLimit, Source: j.source, Lost: lost,
+		dir: filepath.Join(j.dir, birth.ID), journal: j,
+	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if j.known[birth.ID] != nil {
 		return e, false, nil
 	}
-	data, err := json.Marshal(e)
-	if err != nil {
-		return nil, false, fmt.Errorf("journal: %w", err)
-	}
-	if err := os.Mkdir(e.dir, 0o711); err != nil && !errors.Is(err, fs.ErrExist) {
-		return nil, false, fmt.Errorf("journal: %w", err)
-	}
-	if err := writeDurably(filepath.Join(e.dir, requestFile), data); err != nil {
-		return nil, false, fmt.Errorf("journal: %w", err)
-	}
-	if err := syncDir(j.dir); err != nil {
+	if err := e.write(); err != nil {
 		return nil, false, fmt.Errorf("journal: %w", err)
 	}
 	j.known[birth.ID] = e
 	return e, true, nil
 }
 
+// write puts the entry on the disk.
+func (e *entry) write() error {
+	data, err := json.Marshal(e)
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(e.dir, 0o711); err != nil {
+		return err
+	}
+	if err := writeDurably(filepath.Join(e.dir, requestFile), data); err != nil {
+		return err
+	}
+	return syncDir(e.journal.dir)
+}
+
+// mend writes an entry again that somebody has removed from the disk, and says whether it was gone.
+func (e *entry) mend() (gone bool, err error) {
+	if _, err := os.Stat(filepath.Join(e.dir, requestFile)); !errors.Is(err, fs.ErrNotExist) {
+		return false, nil // what else is wrong with it shows where it is used
+	}
+	if err := e.write(); err != nil {
+		return true, fmt.Errorf("journal: %w", err)
+	}
+	return true, nil
+}
+
 // load reads every entry, in order of arrival. A directory without a request was never acknowledged: its request comes again.
-// damaged are the jobs whose request cannot be read; all else that the journal has of them stays.
+// damaged are the jobs whose request cannot be read; all else that the journal has of them stays, as does what is no job's.
 func (j *journal) load(log *slog.Logger) (entries []*entry, damaged []string, err error) {
 	dirs, err := os.ReadDir(j.dir)
 	if err != nil {
 		return nil, nil, fmt.Errorf("journal: %w", err)
 	}
 	for _, d := range dirs {
+		if !isJob(d) {
+			log.Warn("journal: what is no job's is left alone", "path", filepath.Join(j.dir, d.Name()))
+			continue
+		}
 		e := &entry{dir: filepath.Join(j.dir, d.Name()), journal: j}
 		data, err := os.ReadFile(filepath.Join(e.dir, requestFile))
 		if errors.Is(err, fs.ErrNotExist) {
@@ -138,7 +180,7 @@ func (e *entry) output() string { return filepath.Join(e.dir, outputFile) }
 
 // lastRun is the directory of the newest start of the driver, empty where there was none.
 func (e *entry) lastRun() (string, error) {
-	n, err := e.runs()
+	n, err := e.highest()
 	if n == 0 || err != nil {
 		return "", err
 	}
@@ -147,27 +189,49 @@ func (e *entry) lastRun() (string, error) {
 
 // nextRun makes the directory for one more start.
 func (e *entry) nextRun() (string, error) {
-	n, err := e.runs()
+	n, err := e.highest()
 	if err != nil {
 		return "", err
 	}
 	dir := e.run(n + 1)
+	e.began = true
 	return dir, os.Mkdir(dir, 0o700)
 }
 
 func (e *entry) run(n int) string { return filepath.Join(e.dir, runPrefix+strconv.Itoa(n)) }
 
-func (e *entry) runs() (highest int, err error) {
+func (e *entry) highest() (n int, err error) {
 	files, err := os.ReadDir(e.dir)
 	if err != nil {
 		return 0, fmt.Errorf("journal: %w", err)
 	}
 	for _, f := range files {
-		if n, err := strconv.Atoi(strings.TrimPrefix(f.Name(), runPrefix)); err == nil {
-			highest = max(highest, n)
+		if i, err := strconv.Atoi(strings.TrimPrefix(f.Name(), runPrefix)); err == nil {
+			n = max(n, i)
 		}
 	}
-	return highest, nil
+	return n, nil
+}
+
+// unended is a time at which the job had not ended.
+func (e *entry) unended() time.Time {
+	if at := changed(e.output()); at.After(e.Birth.CreatedAt) {
+		return at
+	}
+	return e.Birth.CreatedAt
+}
+
+// runs says whether processes of the job's run are there. Those that are there behind a result are the lab's, as are those of a job
+// that is over and of which the journal has no run.
+func (e *entry) runs(over bool) (bool, error) {
+	dir, err := e.lastRun()
+	switch {
+	case err != nil && !errors.Is(err, fs.ErrNotExist):
+		return false, err
+	case dir == "" && over, dir != "" && exec.HasResult(dir):
+		return false, nil
+	}
+	return exec.Lives(e.Birth.ID)
 }
 
 // remove forgets the job, whose end the bus has.
@@ -176,7 +240,7 @@ func (e *entry) remove() error {
 	e.journal.mu.Lock()
 	defer e.journal.mu.Unlock()
 	// First the request: what a crash leaves behind is then removed by the next load.
-	if err := os.Remove(filepath.Join(e.dir, requestFile)); err != nil {
+	if err := os.Remove(filepath.Join(e.dir, requestFile)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("journal: %w", err)
 	}
 	delete(e.journal.known, e.Birth.ID)

@@ -2,8 +2,10 @@ package worker
 
 import (
 	"fmt"
+	"log/slog"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -28,6 +30,27 @@ func TestMain(m *testing.M) {
 	_ = os.RemoveAll(home)
 	os.Exit(code)
 }
+
+// logged is what a worker has written into its own log.
+type logged struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (l *logged) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+func (l *logged) has(words string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return strings.Contains(l.text.String(), words)
+}
+
+// into has a worker write its own log there.
+func (l *logged) into(c *Config) { c.Log = slog.New(slog.NewTextHandler(l, nil)) }
 
 // newUser makes a user of this machine, with a home, for the time of the test.
 func newUser(t *testing.T) *account.Account {

@@ -81,8 +81,8 @@ func (w *Worker) adopt(life, ctx context.Context, id string, taken uint64) (bool
 	return true, nil
 }
 
-// orphanLook is how often it is looked whether the processes of a run without a journal have ended.
-const orphanLook = time.Second
+// processLook is how often it is looked whether the processes of a run have ended that nobody watches.
+const processLook = time.Second
 
 // orphan waits for the end of a run of which the journal was lost: whatever lives of it is left alone, unless its job is canceled
 // or takes too long. How it ended cannot be known.
@@ -117,7 +117,7 @@ func (r *run) orphan(ctx, runCtx context.Context) (outcome, error) {
 			}
 			end.text += leftText(left) + "; " + r.labNow(ctx)
 			return r.refuse(*end), nil
-		case <-time.After(orphanLook):
+		case <-time.After(processLook):
 		}
 	}
 	return r.refuse(failed(jobs.ReasonInterrupted, "the record of the run was lost, so how it ended is not known; "+r.labNow(ctx))), nil

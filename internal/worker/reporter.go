@@ -11,13 +11,19 @@ import (
 	"netlab-runner/internal/jobs"
 )
 
-// errLost is a job that somebody else has moved: this worker has no say in it any more.
-var errLost = errors.New("the job was moved by somebody else")
+var (
+	// errLost is a job that somebody else has moved: this worker has no say in it any more.
+	errLost = errors.New("the job was moved by somebody else")
+	// errOver is a job that has ended already.
+	errOver = errors.New("the job has ended")
+)
 
 // reporter publishes the states of one job, each over the last.
 type reporter struct {
 	bus    *bus.Bus
 	source string
+	// taken is the source under which the job was taken, which a new identity changes.
+	taken string
 
 	// mu is held while a state is published. job is read without it by who publishes the next state.
 	mu  sync.Mutex
@@ -52,7 +58,7 @@ func (r *reporter) move(ctx context.Context, e jobs.Event, change func(*jobs.Job
 			r.seq = 0
 		case err != nil:
 			return err
-		case last.Source != r.source || last.State.Terminal():
+		case !r.own(last.Source) || last.State.Terminal():
 			return fmt.Errorf("%w: it is %s by %s", errLost, last.State, last.Source)
 		case last.Seq != r.seq:
 			// A publish of this worker's own whose answer it did not wait for.
@@ -66,6 +72,11 @@ func (r *reporter) move(ctx context.Context, e jobs.Event, change func(*jobs.Job
 	}
 }
 
+// own says whether the source is this worker, also as it was called when it took the job.
+func (r *reporter) own(source string) bool {
+	return source == r.source || r.taken != "" && source == r.taken
+}
+
 // confirm publishes the job's state again if the bus has lost it.
 func (r *reporter) confirm(ctx context.Context) error {
 	r.mu.Lock()
@@ -75,7 +86,7 @@ func (r *reporter) confirm(ctx context.Context) error {
 			return err
 		}
 		last, err := r.bus.LastStatus(ctx, r.job.Host, r.job.ID)
-		if err == nil && last.Source == r.source {
+		if err == nil && r.own(last.Source) {
 			r.seq = last.Seq
 		}
 		return err
@@ -117,7 +128,12 @@ func (r *reporter) claim(ctx context.Context, takeover bool) (resumed bool, err 
 			return false, err
 		}
 	}
-	if last.Source != r.source && !takeover || last.State != jobs.Running {
+	switch {
+	case last.State.Terminal() && r.own(last.Source):
+		return false, fmt.Errorf("%w: it is %s", errOver, last.State)
+	case last.State.Terminal():
+		return false, fmt.Errorf("%w: %w: it is %s by %s", errLost, errOver, last.State, last.Source)
+	case last.State != jobs.Running || !takeover && !r.own(last.Source):
 		return false, fmt.Errorf("%w: it is %s by %s", errLost, last.State, last.Source)
 	}
 	r.job, r.seq = last.Job, last.Seq

@@ -75,15 +75,15 @@ func (r *run) confirm(ctx context.Context) error {
 }
 
 // ensureBorn gives birth to a job again that the bus has lost. errLost: it was let go, so that nothing on the bus would keep it from
-// being claimed: an API has ended it while this worker was away.
+// being claimed: an API has ended it while this worker was away, or the journal is an old one, of a backup.
 func (w *Worker) ensureBorn(ctx context.Context, e *entry) error {
 	return w.bus.Retry(ctx, "request of job "+e.Birth.ID, func(ctx context.Context) error {
-		standing, err := w.bus.StandingOf(ctx, &e.Birth.Job, e.Birth.CreatedAt)
+		standing, err := w.bus.StandingOf(ctx, &e.Birth.Job, e.unended())
 		switch {
 		case err != nil || standing == bus.Stored:
 			return err
 		case standing == bus.LetGo:
-			return fmt.Errorf("%w: it was canceled, and let go since", errLost)
+			return fmt.Errorf("%w: it has ended, and was let go since", errLost)
 		}
 		w.log.Warn("the bus has lost the request of a job, it is published again", "job", e.Birth.ID)
 		request, err := json.Marshal(e.Birth)

@@ -46,7 +46,7 @@ type run struct {
 func newRun(w *Worker, t *task, log *slog.Logger) *run {
 	return &run{
 		w: w, entry: t.entry, key: t.key, log: log,
-		reporter: reporter{bus: w.bus, source: w.source, job: t.entry.Birth.Job},
+		reporter: reporter{bus: w.bus, source: w.source, taken: t.entry.Source, job: t.entry.Birth.Job},
 	}
 }
 
@@ -77,6 +77,13 @@ func succeeded(exitCode *int) outcome {
 // journey takes the job from wherever it stands to its end. An error other than errLost leaves it where it is: the next
 // journey goes on from there.
 func (r *run) journey(ctx context.Context) error {
+	gone, err := r.entry.mend()
+	if err != nil {
+		return err
+	}
+	if gone {
+		r.log.Warn("somebody has removed the job from the journal, it is written again")
+	}
 	before, err := r.entry.lastRun()
 	if err != nil {
 		return err
@@ -86,12 +93,10 @@ func (r *run) journey(ctx context.Context) error {
 			return err
 		}
 	}
-	if before == "" && !r.entry.Lost {
-		if err := r.w.ensureBorn(ctx, r.entry); err != nil {
-			return err
-		}
+	if err := r.w.ensureBorn(ctx, r.entry); err != nil {
+		return err
 	}
-	orphaned := r.entry.Lost && before == ""
+	orphaned := before == "" && (r.entry.Lost || r.entry.began)
 	resumed, err := r.reporter.claim(ctx, orphaned)
 	if err != nil {
 		return err

@@ -150,7 +150,10 @@ func New(ctx context.Context, c Config) (*Worker, error) {
 	if w.journal, err = openJournal(filepath.Join(c.DataDir, "jobs")); err != nil {
 		return fail(err)
 	}
-	w.journal.logLimit = c.LogLimit
+	if err := keepHost(filepath.Join(c.DataDir, "host"), c.Host, w.journal); err != nil {
+		return fail(err)
+	}
+	w.journal.logLimit, w.journal.source = c.LogLimit, w.source
 	if w.ended, err = openEndedJobs(filepath.Join(c.DataDir, "ended"), c.Log); err != nil {
 		return fail(err)
 	}
@@ -360,11 +363,19 @@ func (w *Worker) finish(ctx context.Context, t *task) {
 	for wait := time.Second; ; wait = min(2*wait, retryAtMost) {
 		r := newRun(w, t, log)
 		err := r.journey(ctx)
-		if err == nil || errors.Is(err, errLost) {
-			if err != nil {
-				log.Warn("job given up", "error", err)
-			} else if err := w.ended.add(&r.reporter.job); err != nil {
-				log.Error("ended jobs", "error", err)
+		lost := errors.Is(err, errLost)
+		if lost {
+			log.Warn("job given up", "error", err)
+			w.awaitGone(ctx, e, errors.Is(err, errOver), log)
+			if ctx.Err() != nil {
+				return
+			}
+		}
+		if err == nil || lost || errors.Is(err, errOver) {
+			if err == nil {
+				if err := w.ended.add(&r.reporter.job); err != nil {
+					log.Error("ended jobs", "error", err)
+				}
 			}
 			w.labs.release(e.Birth.ID)
 			if err := e.remove(); err != nil {
@@ -380,6 +391,24 @@ func (w *Worker) finish(ctx context.Context, t *task) {
 		case <-ctx.Done():
 			return
 		case <-time.After(wait):
+		}
+	}
+}
+
+// awaitGone returns when the run of a job that was given up has ended, or ctx has: until then no other job begins in its directory.
+// over says that the job has ended.
+func (w *Worker) awaitGone(ctx context.Context, e *entry, over bool, log *slog.Logger) {
+	for said := false; ctx.Err() == nil; said = true {
+		lives, err := e.runs(over)
+		if err == nil && !lives {
+			return
+		}
+		if !said {
+			log.Warn("its run goes on, and other jobs of its directory wait for the end of that", "error", err)
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(processLook):
 		}
 	}
 }
