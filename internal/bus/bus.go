@@ -68,6 +68,10 @@ type Bus struct {
 	// limits are those of the streams that this program makes, nil until it has.
 	limits atomic.Pointer[Limits]
 
+	// own are the newest messages that this program has stored, by stream.
+	ownMu sync.Mutex
+	own   map[string][]own
+
 	placesMu sync.Mutex
 	placesKV jetstream.KeyValue
 	log      *slog.Logger
@@ -148,7 +152,7 @@ func Connect(c Config) (*Bus, error) {
 		nc.Close()
 		return nil, fmt.Errorf("bus: %w", err)
 	}
-	return &Bus{nc: nc, js: js, apiPrefix: c.APIPrefix, source: c.Source, server: c.Server, behindPatience: behindPatience, log: c.Log}, nil
+	return &Bus{nc: nc, js: js, apiPrefix: c.APIPrefix, source: c.Source, server: c.Server, own: map[string][]own{}, behindPatience: behindPatience, log: c.Log}, nil
 }
 
 func remoteOptions(c Config) ([]nats.Option, error) {
@@ -270,6 +274,7 @@ func (b *Bus) commit(ctx context.Context, stream string, m *nats.Msg, stored, su
 	}
 	ack, err := b.js.PublishMsg(ctx, m, check)
 	if err == nil {
+		b.stored(stream, ack.Sequence, m.Header.Get(headerEventID))
 		return ack.Sequence, nil
 	}
 	err = translate(err)

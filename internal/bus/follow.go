@@ -2,10 +2,11 @@ package bus
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -18,16 +19,58 @@ const lookEvery = 2 * time.Second
 // closePatience is how long a consumer may take to be closed.
 const closePatience = 2 * time.Second
 
-// follow reads a stream with one ordered consumer until ctx ends. caughtUp is called once, when everything that was there
-// at the start has been handled. ErrLost: the stream has not all any more that was read of it.
-func (b *Bus) follow(ctx context.Context, stream string, c jetstream.OrderedConsumerConfig, handle func(jetstream.Msg, uint64), caughtUp func()) error {
+// Mark is a place in a stream: up to where it was read, say. It tells the stream from another one of its name, and from itself
+// after it has lost its newest messages, also where their sequences have been used again.
+type Mark struct {
+	// Made is when the stream was made.
+	Made time.Time `json:"made"`
+	// Seq is the sequence of a message.
+	Seq uint64 `json:"seq"`
+	// Stored is when the stream stored it: two messages that got one sequence have different ones. It is the zero time where that
+	// is not known.
+	Stored time.Time `json:"stored,omitzero"`
+}
+
+// watched is a stream and the newest that is known of it.
+type watched struct {
+	stream string
+
+	mu   sync.Mutex
+	mark Mark
+}
+
+func (w *watched) known() Mark {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.mark
+}
+
+func (w *watched) learn(m Mark) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if m.Seq > w.mark.Seq {
+		w.mark = m
+	}
+}
+
+// follow reads a stream with one ordered consumer until ctx ends: from behind after on where the stream still has all up to there,
+// else as c says. caughtUp is called once, when everything that was there at the start has been handled. ErrLost: the stream has
+// not all any more that was read of it.
+func (b *Bus) follow(ctx context.Context, stream string, after Mark, c jetstream.OrderedConsumerConfig, handle func(jetstream.Msg, Mark), caughtUp func()) error {
 	var consumer jetstream.Consumer
-	var begin streamMark
+	w := &watched{stream: stream}
 	err := b.Retry(ctx, "consumer of "+stream, func(ctx context.Context) (err error) {
-		if begin, err = b.mark(ctx, stream); err != nil {
+		if w.mark, err = b.begin(ctx, stream); err != nil {
 			return err
 		}
-		consumer, err = b.js.OrderedConsumer(ctx, stream, c)
+		from := c
+		switch err = b.goesOn(ctx, stream, after, w.mark); {
+		case err == nil && after.Seq > 0:
+			from.DeliverPolicy, from.OptStartSeq = jetstream.DeliverByStartSequencePolicy, after.Seq+1
+		case err != nil && !errors.Is(err, ErrLost):
+			return err
+		}
+		consumer, err = b.js.OrderedConsumer(ctx, stream, from)
 		return translate(err)
 	})
 	if err != nil {
@@ -38,19 +81,31 @@ func (b *Bus) follow(ctx context.Context, stream string, c jetstream.OrderedCons
 	if consumer.CachedInfo().NumPending == 0 {
 		done()
 	}
-	var read atomic.Uint64
-	var stopped atomic.Bool
+	following, end := context.WithCancelCause(ctx)
+	defer end(nil)
+	var reading sync.Mutex // the callbacks of two consumers may overlap
+	made, by := w.mark.Made, ""
 	consuming, err := consumer.Consume(func(m jetstream.Msg) {
-		if stopped.Load() {
-			return
-		}
+		reading.Lock()
+		defer reading.Unlock()
 		meta, err := m.Metadata()
 		if err != nil {
 			b.log.Error("bus: message without metadata", "subject", m.Subject(), "error", err)
 			return
 		}
-		handle(m, meta.Sequence.Stream)
-		read.Store(meta.Sequence.Stream)
+		// The client has made its consumer anew, at a sequence: the message that had it may be another one now.
+		if by != "" && by != meta.Consumer {
+			if err := b.Retry(following, "stream "+stream, func(ctx context.Context) error { return b.look(ctx, w) }); err != nil {
+				end(err)
+			}
+		}
+		if following.Err() != nil {
+			return
+		}
+		by = meta.Consumer
+		at := Mark{Made: made, Seq: meta.Sequence.Stream, Stored: meta.Timestamp}
+		handle(m, at)
+		w.learn(at)
 		if meta.NumPending == 0 {
 			done()
 		}
@@ -60,8 +115,8 @@ func (b *Bus) follow(ctx context.Context, stream string, c jetstream.OrderedCons
 	if err != nil {
 		return fmt.Errorf("follow %s: %w", stream, translate(err))
 	}
-	err = b.awaitLoss(ctx, lookEvery, &watched{stream, begin, &read})
-	stopped.Store(true)
+	err = b.awaitLoss(following, lookEvery, w)
+	end(err)
 	consuming.Stop()
 	select {
 	case <-consuming.Closed():
@@ -70,21 +125,14 @@ func (b *Bus) follow(ctx context.Context, stream string, c jetstream.OrderedCons
 	return err
 }
 
-// streamMark tells a stream from another one under its name, and from itself when it had less.
-type streamMark struct {
-	made time.Time
-	// last is the sequence of its newest message.
-	last uint64
-}
-
-// mark looks at a stream. ErrLost: there is none.
-func (b *Bus) mark(ctx context.Context, stream string) (streamMark, error) {
+// mark looks at the end of a stream. ErrLost: there is none.
+func (b *Bus) mark(ctx context.Context, stream string) (Mark, error) {
 	s, err := b.js.Stream(ctx, stream)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
-		return streamMark{}, fmt.Errorf("%w: there is no stream %s", ErrLost, stream)
+		return Mark{}, fmt.Errorf("%w: there is no stream %s", ErrLost, stream)
 	}
 	if err != nil {
-		return streamMark{}, translate(err)
+		return Mark{}, translate(err)
 	}
 	info := s.CachedInfo()
 	now := time.Now()
@@ -92,37 +140,152 @@ func (b *Bus) mark(ctx context.Context, stream string) (streamMark, error) {
 	if stream == jobsStream {
 		b.crowded.Store(info.Config.MaxBytes > 0 && info.State.Bytes > uint64(info.Config.MaxBytes)/100*birthShare)
 	}
-	return streamMark{made: info.Created, last: info.State.LastSeq}, nil
+	return Mark{Made: info.Created, Seq: info.State.LastSeq, Stored: info.State.LastTime}, nil
 }
 
-// watched is a stream as it was.
-type watched struct {
-	stream string
-	was    streamMark
-	// read is the sequence of the newest message that was read of it.
-	read *atomic.Uint64
+// own is a message that this program has stored in a stream, with its ce-id.
+type own struct {
+	seq uint64
+	id  string
+	// connection counts the connections to the bus: a server may have lost its newest messages between two.
+	connection uint64
 }
 
-// look returns ErrLost when the stream is another one than it was, or ends before what was read of it: an ordered consumer would
-// wait there for sequences that are used again, and miss what comes under them. A stream that is away may be as it was.
-func (b *Bus) look(ctx context.Context, w *watched) error {
-	had := max(w.was.last, w.read.Load())
-	now, err := b.mark(ctx, w.stream)
-	switch {
-	case errors.Is(err, ErrLost):
-		return err
-	case err != nil:
-		return nil
-	case !now.made.Equal(w.was.made):
-		return fmt.Errorf("%w: the stream %s was made anew", ErrLost, w.stream)
-	case now.last < had:
-		return fmt.Errorf("%w: the stream %s ends at %d, and had %d", ErrLost, w.stream, now.last, had)
+// stored takes in a message that this program has stored. The newest of each connection is kept until it was looked at.
+func (b *Bus) stored(stream string, seq uint64, id string) {
+	mine := own{seq, id, b.nc.Stats().Reconnects}
+	b.ownMu.Lock()
+	defer b.ownMu.Unlock()
+	list := b.own[stream]
+	switch last := len(list) - 1; {
+	case last < 0 || list[last].connection != mine.connection:
+		b.own[stream] = append(list, mine)
+	case list[last].seq < mine.seq:
+		list[last] = mine
 	}
-	w.was.last = now.last
+}
+
+func (b *Bus) ownIn(stream string) []own {
+	b.ownMu.Lock()
+	defer b.ownMu.Unlock()
+	return slices.Clone(b.own[stream])
+}
+
+// lookedAt ends the interest in messages that are there.
+func (b *Bus) lookedAt(stream string, list []own) {
+	b.ownMu.Lock()
+	defer b.ownMu.Unlock()
+	b.own[stream] = slices.DeleteFunc(b.own[stream], func(o own) bool { return slices.Contains(list, o) })
+}
+
+// begin is mark of a stream of which nothing is known, or not any more.
+func (b *Bus) begin(ctx context.Context, stream string) (Mark, error) {
+	b.lookedAt(stream, b.ownIn(stream))
+	return b.mark(ctx, stream)
+}
+
+// look returns ErrLost when the stream has not all any more that is known of it: an ordered consumer would wait at an end that is
+// no more, or go on there and miss what came under the sequences before.
+func (b *Bus) look(ctx context.Context, w *watched) error {
+	had, mine := w.known(), b.ownIn(w.stream)
+	now, err := b.mark(ctx, w.stream)
+	if err == nil {
+		err = b.goesOn(ctx, w.stream, had, now)
+	}
+	for i := 0; err == nil && i < len(mine); i++ {
+		if mine[i].seq > had.Seq {
+			err = b.hasOwn(ctx, w.stream, &mine[i])
+		}
+	}
+	if err != nil {
+		return err
+	}
+	b.lookedAt(w.stream, mine)
+	w.learn(now)
 	return nil
 }
 
-// awaitLoss looks at streams every so often, and after each reconnect. It returns when ctx ends, or with ErrLost.
+// goesOn returns ErrLost when a stream that ends at now is not the one that had had, with all up to there.
+func (b *Bus) goesOn(ctx context.Context, stream string, had, now Mark) error {
+	switch {
+	case had.Seq == 0 && had.Made.IsZero():
+		return nil
+	case !now.Made.Equal(had.Made):
+		return fmt.Errorf("%w: the stream %s was made anew", ErrLost, stream)
+	case now.Seq < had.Seq:
+		return fmt.Errorf("%w: the stream %s ends at %d, and had %d", ErrLost, stream, now.Seq, had.Seq)
+	case had.Stored.IsZero(), now.Seq == had.Seq && now.Stored.Equal(had.Stored):
+		return nil
+	}
+	m, err := b.messageFrom(ctx, stream, map[string]any{"seq": had.Seq})
+	switch {
+	case err == nil && m.Time.Equal(had.Stored):
+		return nil
+	case err == nil:
+		return fmt.Errorf("%w: the stream %s has another message %d than it had", ErrLost, stream, had.Seq)
+	case !errors.Is(err, ErrNotFound):
+		return err
+	}
+	// It has gone: it was let go, or another one has come under its subject. What came since then is behind it all the same.
+	m, err = b.messageFrom(ctx, stream, map[string]any{"start_time": had.Stored, "next_by_subj": everySubject})
+	switch {
+	case errors.Is(err, ErrNotFound):
+		return nil
+	case err == nil && m.Seq < had.Seq:
+		return fmt.Errorf("%w: the stream %s had %d, and has got %d since", ErrLost, stream, had.Seq, m.Seq)
+	}
+	return err
+}
+
+// hasOwn returns ErrLost when the stream has not the message any more that was stored a moment ago: nothing is let go so soon.
+func (b *Bus) hasOwn(ctx context.Context, stream string, mine *own) error {
+	m, err := b.messageFrom(ctx, stream, map[string]any{"seq": mine.seq})
+	if err == nil {
+		var h nats.Header
+		if h, err = nats.DecodeHeadersMsg(m.Header); err == nil && h.Get(headerEventID) == mine.id {
+			return nil
+		}
+	}
+	if err == nil || errors.Is(err, ErrNotFound) {
+		return fmt.Errorf("%w: the stream %s has not its message %d any more", ErrLost, stream, mine.seq)
+	}
+	return err
+}
+
+// messageFrom finds the first message of those that are asked for. It asks the stream's leader: a copy may be behind. ErrNotFound:
+// there is none.
+func (b *Bus) messageFrom(ctx context.Context, stream string, question map[string]any) (*storedMessage, error) {
+	text, err := json.Marshal(question)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
+	defer cancel()
+	m, err := b.nc.RequestWithContext(ctx, b.apiPrefix+".STREAM.MSG.GET."+stream, text)
+	if err != nil {
+		return nil, translate(err)
+	}
+	var answer struct {
+		Error   *jetstream.APIError `json:"error"`
+		Message storedMessage       `json:"message"`
+	}
+	if err := json.Unmarshal(m.Data, &answer); err != nil {
+		return nil, fmt.Errorf("message of %s: %w", stream, err)
+	}
+	if answer.Error != nil {
+		return nil, fmt.Errorf("message of %s: %w", stream, translate(answer.Error))
+	}
+	return &answer.Message, nil
+}
+
+// storedMessage is what is read of a message that the server tells of.
+type storedMessage struct {
+	Seq    uint64    `json:"seq"`
+	Time   time.Time `json:"time"`
+	Header []byte    `json:"hdrs"`
+}
+
+// awaitLoss looks at streams every so often, and after each reconnect. It returns the cause of ctx's end, or ErrLost.
 func (b *Bus) awaitLoss(ctx context.Context, every time.Duration, streams ...*watched) error {
 	connected := b.nc.StatusChanged(nats.CONNECTED)
 	defer b.nc.RemoveStatusListener(connected)
@@ -131,12 +294,12 @@ func (b *Bus) awaitLoss(ctx context.Context, every time.Duration, streams ...*wa
 	for {
 		select {
 		case <-ctx.Done():
-			return ctx.Err()
+			return context.Cause(ctx)
 		case <-connected:
 		case <-tick.C:
 		}
 		for _, w := range streams {
-			if err := b.look(ctx, w); err != nil {
+			if err := b.look(ctx, w); errors.Is(err, ErrLost) { // one that is away may be as it was
 				return err
 			}
 		}
@@ -146,20 +309,16 @@ func (b *Bus) awaitLoss(ctx context.Context, every time.Duration, streams ...*wa
 // hostLookEvery is how often a host looks at the streams, of which there may be many more than of APIs.
 const hostLookEvery = 5 * time.Second
 
-// lostTail is how long ago the newest messages may have come that a server has lost.
-const lostTail = time.Hour
-
-// FollowLosses calls restore at the start, and whenever the stream of jobs or that of logs has lost something, until ctx ends. What
-// was published between from and to may be missing.
-func (b *Bus) FollowLosses(ctx context.Context, restore func(ctx context.Context, from, to time.Time)) error {
-	var made time.Time
+// FollowLosses calls restore at the start, and whenever the stream of jobs or that of logs has lost something, until ctx ends. The
+// context of a call ends when the next loss is noticed.
+func (b *Bus) FollowLosses(ctx context.Context, restore func(ctx context.Context)) error {
 	for {
 		var streams []*watched
 		for _, stream := range []string{jobsStream, logsStream} {
-			w := &watched{stream: stream, read: &atomic.Uint64{}}
+			w := &watched{stream: stream}
 			// An API makes them again.
 			err := b.retry(ctx, "stream "+stream, func(ctx context.Context) (err error) {
-				w.was, err = b.mark(ctx, stream)
+				w.mark, err = b.begin(ctx, stream)
 				return err
 			}, ErrUnavailable, ErrLost)
 			if err != nil {
@@ -167,13 +326,12 @@ func (b *Bus) FollowLosses(ctx context.Context, restore func(ctx context.Context
 			}
 			streams = append(streams, w)
 		}
-		if now := time.Now(); streams[0].was.made.Equal(made) {
-			restore(ctx, now.Add(-lostTail), now)
-		} else {
-			made = streams[0].was.made
-			restore(ctx, time.Time{}, made)
-		}
+		restoring, enough := context.WithCancel(ctx)
+		var work sync.WaitGroup
+		work.Go(func() { restore(restoring) })
 		err := b.awaitLoss(ctx, hostLookEvery, streams...)
+		enough()
+		work.Wait()
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}

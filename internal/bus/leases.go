@@ -120,7 +120,7 @@ func (b *Bus) WatchHosts(ctx context.Context, handle func(HostEvent), caughtUp f
 	// Not by the bucket's own watch, which notices a server that was started anew only after many seconds.
 	prefix := "$KV." + hostsBucket + "."
 	c := jetstream.OrderedConsumerConfig{FilterSubjects: []string{prefix + ">"}, DeliverPolicy: jetstream.DeliverLastPerSubjectPolicy}
-	return b.follow(ctx, hostsStream, c, func(m jetstream.Msg, _ uint64) {
+	return b.follow(ctx, hostsStream, Mark{}, c, func(m jetstream.Msg, _ Mark) {
 		name := strings.TrimPrefix(m.Subject(), prefix)
 		if m.Headers().Get(headerRemoved) != "" {
 			handle(HostEvent{Name: name})

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"math"
 	"strconv"
-	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -42,19 +41,17 @@ func (b *Bus) LastChunk(ctx context.Context, host, id string) (*Chunk, error) {
 	return decodeChunk(host, id, m.Header, m.Data, sequenceOf(m))
 }
 
-// FollowLogs calls handle with every chunk of every log from the sequence from on, in the stream's order, until ctx ends.
-func (b *Bus) FollowLogs(ctx context.Context, from uint64, handle func(*Chunk), caughtUp func()) error {
+// FollowLogs calls handle with every chunk of every log and its place, in the stream's order, until ctx ends: those behind after
+// where the stream still has all up to there, else all.
+func (b *Bus) FollowLogs(ctx context.Context, after Mark, handle func(*Chunk, Mark), caughtUp func()) error {
 	c := jetstream.OrderedConsumerConfig{FilterSubjects: []string{everySubject}}
-	if from > 0 {
-		c.DeliverPolicy, c.OptStartSeq = jetstream.DeliverByStartSequencePolicy, from
-	}
-	return b.follow(ctx, logsStream, c, func(m jetstream.Msg, seq uint64) {
-		chunk, err := chunkOf(m, seq)
+	return b.follow(ctx, logsStream, after, c, func(m jetstream.Msg, at Mark) {
+		chunk, err := chunkOf(m, at.Seq)
 		if err != nil {
 			b.log.Error("bus: unreadable log chunk skipped", "subject", m.Subject(), "error", err)
 			return
 		}
-		handle(chunk)
+		handle(chunk, at)
 	}, caughtUp)
 }
 
@@ -68,9 +65,9 @@ func (b *Bus) ReadLog(ctx context.Context, host, id string, handle func(*Chunk) 
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	errDone := errors.New("done")
-	err := b.follow(ctx, logsStream, jetstream.OrderedConsumerConfig{FilterSubjects: []string{publicSubject(host, id, kindLog)}},
-		func(m jetstream.Msg, seq uint64) {
-			chunk, err := chunkOf(m, seq)
+	err := b.follow(ctx, logsStream, Mark{}, jetstream.OrderedConsumerConfig{FilterSubjects: []string{publicSubject(host, id, kindLog)}},
+		func(m jetstream.Msg, at Mark) {
+			chunk, err := chunkOf(m, at.Seq)
 			if err == nil {
 				err = handle(chunk)
 			}
@@ -100,15 +97,4 @@ func decodeChunk(host, id string, h nats.Header, text []byte, seq uint64) (*Chun
 		return nil, fmt.Errorf("chunk %d of the logs stream: offset %q", seq, h.Get(HeaderOffset))
 	}
 	return &Chunk{Host: host, Job: id, Offset: offset, Text: text, Seq: seq}, nil
-}
-
-// LogsMade is when the logs stream was made, and the sequence of its newest message. Sequences of a stream made at another time
-// mean nothing in this one. ErrLost: there is no stream.
-func (b *Bus) LogsMade(ctx context.Context) (made time.Time, last uint64, err error) {
-	err = b.Retry(ctx, "logs stream", func(ctx context.Context) error {
-		mark, err := b.mark(ctx, logsStream)
-		made, last = mark.made, mark.last
-		return err
-	})
-	return made, last, err
 }

@@ -37,22 +37,20 @@ func (b *Bus) LastStatus(ctx context.Context, host, id string) (*JobMessage, err
 // FollowJobs calls handle with the last message of each subject of every job, then caughtUp once, then handle with each
 // new one, in the stream's order, until ctx ends. canceled gets the jobs that are to be canceled, in that order too.
 func (b *Bus) FollowJobs(ctx context.Context, handle func(*JobMessage), canceled func(id string, seq uint64), caughtUp func()) error {
-	return b.follow(ctx, jobsStream, jetstream.OrderedConsumerConfig{
+	return b.follow(ctx, jobsStream, Mark{}, jetstream.OrderedConsumerConfig{
 		FilterSubjects: []string{everySubject},
 		DeliverPolicy:  jetstream.DeliverLastPerSubjectPolicy,
-	}, func(m jetstream.Msg, seq uint64) {
+	}, func(m jetstream.Msg, at Mark) {
 		if _, id, kind, ok := subjectTokens(m.Subject()); ok && kind == kindCancel {
-			canceled(id, seq)
+			canceled(id, at.Seq)
 			return
 		}
-		job, err := decodeJobOf(m.Subject(), m.Headers(), m.Data(), seq)
+		job, err := decodeJobOf(m.Subject(), m.Headers(), m.Data(), at.Seq)
 		if err != nil {
 			b.log.Error("bus: unreadable message skipped", "subject", m.Subject(), "error", err)
 			return
 		}
-		if meta, err := m.Metadata(); err == nil {
-			job.Stored = meta.Timestamp
-		}
+		job.Stored = at.Stored
 		handle(job)
 	}, caughtUp)
 }
@@ -60,7 +58,7 @@ func (b *Bus) FollowJobs(ctx context.Context, handle func(*JobMessage), canceled
 // JobsSequence is the sequence of the newest message of the jobs stream.
 func (b *Bus) JobsSequence(ctx context.Context) (uint64, error) {
 	mark, err := b.mark(ctx, jobsStream)
-	return mark.last, err
+	return mark.Seq, err
 }
 
 // decodeJobOf reads a message that has to be of the job that its subject says.

@@ -6,6 +6,8 @@ import (
 	"os"
 	"sync"
 	"time"
+
+	"netlab-runner/internal/bus"
 )
 
 // cursor remembers how far the logs stream was read, so that a restart does not read every log again. It may be behind
@@ -14,18 +16,12 @@ type cursor struct {
 	file string
 
 	mu    sync.Mutex
-	state cursorState
-	saved cursorState
+	state bus.Mark
+	saved bus.Mark
 }
 
-type cursorState struct {
-	// Made tells a stream from another one of the same name.
-	Made time.Time `json:"made"`
-	Seq  uint64    `json:"seq"`
-}
-
-// start returns the sequence to read from in a stream that was made then and ends at last.
-func (c *cursor) start(made time.Time, last uint64) uint64 {
+// load returns the place that was reached, in this process or before.
+func (c *cursor) load() bus.Mark {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.state.Seq == 0 {
@@ -34,16 +30,14 @@ func (c *cursor) start(made time.Time, last uint64) uint64 {
 			_ = json.Unmarshal(data, &c.state)
 		}
 	}
-	if !c.state.Made.Equal(made) || c.state.Seq > last {
-		c.state = cursorState{Made: made}
-	}
-	return c.state.Seq + 1
+	return c.state
 }
 
-func (c *cursor) advance(seq uint64) {
+// reach takes in a place. It may be before the last one, in a stream that was lost and is read from its beginning.
+func (c *cursor) reach(m bus.Mark) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.state.Seq = max(c.state.Seq, seq)
+	c.state = m
 }
 
 func (c *cursor) save() error {

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"netlab-runner/internal/bus"
 	"netlab-runner/test/formats"
 )
 
@@ -14,12 +15,12 @@ import (
 func TestFormats(t *testing.T) {
 	t.Parallel()
 	made := time.Date(2026, 11, 26, 12, 0, 0, 7, time.UTC)
+	at := bus.Mark{Made: made, Seq: 41, Stored: made.Add(time.Hour)}
 	formats.Check(t, formats.Format{
-		Name: "cursor", Type: cursorState{},
+		Name: "cursor", Type: bus.Mark{},
 		Sample: func(t *testing.T) []byte {
 			c := &cursor{file: filepath.Join(t.TempDir(), "cursor")}
-			c.start(made, 41)
-			c.advance(41)
+			c.reach(at)
 			if err := c.save(); err != nil {
 				t.Fatal(err)
 			}
@@ -34,8 +35,8 @@ func TestFormats(t *testing.T) {
 			if err := os.WriteFile(c.file, sample, 0o600); err != nil {
 				t.Fatal(err)
 			}
-			if from := c.start(made, 41); from != 42 {
-				t.Errorf("read on from %d", from)
+			if got := c.load(); got.Seq != at.Seq || !got.Made.Equal(made) {
+				t.Errorf("%+v", got)
 			}
 			data, err := json.Marshal(c.state)
 			if err != nil {

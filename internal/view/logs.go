@@ -32,13 +32,9 @@ type retry struct {
 }
 
 func (v *View) followLogs(ctx context.Context, done func()) error {
-	made, last, err := v.bus.LogsMade(ctx)
-	if err != nil {
-		return err
-	}
-	return v.bus.FollowLogs(ctx, v.cursor.start(made, last), func(c *bus.Chunk) {
+	return v.bus.FollowLogs(ctx, v.cursor.load(), func(c *bus.Chunk, at bus.Mark) {
 		if v.store(ctx, c) {
-			v.cursor.advance(c.Seq)
+			v.cursor.reach(at)
 		}
 	}, done)
 }

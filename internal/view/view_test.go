@@ -204,21 +204,36 @@ func TestCursorSkipsWhatTheFilesHave(t *testing.T) {
 		return v.cursor.state.Seq == seq
 	})
 	stop()
-	made, last, err := b.bus.LogsMade(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
 	c := cursor{file: filepath.Join(b.dir, "cursor")}
-	if got := c.start(made, last); got != seq+1 {
+	reached := c.load()
+	if reached.Seq != seq {
+		t.Errorf("it was read up to %d, want %d", reached.Seq, seq)
+	}
+	b.log(job, "more\n", seq)
+	first := func(after bus.Mark) (seq uint64) {
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		_ = b.bus.FollowLogs(ctx, after, func(c *bus.Chunk, _ bus.Mark) {
+			if seq == 0 {
+				seq = c.Seq
+			}
+			cancel()
+		}, func() {})
+		return seq
+	}
+	if got := first(reached); got != seq+1 {
 		t.Errorf("goes on at %d, want %d", got, seq+1)
 	}
-	other := cursor{file: filepath.Join(b.dir, "cursor")}
-	if got := other.start(made.Add(time.Second), last); got != 1 {
-		t.Errorf("on another stream goes on at %d, want 1", got)
-	}
-	shorter := cursor{file: filepath.Join(b.dir, "cursor")}
-	if got := shorter.start(made, last-1); got != 1 {
-		t.Errorf("on a stream that has lost its newest messages goes on at %d, want 1", got)
+	for what, change := range map[string]func(*bus.Mark){
+		"another stream":                         func(m *bus.Mark) { m.Made = m.Made.Add(time.Second) },
+		"a stream that has lost its newest ones": func(m *bus.Mark) { m.Seq += 5 },
+		"a stream that has others since":         func(m *bus.Mark) { m.Stored = m.Stored.Add(time.Second) },
+	} {
+		other := reached
+		change(&other)
+		if got := first(other); got != 1 {
+			t.Errorf("on %s goes on at %d, want 1", what, got)
+		}
 	}
 }
 

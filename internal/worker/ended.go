@@ -113,12 +113,12 @@ func (e *endedJobs) trim(now time.Time) {
 	}
 }
 
-// between are the ids of the jobs that have ended in that time.
-func (e *endedJobs) between(from, to time.Time) (ids []string) {
+// ids are those of the jobs, the oldest first.
+func (e *endedJobs) ids() (list []string) {
 	for _, file := range e.files() {
-		if id, whole := strings.CutSuffix(file.name, endedSuffix); whole && !file.at.Before(from) && !file.at.After(to) {
-			ids = append(ids, id)
+		if id, whole := strings.CutSuffix(file.name, endedSuffix); whole {
+			list = append(list, id)
 		}
 	}
-	return ids
+	return list
 }

@@ -49,7 +49,7 @@ func (w *Worker) followLosses(ctx context.Context) {
 	}
 }
 
-func (w *Worker) restore(ctx context.Context, from, to time.Time) {
+func (w *Worker) restore(ctx context.Context) {
 	for _, r := range w.live.all() {
 		if err := r.confirm(ctx); err != nil && ctx.Err() == nil {
 			r.log.Warn("state not made known again", "error", err)
@@ -60,12 +60,36 @@ func (w *Worker) restore(ctx context.Context, from, to time.Time) {
 			w.log.Warn("request not made known again", "job", e.Birth.ID, "error", err)
 		}
 	}
-	// Of the others, what the bus does not have was let go.
-	for _, id := range w.ended.between(from, to) {
-		if _, err := w.restoreEnd(ctx, id); err != nil && ctx.Err() == nil {
+	w.offerEnds(ctx)
+}
+
+// offerEnds makes known to the bus how the jobs have ended of which it has no end, one after the other: there may be thousands.
+func (w *Worker) offerEnds(ctx context.Context) {
+	for _, id := range w.ended.ids() {
+		if ctx.Err() != nil {
+			return
+		}
+		if err := w.offerEnd(ctx, id); err != nil && ctx.Err() == nil {
 			w.log.Warn("end not made known again", "job", id, "error", err)
 		}
 	}
+}
+
+// offerEnd asks one question where the bus has the end of the job, as it mostly has.
+func (w *Worker) offerEnd(ctx context.Context, id string) error {
+	known := false
+	err := w.bus.Retry(ctx, "end of job "+id, func(ctx context.Context) error {
+		last, err := w.bus.LastStatus(ctx, w.config.Host, id)
+		if errors.Is(err, bus.ErrNotFound) {
+			return nil
+		}
+		known = err == nil && last.State.Terminal()
+		return err
+	})
+	if err == nil && !known {
+		_, err = w.restoreEnd(ctx, id)
+	}
+	return err
 }
 
 // confirm publishes the run's state and log again, where the bus has them no more.
@@ -112,6 +136,7 @@ func (w *Worker) restoreEnd(ctx context.Context, id string) (ended bool, err err
 	return ended, err
 }
 
+// endOf is when the job ended, by the clock of this host.
 func endOf(job *jobs.Job) time.Time {
 	if job.FinishedAt == nil {
 		return job.CreatedAt

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -144,17 +145,41 @@ func TestEndedJobsAreLetGo(t *testing.T) {
 	}
 	torn := e.file("torn") + ".new"
 	must(t, os.WriteFile(torn, []byte("{"), 0o600), os.Chtimes(torn, now.Add(-endedAge), now.Add(-endedAge)))
-	if got := e.between(now.Add(-2*time.Hour), now.Add(-time.Minute)); len(got) != 1 || got[0] != "older" {
-		t.Errorf("between %q", got)
-	}
 	if _, err = openEndedJobs(dir, log); err != nil {
 		t.Fatal(err)
 	}
-	if got := e.between(time.Time{}, now.Add(time.Hour)); len(got) != 2 {
+	if got := e.ids(); !slices.Equal(got, []string{"older", "new"}) {
 		t.Errorf("kept %q", got)
 	}
 	if left, err := os.ReadDir(dir); err != nil || len(left) != 2 {
 		t.Errorf("left %v, %v", left, err)
+	}
+}
+
+// A store of yesterday is put back while everything is stopped: the worker makes known how its jobs have ended since.
+func TestAnOlderStoreThatIsPutBack(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	for _, id := range []string{"yesterday", "today"} {
+		last := b.birth(id, jobs.Create).Job
+		finished := last.CreatedAt.Add(time.Minute)
+		last.State, last.FinishedAt = jobs.Success, &finished
+		must(t, b.worker.ended.add(&last))
+	}
+	// Of one the bus has the birth.
+	b.send(b.birth("yesterday", jobs.Create))
+	b.run()
+	for _, id := range []string{"yesterday", "today"} {
+		if got := b.await(id, ended); got.State != jobs.Success {
+			t.Errorf("%s is %s", id, got.State)
+		}
+	}
+	b.eventually("the births are there too", func() bool {
+		_, _, err := b.bus.Birth(t.Context(), "a", "today")
+		return err == nil
+	})
+	if n := b.starts.Load(); n != 0 {
+		t.Errorf("%d runs", n)
 	}
 }
 
@@ -164,7 +189,7 @@ func TestAJobThatWasLetGo(t *testing.T) {
 	b := setup(t)
 	gone := b.birth("gone", jobs.Create).Job
 	gone.State = jobs.Success
-	must(t, b.worker.ended.add(&gone))
+	must(t, b.worker.ended.add(&gone), b.bus.MoveHorizon(t.Context(), gone.CreatedAt))
 	b.submit("j1", nil)
 	b.run()
 	b.next().result <- exec.Result{}

@@ -51,7 +51,7 @@ func TestSpoolPublishesWhatIsWritten(t *testing.T) {
 	following := make(chan struct{})
 	go func() {
 		defer close(following)
-		_ = b.FollowLogs(follow, 0, func(c *bus.Chunk) { chunks <- string(c.Text) }, func() {})
+		_ = b.FollowLogs(follow, bus.Mark{}, func(c *bus.Chunk, _ bus.Mark) { chunks <- string(c.Text) }, func() {})
 	}()
 	expect := func(want string) {
 		t.Helper()
