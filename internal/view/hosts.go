@@ -2,6 +2,7 @@ package view
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
 	"sync"
@@ -17,6 +18,8 @@ type hostEntry struct {
 	heard time.Time
 	// gone is a lease that was given up.
 	gone bool
+	// untold is a worker that could not be told which jobs are under way on its host.
+	untold bool
 }
 
 func (v *View) followHosts(ctx context.Context, done func()) error {
@@ -30,7 +33,7 @@ func (v *View) followHosts(ctx context.Context, done func()) error {
 }
 
 // hear takes in a lease, and says whether the host is to be admitted: its worker process is one that the view has not seen
-// before, or waits for its consumer, which the bus has lost.
+// before, or was not told what it has to know, or waits for its consumer, which the bus has lost.
 func (v *View) hear(e bus.HostEvent, now time.Time) bool {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -42,7 +45,7 @@ func (v *View) hear(e bus.HostEvent, now time.Time) bool {
 		return false
 	}
 	v.hosts[e.Name] = &hostEntry{host: *e.Host, heard: now}
-	return known == nil || !known.host.StartedAt.Equal(e.Host.StartedAt) || e.Host.Unserved
+	return known == nil || !known.host.StartedAt.Equal(e.Host.StartedAt) || known.untold || e.Host.Unserved
 }
 
 // admit makes the host's consumer, for which its worker waits.
@@ -56,7 +59,14 @@ func (v *View) admit(ctx context.Context, host string) {
 		return
 	}
 	v.log.Info("host online", "host", host)
-	v.reconcile(ctx, host)
+	if err := v.reconcile(ctx, host); err != nil && ctx.Err() == nil {
+		v.log.Warn("view: the host was not told which of its jobs are under way, trying again with its next sign of life", "host", host, "error", err)
+		v.mu.Lock()
+		defer v.mu.Unlock()
+		if h := v.hosts[host]; h != nil {
+			h.untold = true
+		}
+	}
 }
 
 // reconcileAtOnce is how many jobs one question names.
@@ -64,20 +74,18 @@ const reconcileAtOnce = 500
 
 // reconcile tells a worker that has started which jobs are under way on its host. What its journal has lost it finds out so, and
 // only then it takes new ones.
-func (v *View) reconcile(ctx context.Context, host string) {
+func (v *View) reconcile(ctx context.Context, host string) (failed error) {
 	v.AwaitCaughtUp(ctx)
 	ids := v.underWay(host)
 	for first := true; first || len(ids) > 0; first = false {
 		some := ids[:min(len(ids), reconcileAtOnce)]
 		ids = ids[len(some):]
-		err := v.bus.Retry(ctx, "jobs under way on "+host, func(ctx context.Context) error {
+		failed = errors.Join(failed, v.bus.Retry(ctx, "jobs under way on "+host, func(ctx context.Context) error {
 			_, err := v.bus.Ask(ctx, host, "jobs", map[string]any{"jobs": some})
 			return err
-		})
-		if err != nil && ctx.Err() == nil {
-			v.log.Warn("view: the host was not told which of its jobs are under way", "host", host, "error", err)
-		}
+		}))
 	}
+	return failed
 }
 
 // underWay are the jobs of a host that have not ended, the oldest first.

@@ -478,3 +478,58 @@ func TestOlderMessagesChangeNothing(t *testing.T) {
 		t.Errorf("after an older message the job is %s", got)
 	}
 }
+
+// A worker that could not take in which jobs are under way on its host is told again with its next sign of life.
+func TestAHostIsToldAgain(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.born("j1", "a", "/x")
+	questions := make(chan string, 10)
+	ctx, cancel := context.WithCancel(t.Context())
+	finish, err := b.bus.Answer(ctx, "a", "jobs", func(_ context.Context, question []byte) ([]byte, error) {
+		questions <- string(question)
+		if len(questions) < 2 {
+			return nil, errors.New("a disk that does not answer")
+		}
+		return []byte(`{}`), nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer finish()
+	defer cancel()
+	h := &hosts.Host{Name: "a", Identity: "one"}
+	lease, err := b.bus.AcquireLease(t.Context(), h)
+	if err != nil {
+		t.Fatal(err)
+	}
+	v, _ := b.run(time.Minute)
+	renew := func() {
+		t.Helper()
+		if err := lease.Renew(t.Context(), h); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b.eventually("it is told twice", func() bool {
+		renew()
+		return len(questions) == 2
+	})
+	b.eventually("it is known that it was told", func() bool {
+		v.mu.RLock()
+		defer v.mu.RUnlock()
+		return !v.hosts["a"].untold
+	})
+	renew()
+	h.Version = "new"
+	renew()
+	b.eventually("the last sign of life is heard", func() bool {
+		host, _ := v.Host("a")
+		return host.Version == "new"
+	})
+	if got := len(questions); got != 2 {
+		t.Errorf("it is told %d times", got)
+	}
+	if first := <-questions; first != `{"jobs":["j1"]}` {
+		t.Errorf("it is told %s", first)
+	}
+}

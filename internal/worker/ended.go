@@ -46,7 +46,7 @@ func openEndedJobs(dir string, log *slog.Logger) (*endedJobs, error) {
 
 func (e *endedJobs) file(id string) string { return filepath.Join(e.dir, id+endedSuffix) }
 
-// add is not synced: it is for a bus that loses something, and not for a host that does so at the same time.
+// add is on the disk when it returns: a power cut may take the end of the job from a bus on the same machine.
 func (e *endedJobs) add(job *jobs.Job) error {
 	data, err := json.Marshal(job)
 	if err != nil {
@@ -55,17 +55,13 @@ func (e *endedJobs) add(job *jobs.Job) error {
 	if err := os.MkdirAll(e.dir, 0o700); err != nil { // somebody may have removed it
 		return err
 	}
-	temporary := e.file(job.ID) + ".new"
-	if err := os.WriteFile(temporary, data, 0o600); err != nil {
-		return err
-	}
 	if e.added.Add(1)%endedTrim == 0 {
 		e.trim(time.Now())
 	}
-	return os.Rename(temporary, e.file(job.ID))
+	return writeDurably(e.file(job.ID), data)
 }
 
-// get returns nil for a job that is not known to have ended here.
+// get returns nil for a job that is not known to have ended here. A file that says no end is as none, and removed.
 func (e *endedJobs) get(id string) (*jobs.Job, error) {
 	data, err := os.ReadFile(e.file(id))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -75,8 +71,12 @@ func (e *endedJobs) get(id string) (*jobs.Job, error) {
 		return nil, err
 	}
 	job := &jobs.Job{}
-	if err := json.Unmarshal(data, job); err != nil {
-		return nil, fmt.Errorf("%s: %w", e.file(id), err)
+	if err = json.Unmarshal(data, job); err == nil && (job.ID != id || !job.State.Terminal()) {
+		err = fmt.Errorf("it is of job %q, %q", job.ID, job.State)
+	}
+	if err != nil {
+		e.log.Error("ended jobs: a file is damaged and is removed", "file", e.file(id), "error", err)
+		return nil, os.Remove(e.file(id))
 	}
 	return job, nil
 }

@@ -32,26 +32,32 @@ func (w *Worker) reconcile(life, ctx context.Context, question []byte) ([]byte, 
 		return nil, err
 	}
 	unknown := []string{}
+	var failed error
 	for _, id := range q.Jobs {
-		if !jobs.ValidID(id) || w.journal.has(id) {
-			continue
-		}
-		if ended, err := w.restoreEnd(ctx, id); ended || err != nil {
-			if err != nil {
-				return nil, fmt.Errorf("job %s: %w", id, err)
-			}
-			continue
-		}
-		isLost, err := w.adopt(life, ctx, id, taken)
+		isLost, err := w.reconcileOne(life, ctx, id, taken)
 		if err != nil {
-			return nil, fmt.Errorf("job %s: %w", id, err)
+			failed = errors.Join(failed, fmt.Errorf("job %s: %w", id, err))
 		}
 		if isLost {
 			unknown = append(unknown, id)
 		}
 	}
+	if failed != nil {
+		return nil, failed // of the others nothing is left to do when it is asked again
+	}
 	w.reconciled()
 	return json.Marshal(map[string]any{"unknown": unknown})
+}
+
+// reconcileOne says whether the journal should have the job and had not.
+func (w *Worker) reconcileOne(life, ctx context.Context, id string, taken uint64) (isLost bool, err error) {
+	if !jobs.ValidID(id) || w.journal.has(id) {
+		return false, nil
+	}
+	if ended, err := w.restoreEnd(ctx, id); ended || err != nil {
+		return false, err
+	}
+	return w.adopt(life, ctx, id, taken)
 }
 
 // adopt takes a job into the journal that should have it and has not, as the bus has it. Jobs behind taken are still to come by

@@ -3,9 +3,11 @@ package worker
 import (
 	"bytes"
 	"context"
+	"errors"
 	"os"
 	osexec "os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -143,4 +145,52 @@ func TestATornRequest(t *testing.T) {
 		t.Errorf("%d runs", n)
 	}
 	b.wantEmptyJournal()
+}
+
+// A power cut has left files of ended jobs that say nothing: the jobs are as any others, and in nobody's way.
+func TestAnEndThatCannotBeRead(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	for id, content := range map[string]string{"empty": "", "torn": `{"id":"torn","sta`, "other": `{"id":"empty","state":"success"}`, "zeros": "\x00\x00\x00"} {
+		must(t, os.WriteFile(b.worker.ended.file(id), []byte(content), 0o600))
+	}
+	b.taken(b.birth("torn", jobs.Create)) // and not in the journal
+	b.submit("empty", nil)
+	b.submit("behind", nil)
+	b.run()
+	ctx, cancel := context.WithTimeout(t.Context(), limit/3)
+	defer cancel()
+	if diff := cmp.Diff([]string{"torn"}, b.reconcile(ctx, "other", "torn", "zeros")); diff != "" {
+		t.Error(diff)
+	}
+	for range 3 {
+		b.next().result <- exec.Result{}
+	}
+	for _, id := range []string{"empty", "torn", "behind"} {
+		if got := b.await(id, ended); got.State != jobs.Success {
+			t.Errorf("%s: %+v", id, got)
+		}
+	}
+	b.wantEmptyJournal()
+	b.eventually("what says nothing is gone", func() bool {
+		return slices.Equal(slices.Sorted(slices.Values(b.worker.ended.ids())), []string{"behind", "empty", "torn"})
+	})
+}
+
+// What keeps the worker from one job keeps it from no other, and it is asked again.
+func TestReconcileGoesOnBehindAFault(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	must(t, os.Mkdir(b.worker.ended.file("faulty"), 0o700)) // cannot be read
+	for _, id := range []string{"faulty", "lost"} {
+		b.taken(b.birth(id, jobs.Create))
+	}
+	b.run()
+	b.eventually("it is said for which job it cannot be told", func() bool {
+		_, err := b.bus.Ask(t.Context(), "a", "jobs", map[string]any{"jobs": []string{"faulty", "lost"}})
+		var refusal *bus.HostError
+		return errors.As(err, &refusal) && strings.Contains(refusal.Text, "job faulty") && !strings.Contains(refusal.Text, "job lost")
+	})
+	b.next().result <- exec.Result{}
+	b.await("lost", ended)
 }
