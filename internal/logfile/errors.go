@@ -11,6 +11,8 @@ var (
 	ErrInvalidID = errors.New("not the id of a job")
 	// ErrRemoved is a log that Store.Remove has deleted.
 	ErrRemoved = errors.New("removed")
+	// ErrDiffers is an Append of other bytes than the log has at that place: its file is that of another job of the same id.
+	ErrDiffers = errors.New("the file has other bytes")
 	// ErrClosed is a log of a store that is closed.
 	ErrClosed = errors.New("the store of logs is closed")
 )

@@ -1,6 +1,7 @@
 package logfile
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -35,8 +36,8 @@ func (l *Log) Size() int64 {
 }
 
 // Append writes text, which begins at offset of the log. Bytes that the log has already are skipped, so that the same text
-// may come again. Text that begins behind the end of the log is refused with a *Gap. After any other error, a full disk say,
-// Size tells what was written, and the same call may be tried again.
+// may come again; where they differ, it is refused with ErrDiffers. Text that begins behind the end of the log is refused with a
+// *Gap. After any other error, a full disk say, Size tells what was written, and the same call may be tried again.
 func (l *Log) Append(offset int64, text []byte) error {
 	l.writing.Lock()
 	defer l.writing.Unlock()
@@ -52,7 +53,7 @@ func (l *Log) Append(offset int64, text []byte) error {
 		return l.wrap(fmt.Errorf("offset %d is negative", offset))
 	case offset > size:
 		return l.wrap(&Gap{Have: size, Offset: offset})
-	case size-offset >= int64(len(text)):
+	case len(text) == 0:
 		return nil
 	}
 	f, done, err := l.writer()
@@ -67,7 +68,12 @@ func (l *Log) Append(offset int64, text []byte) error {
 		}
 		return l.wrap(&Gap{Have: l.Size(), Offset: offset})
 	}
-	text = text[size-offset:]
+	there := min(size-offset, int64(len(text)))
+	if err := same(f, offset, text[:there]); err != nil {
+		done()
+		return l.wrap(err)
+	}
+	text = text[there:]
 	n, err := f.WriteAt(text, size)
 	if err != nil {
 		// WriteAt does not count what it wrote before the error.
@@ -88,6 +94,21 @@ func (l *Log) Append(offset int64, text []byte) error {
 	}
 	if err != nil {
 		return l.wrap(err)
+	}
+	return nil
+}
+
+// same returns ErrDiffers where the file has another text at offset.
+func same(f *os.File, offset int64, text []byte) error {
+	if len(text) == 0 {
+		return nil
+	}
+	have := make([]byte, len(text))
+	if _, err := f.ReadAt(have, offset); err != nil {
+		return err
+	}
+	if !bytes.Equal(have, text) {
+		return ErrDiffers
 	}
 	return nil
 }

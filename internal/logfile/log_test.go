@@ -86,7 +86,7 @@ func TestAppend(t *testing.T) {
 		{"empty at the end", 8, "", "01234567", nil},
 		{"empty in the middle", 2, "", "01234567", nil},
 		{"behind the end", 9, "9", "01234567", &logfile.Gap{Have: 8, Offset: 9}},
-		{"other bytes where there are some already", 0, "xxxxxxxx8", "012345678", nil},
+		{"some there, some new", 0, "012345678", "012345678", nil},
 	} {
 		err := l.Append(step.offset, []byte(step.text))
 		var gap *logfile.Gap
@@ -106,6 +106,25 @@ func TestAppend(t *testing.T) {
 	data, err := os.ReadFile(s.Path("job-1"))
 	if diff := cmp.Diff("012345678", string(data)); diff != "" || err != nil {
 		t.Errorf("the file: %v (-want +got):\n%s", err, diff)
+	}
+}
+
+func TestAppendOfOtherBytes(t *testing.T) {
+	t.Parallel()
+	s := open(t, t.TempDir())
+	l := s.Get("job-1")
+	mustAppend(t, l, 0, "0123456789")
+	for _, finished := range []bool{false, true} {
+		for offset, text := range map[int64]string{0: "x", 2: "2x", 9: "x", 8: "8x10", 5: "x678910"} {
+			if err := l.Append(offset, []byte(text)); !errors.Is(err, logfile.ErrDiffers) {
+				t.Errorf("%q at %d, finished %t: %v", text, offset, finished, err)
+			}
+		}
+		mustAppend(t, l, 3, "345")
+		if got := content(t, l); got != "0123456789" {
+			t.Errorf("the log is %q", got)
+		}
+		l.Finish()
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -247,5 +248,59 @@ func TestEndsAreInTheOrderOfTheStream(t *testing.T) {
 	}
 	if last := list[4]; last.Job.ID != "j4" || !last.Next.IsZero() {
 		t.Errorf("the last is %s, behind it is one that ended at %s", last.Job.ID, last.Next)
+	}
+}
+
+// A job is let go while this API is not there, and its Idempotency-Key makes another one: the file of the first is not its log.
+func TestTheLogOfAJobBefore(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	v, stop := b.run(time.Minute)
+	old := map[string]string{"ends": "a line of both\nold\nand so on\n", "runs": "a line of both\nold\n", "same": "a line of both\n", "short": "a line of both\nold\n"}
+	for id, text := range old {
+		b.ends(v, id, text)
+	}
+	list, _, _ := v.Ended(len(old))
+	stop()
+	for i := range list {
+		if err := b.bus.LetGo(t.Context(), &list[i].Job, list[i].UpTo); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := map[string]string{"ends": "a line of both\nnew\n", "runs": "a line of both\nnew and longer\n", "same": "a line of both\nand more\n", "short": "a line of both\n"}
+	for id, text := range want {
+		again := b.rebirth(id)
+		seq, chunk := b.move(again, jobs.Start, 0), uint64(0)
+		for line := range strings.Lines(text) {
+			chunk = b.log(again, line, chunk)
+		}
+		if id != "runs" {
+			b.move(again, jobs.Succeed, seq)
+		}
+	}
+	v, _ = b.run(time.Minute)
+	for id, text := range want {
+		if got := b.text(v, id); got != text {
+			t.Errorf("%s: %q", id, got)
+		}
+	}
+}
+
+// The clock of the API that takes the later job of an id may be behind.
+func TestALaterJobOfAnEarlierTime(t *testing.T) {
+	t.Parallel()
+	v := many(t, 0)
+	job := jobs.Job{ID: "j1", State: jobs.Queued, Host: "a", CreatedAt: time.Unix(1_800_000_000, 0)}
+	v.Add(&bus.Birth{Job: job}, 1)
+	job.State = jobs.Failed
+	v.Moved(&job, 2)
+	v.Add(&bus.Birth{Job: job}, 1) // it comes again
+	if got := followed(v, "j1"); got != jobs.Failed {
+		t.Errorf("the first is %s", got)
+	}
+	job.State, job.CreatedAt = jobs.Queued, job.CreatedAt.Add(-time.Minute)
+	v.Add(&bus.Birth{Job: job}, 5)
+	if got := followed(v, "j1"); got != jobs.Queued {
+		t.Errorf("the later one is %s", got)
 	}
 }

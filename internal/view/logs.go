@@ -39,6 +39,10 @@ func (v *View) followLogs(ctx context.Context, done func()) error {
 	}, done)
 }
 
+// isOther says whether a log's file is that of a job before, which was let go while this API was not there to hear of it, and whose
+// Idempotency-Key has made another one since.
+func isOther(err error) bool { return errors.Is(err, logfile.ErrDiffers) }
+
 // isGap says whether a log lacks what comes before the chunk at hand.
 func isGap(err error) bool {
 	var gap *logfile.Gap
@@ -53,7 +57,7 @@ func (v *View) store(ctx context.Context, c *bus.Chunk) (whole bool) {
 		return false // it is fetched with all the rest of its log
 	}
 	err := v.append(c)
-	if isGap(err) {
+	if isGap(err) || isOther(err) {
 		err = v.fill(ctx, c.Host, c.Job)
 	}
 	if err == nil || isGap(err) { // a gap that the stream itself has stays
@@ -89,8 +93,8 @@ func (v *View) append(c *bus.Chunk) error {
 	return nil
 }
 
-// fill fetches the whole log of one job from the stream; what the file has is skipped. It is given up where nothing comes for
-// fillPatience.
+// fill fetches the whole log of one job from the stream; what the file has is skipped, and a file that is another job's is removed.
+// It is given up where nothing comes for fillPatience.
 func (v *View) fill(ctx context.Context, host, id string) error {
 	select {
 	case v.filling <- struct{}{}:
@@ -105,10 +109,19 @@ func (v *View) fill(ctx context.Context, host, id string) error {
 		cancel(fmt.Errorf("%w: nothing of the log came for %s", bus.ErrUnavailable, patience))
 	})
 	defer idle.Stop()
-	err := v.bus.ReadLog(ctx, host, id, func(c *bus.Chunk) error {
-		idle.Reset(patience)
-		return v.append(c)
-	})
+	read := func() error {
+		return v.bus.ReadLog(ctx, host, id, func(c *bus.Chunk) error {
+			idle.Reset(patience)
+			return v.append(c)
+		})
+	}
+	err := read()
+	if isOther(err) {
+		v.log.Warn("view: the file of a log is another job's, it is fetched anew", "job", id)
+		if err = v.logs.Remove(id); err == nil {
+			err = read()
+		}
+	}
 	if cause := context.Cause(ctx); err != nil && cause != nil {
 		return cause
 	}

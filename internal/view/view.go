@@ -235,7 +235,7 @@ func (v *View) take(m *bus.JobMessage) {
 
 func (v *View) takeLocked(m *bus.JobMessage) {
 	e := v.jobs[m.ID]
-	if e != nil && m.Birth && m.CreatedAt.After(e.job.CreatedAt) {
+	if e != nil && m.Birth && e.isBefore(m) {
 		// The job was let go, and its Idempotency-Key has made another one. Its log is in the way of the other's.
 		v.forget(e)
 		if err := v.logs.Remove(m.ID); err != nil {
@@ -292,6 +292,14 @@ func (v *View) takeLocked(m *bus.JobMessage) {
 	if !v.settle(e) {
 		v.wakeFiller()
 	}
+}
+
+// isBefore says whether a birth is that of a later job of the same id. Within one stream its order says so: the clocks of APIs differ.
+func (e *entry) isBefore(birth *bus.JobMessage) bool {
+	if e.birth == 0 {
+		return birth.CreatedAt.After(e.job.CreatedAt)
+	}
+	return birth.Seq > e.birth && !birth.CreatedAt.Equal(e.job.CreatedAt)
 }
 
 // CancelRequested takes in that a job is to be canceled, by a request with this sequence.
