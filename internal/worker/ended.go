@@ -10,36 +10,70 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync/atomic"
+	"sync"
 	"time"
 
 	"netlab-runner/internal/jobs"
 )
 
 const (
-	// endedAge and endedMost are how long, and how many of, the last states of jobs are kept.
-	endedAge  = 24 * time.Hour
+	// endedAge and endedMost are how long, and how many of, the last states of jobs are kept: as long as an API keeps jobs, where
+	// its settings say nothing else.
+	endedAge  = 30 * 24 * time.Hour
 	endedMost = 10_000
+	// endedLeast are kept whatever their age: a clock that was set, to another year even, says nothing of them.
+	endedLeast = 1_000
 	// endedTrim is after how many more of them the others are let go.
 	endedTrim = 1_000
 	// endedSuffix ends the names of their files.
 	endedSuffix = ".json"
 )
 
+// endedJob is the last state of a job.
+type endedJob struct {
+	jobs.Job
+	// Stored is when the bus stored it, by its clock; the zero time where that is not known.
+	Stored time.Time `json:"stored,omitzero"`
+}
+
+// since is a time by which a horizon says whether the job was let go: where the bus has not said it, by the clock of this host.
+func (e *endedJob) since() time.Time {
+	switch {
+	case !e.Stored.IsZero():
+		return e.Stored
+	case e.FinishedAt != nil:
+		return *e.FinishedAt
+	default:
+		return e.CreatedAt
+	}
+}
+
 // endedJobs are the last states of the jobs that have ended here, a file each. A bus that has lost its newest messages gives the
 // request of such a job again, as if it had never run.
 type endedJobs struct {
 	dir string
 	log *slog.Logger
-	// added counts those of this process.
-	added atomic.Int64
+	// most and least are the constants, less in tests.
+	most, least int
+
+	mu sync.Mutex
+	// added counts those of this process, and newest is the time of the newest file.
+	added  int
+	newest time.Time
 }
 
 func openEndedJobs(dir string, log *slog.Logger) (*endedJobs, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("ended jobs: %w", err)
 	}
-	e := &endedJobs{dir: dir, log: log}
+	e := &endedJobs{dir: dir, log: log, most: endedMost, least: endedLeast}
+	files, others := e.files()
+	for _, name := range others { // that a crash has left in the midst of being written
+		_ = os.Remove(filepath.Join(dir, name)) // else the next time
+	}
+	if len(files) > 0 {
+		e.newest = files[len(files)-1].at
+	}
 	e.trim(time.Now())
 	return e, nil
 }
@@ -47,7 +81,38 @@ func openEndedJobs(dir string, log *slog.Logger) (*endedJobs, error) {
 func (e *endedJobs) file(id string) string { return filepath.Join(e.dir, id+endedSuffix) }
 
 // add is on the disk when it returns: a power cut may take the end of the job from a bus on the same machine.
-func (e *endedJobs) add(job *jobs.Job) error {
+func (e *endedJobs) add(job *endedJob) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.added++; e.added%endedTrim == 0 {
+		e.trim(time.Now())
+	}
+	// Of a clock that was set back the newest would be the first to be let go.
+	if now := time.Now(); now.After(e.newest) {
+		e.newest = now
+	} else {
+		e.newest = e.newest.Add(1)
+	}
+	return e.write(job, e.newest)
+}
+
+// setStored notes when the bus has stored the end of a job. It may have lost it before.
+func (e *endedJobs) setStored(id string, at time.Time) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	job, err := e.get(id)
+	if job == nil || err != nil || job.Stored.Equal(at) {
+		return err
+	}
+	info, err := os.Stat(e.file(id))
+	if err != nil {
+		return err
+	}
+	job.Stored = at
+	return e.write(job, info.ModTime())
+}
+
+func (e *endedJobs) write(job *endedJob, at time.Time) error {
 	data, err := json.Marshal(job)
 	if err != nil {
 		return err
@@ -55,14 +120,14 @@ func (e *endedJobs) add(job *jobs.Job) error {
 	if err := os.MkdirAll(e.dir, 0o700); err != nil { // somebody may have removed it
 		return err
 	}
-	if e.added.Add(1)%endedTrim == 0 {
-		e.trim(time.Now())
+	if err := writeDurably(e.file(job.ID), data); err != nil {
+		return err
 	}
-	return writeDurably(e.file(job.ID), data)
+	return os.Chtimes(e.file(job.ID), at, at)
 }
 
 // get returns nil for a job that is not known to have ended here. A file that says no end is as none, and removed.
-func (e *endedJobs) get(id string) (*jobs.Job, error) {
+func (e *endedJobs) get(id string) (*endedJob, error) {
 	data, err := os.ReadFile(e.file(id))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil //nolint:nilnil // as documented
@@ -70,7 +135,7 @@ func (e *endedJobs) get(id string) (*jobs.Job, error) {
 	if err != nil {
 		return nil, err
 	}
-	job := &jobs.Job{}
+	job := &endedJob{}
 	if err = json.Unmarshal(data, job); err == nil && (job.ID != id || !job.State.Terminal()) {
 		err = fmt.Errorf("it is of job %q, %q", job.ID, job.State)
 	}
@@ -81,44 +146,48 @@ func (e *endedJobs) get(id string) (*jobs.Job, error) {
 	return job, nil
 }
 
-// endedJob is a file of one, and when it was written.
-type endedJob struct {
-	name string
-	at   time.Time
+// endedFile is the file of a job, and when it was written.
+type endedFile struct {
+	id string
+	at time.Time
 }
 
-// files are those that there are, the oldest first.
-func (e *endedJobs) files() []endedJob {
+// files are those that there are, the oldest first. others are the names of what is no job's.
+func (e *endedJobs) files() (list []endedFile, others []string) {
 	entries, err := os.ReadDir(e.dir)
 	if err != nil {
 		e.log.Warn("ended jobs", "error", err)
 	}
-	var list []endedJob
 	for _, entry := range entries {
+		id, whole := strings.CutSuffix(entry.Name(), endedSuffix)
+		if !whole || !jobs.ValidID(id) {
+			others = append(others, entry.Name())
+			continue
+		}
 		if info, err := entry.Info(); err == nil {
-			list = append(list, endedJob{entry.Name(), info.ModTime()})
+			list = append(list, endedFile{id, info.ModTime()})
 		}
 	}
-	slices.SortFunc(list, func(a, b endedJob) int { return a.at.Compare(b.at) })
+	slices.SortFunc(list, func(a, b endedFile) int { return a.at.Compare(b.at) })
+	return list, others
+}
+
+// ids are those of the jobs, the oldest first.
+func (e *endedJobs) ids() []string {
+	files, _ := e.files()
+	list := make([]string, len(files))
+	for i := range files {
+		list[i] = files[i].id
+	}
 	return list
 }
 
 // trim removes those that are too old or too many.
 func (e *endedJobs) trim(now time.Time) {
-	files := e.files()
+	files, _ := e.files()
 	for i, file := range files {
-		if len(files)-i > endedMost || now.Sub(file.at) >= endedAge {
-			_ = os.Remove(filepath.Join(e.dir, file.name)) // else the next time
+		if left := len(files) - i; left > e.most || left > e.least && now.Sub(file.at) >= endedAge {
+			_ = os.Remove(e.file(file.id)) // else the next time
 		}
 	}
-}
-
-// ids are those of the jobs, the oldest first.
-func (e *endedJobs) ids() (list []string) {
-	for _, file := range e.files() {
-		if id, whole := strings.CutSuffix(file.name, endedSuffix); whole {
-			list = append(list, id)
-		}
-	}
-	return list
 }

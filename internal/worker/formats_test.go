@@ -115,10 +115,10 @@ func TestFormats(t *testing.T) {
 			Sample: func(t *testing.T) []byte {
 				e, err := openEndedJobs(t.TempDir(), quiet)
 				code := 1
-				must(t, err, e.add(&jobs.Job{
+				must(t, err, e.add(&endedJob{Stored: at, Job: jobs.Job{
 					ID: "j1", Action: jobs.Up, State: jobs.Failed, Host: "alpha", Workdir: "/labs/one", CreatedAt: time.Unix(1_800_000_000, 0).UTC(),
 					Reason: jobs.ReasonNetlabFailed, ExitCode: &code, LogBytes: 7, Warnings: []string{}, Request: jobs.Request{Action: jobs.Up},
-				}))
+				}}))
 				return read(t, e.file("j1"))
 			},
 			Read: func(t *testing.T, sample []byte) []byte {

@@ -77,19 +77,43 @@ func (w *Worker) offerEnds(ctx context.Context) {
 
 // offerEnd asks one question where the bus has the end of the job, as it mostly has.
 func (w *Worker) offerEnd(ctx context.Context, id string) error {
-	known := false
-	err := w.bus.Retry(ctx, "end of job "+id, func(ctx context.Context) error {
-		last, err := w.bus.LastStatus(ctx, w.config.Host, id)
-		if errors.Is(err, bus.ErrNotFound) {
-			return nil
+	stored, err := w.endStored(ctx, id)
+	if err == nil && stored.IsZero() {
+		var ended bool
+		if ended, err = w.restoreEnd(ctx, id); err == nil && ended {
+			stored, err = w.endStored(ctx, id)
 		}
-		known = err == nil && last.State.Terminal()
+	}
+	if err != nil || stored.IsZero() {
+		return err
+	}
+	return w.ended.setStored(id, stored)
+}
+
+// endStored is when the bus stored the end of a job, the zero time where it has none.
+func (w *Worker) endStored(ctx context.Context, id string) (at time.Time, err error) {
+	err = w.bus.Retry(ctx, "end of job "+id, func(ctx context.Context) error {
+		last, err := w.bus.LastStatus(ctx, w.config.Host, id)
+		switch {
+		case errors.Is(err, bus.ErrNotFound):
+			return nil
+		case err == nil && last.State.Terminal():
+			at = last.Stored
+		}
 		return err
 	})
-	if err == nil && !known {
-		_, err = w.restoreEnd(ctx, id)
+	return at, err
+}
+
+// noteEnd remembers how a job has ended. Where the bus does not say at once when it has stored that, the next worker asks again.
+func (w *Worker) noteEnd(ctx context.Context, job *jobs.Job) error {
+	asking, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	stored, err := w.endStored(asking, job.ID)
+	if err != nil {
+		w.log.Warn("it is not known when the bus has stored the end of a job", "job", job.ID, "error", err)
 	}
-	return err
+	return w.ended.add(&endedJob{Job: *job, Stored: stored})
 }
 
 // confirm publishes the run's state and log again, where the bus has them no more.
@@ -126,20 +150,12 @@ func (w *Worker) restoreEnd(ctx context.Context, id string) (ended bool, err err
 		return false, err
 	}
 	err = w.bus.Retry(ctx, "end of job "+id, func(ctx context.Context) error {
-		standing, err := w.bus.StandingOf(ctx, job, endOf(job))
+		standing, err := w.bus.StandingOf(ctx, &job.Job, job.since())
 		if err != nil || standing == bus.LetGo {
 			return err
 		}
 		ended = true
-		return w.bus.Restore(ctx, &bus.Known{Job: *job, Source: w.source})
+		return w.bus.Restore(ctx, &bus.Known{Job: job.Job, Source: w.source})
 	})
 	return ended, err
-}
-
-// endOf is when the job ended, by the clock of this host.
-func endOf(job *jobs.Job) time.Time {
-	if job.FinishedAt == nil {
-		return job.CreatedAt
-	}
-	return *job.FinishedAt
 }

@@ -3,13 +3,15 @@ package worker
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"netlab-runner/internal/bus"
 	"netlab-runner/internal/bus/bustest"
@@ -119,7 +121,7 @@ func TestARequestOfAnEndedJobOfWhichTheBusHasLostTheEnd(t *testing.T) {
 	b := setup(t)
 	last := b.birth("j1", jobs.Create).Job
 	last.State, last.Reason = jobs.Failed, jobs.ReasonTimeout
-	must(t, b.worker.ended.add(&last))
+	must(t, b.worker.ended.add(&endedJob{Job: last}))
 	b.submit("j1", nil)
 	b.run()
 	if got := b.await("j1", ended); got.State != jobs.Failed || got.Reason != jobs.ReasonTimeout {
@@ -140,20 +142,37 @@ func TestEndedJobsAreLetGo(t *testing.T) {
 	e, err := openEndedJobs(dir, log)
 	must(t, err)
 	now := time.Now()
-	for id, age := range map[string]time.Duration{"new": 0, "older": time.Hour, "old": endedAge} {
-		must(t, e.add(&jobs.Job{ID: id}), os.Chtimes(e.file(id), now.Add(-age), now.Add(-age)))
+	for id, age := range map[string]time.Duration{"oldest": 2 * endedAge, "older": endedAge + time.Hour, "old": endedAge, "new": time.Hour, "tomorrow": -24 * time.Hour} {
+		must(t, os.WriteFile(e.file(id), nil, 0o600), os.Chtimes(e.file(id), now.Add(-age), now.Add(-age)))
 	}
-	torn := e.file("torn") + ".new"
-	must(t, os.WriteFile(torn, []byte("{"), 0o600), os.Chtimes(torn, now.Add(-endedAge), now.Add(-endedAge)))
-	if _, err = openEndedJobs(dir, log); err != nil {
+	torn := filepath.Join(dir, ".today.json-123")
+	must(t, os.WriteFile(torn, []byte("{"), 0o600))
+	if e, err = openEndedJobs(dir, log); err != nil {
 		t.Fatal(err)
 	}
-	if got := e.ids(); !slices.Equal(got, []string{"older", "new"}) {
-		t.Errorf("kept %q", got)
+	if _, err := os.Stat(torn); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("what was not written to its end: %v", err)
 	}
-	if left, err := os.ReadDir(dir); err != nil || len(left) != 2 {
-		t.Errorf("left %v, %v", left, err)
+	expect := func(what string, want ...string) {
+		t.Helper()
+		if diff := cmp.Diff(want, e.ids()); diff != "" {
+			t.Errorf("%s:\n%s", what, diff)
+		}
 	}
+	expect("few are kept at any age", "oldest", "older", "old", "new", "tomorrow")
+	e.least, e.most = 3, 5
+	e.trim(now)
+	expect("of more those of an age go", "old", "new", "tomorrow")
+	// The clock was set back by a day.
+	for _, id := range []string{"then", "latest"} {
+		must(t, e.add(&endedJob{Job: jobs.Job{ID: id}}))
+	}
+	expect("what comes last is the newest", "old", "new", "tomorrow", "then", "latest")
+	e.most = 4
+	e.trim(now.AddDate(-10, 0, 0))
+	expect("in a year before the oldest go that are too many", "new", "tomorrow", "then", "latest")
+	e.trim(now.AddDate(10, 0, 0))
+	expect("in a year to come some stay", "tomorrow", "then", "latest")
 }
 
 // A store of yesterday is put back while everything is stopped: the worker makes known how its jobs have ended since.
@@ -164,15 +183,20 @@ func TestAnOlderStoreThatIsPutBack(t *testing.T) {
 		last := b.birth(id, jobs.Create).Job
 		finished := last.CreatedAt.Add(time.Minute)
 		last.State, last.FinishedAt = jobs.Success, &finished
-		must(t, b.worker.ended.add(&last))
+		must(t, b.worker.ended.add(&endedJob{Job: last}))
 	}
 	// Of one the bus has the birth.
 	b.send(b.birth("yesterday", jobs.Create))
 	b.run()
 	for _, id := range []string{"yesterday", "today"} {
-		if got := b.await(id, ended); got.State != jobs.Success {
+		got := b.await(id, ended)
+		if got.State != jobs.Success {
 			t.Errorf("%s is %s", id, got.State)
 		}
+		b.eventually("it is known when the bus has stored it", func() bool {
+			e, err := b.worker.ended.get(id)
+			return err == nil && e.Stored.Equal(got.Stored)
+		})
 	}
 	b.eventually("the births are there too", func() bool {
 		_, _, err := b.bus.Birth(t.Context(), "a", "today")
@@ -189,7 +213,7 @@ func TestAJobThatWasLetGo(t *testing.T) {
 	b := setup(t)
 	gone := b.birth("gone", jobs.Create).Job
 	gone.State = jobs.Success
-	must(t, b.worker.ended.add(&gone), b.bus.MoveHorizon(t.Context(), gone.CreatedAt))
+	must(t, b.worker.ended.add(&endedJob{Job: gone}), b.bus.MoveHorizon(t.Context(), gone.CreatedAt))
 	b.submit("j1", nil)
 	b.run()
 	b.next().result <- exec.Result{}
@@ -232,31 +256,35 @@ func TestAJobThatWasLetGoIsNotRun(t *testing.T) {
 }
 
 // What the worker remembers of a job that was let go is not told to the bus again, and not taken for the end of a later one with
-// the same Idempotency-Key. One that ended later was lost.
+// the same Idempotency-Key. The clock of the host does not matter.
 func TestTheEndOfAJobThatWasLetGoIsOver(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
-	horizon := b.birth("", jobs.Create).CreatedAt.Add(-time.Hour)
-	must(t, b.bus.MoveHorizon(t.Context(), horizon))
-	for i, id := range []string{"gone", "again", "lost"} {
-		last := b.birth(id, jobs.Create).Job
-		finished := horizon
-		if id == "lost" {
-			finished = horizon.Add(time.Second)
-		}
-		last.State, last.CreatedAt, last.FinishedAt = jobs.Failed, horizon.Add(-time.Hour), &finished
-		// Before the streams were made, so that they may lack it; the oldest is looked at first.
-		at := time.Now().Add(time.Duration(i-10) * time.Minute)
-		must(t, b.worker.ended.add(&last), os.Chtimes(b.worker.ended.file(id), at, at))
-	}
-	b.submit("again", nil)
+	b.submit("first", nil)
 	b.run()
 	b.next().result <- exec.Result{}
-	b.await("again", func(m *bus.JobMessage) bool { return m.State == jobs.Success })
-	b.await("lost", ended)
+	first := b.await("first", ended)
+	b.eventually("it is remembered, by the clock of the bus", func() bool {
+		e, err := b.worker.ended.get("first")
+		return err == nil && e != nil && e.Stored.Equal(first.Stored)
+	})
+	must(t, b.bus.MoveHorizon(t.Context(), first.Stored))
+	for id, stored := range map[string]time.Time{"gone": first.Stored, "again": first.Stored, "lost": first.Stored.Add(time.Second)} {
+		last := b.birth(id, jobs.Create).Job
+		last.CreatedAt = last.CreatedAt.Add(-time.Hour) // and yet later than the horizon
+		last.State, last.FinishedAt = jobs.Failed, &last.CreatedAt
+		must(t, b.worker.ended.add(&endedJob{Job: last, Stored: stored}))
+	}
+	b.submit("again", nil)
+	b.next().result <- exec.Result{}
+	if got := b.await("again", ended); got.State != jobs.Success {
+		t.Errorf("the later one is %s", got.State)
+	}
+	b.worker.offerEnds(t.Context())
 	if _, err := b.bus.FindJob(t.Context(), "gone"); !errors.Is(err, bus.ErrNotFound) {
 		t.Errorf("the one that is gone: %v", err)
 	}
+	b.await("lost", ended)
 }
 
 // What the worker remembers goes into its folder also where somebody has removed that.
@@ -270,7 +298,7 @@ func TestFoldersThatWereRemoved(t *testing.T) {
 	must(t, err)
 	for _, id := range []string{"j1", "j2"} {
 		must(t, os.RemoveAll(e.dir), os.RemoveAll(k.dir))
-		must(t, e.add(&jobs.Job{ID: id}), k.remember(knownLab{Dir: "/lab", Job: id}))
+		must(t, e.add(&endedJob{Job: jobs.Job{ID: id, State: jobs.Success}}), k.remember(knownLab{Dir: "/lab", Job: id}))
 		if job, err := e.get(id); err != nil || job == nil {
 			t.Errorf("%s: %v, %v", id, job, err)
 		}

@@ -373,7 +373,7 @@ func (w *Worker) finish(ctx context.Context, t *task) {
 		}
 		if err == nil || lost || errors.Is(err, errOver) {
 			if err == nil {
-				if err := w.ended.add(&r.reporter.job); err != nil {
+				if err := w.noteEnd(ctx, &r.reporter.job); err != nil {
 					log.Error("ended jobs", "error", err)
 				}
 			}
