@@ -208,13 +208,13 @@ func (b *Bus) look(ctx context.Context, w *watched) error {
 // goesOn returns ErrLost when a stream that ends at now is not the one that had had, with all up to there.
 func (b *Bus) goesOn(ctx context.Context, stream string, had, now Mark) error {
 	switch {
-	case had.Seq == 0 && had.Made.IsZero():
+	case had.Made.IsZero(): // nothing is known of it
 		return nil
 	case !now.Made.Equal(had.Made):
 		return fmt.Errorf("%w: the stream %s was made anew", ErrLost, stream)
 	case now.Seq < had.Seq:
 		return fmt.Errorf("%w: the stream %s ends at %d, and had %d", ErrLost, stream, now.Seq, had.Seq)
-	case had.Stored.IsZero(), now.Seq == had.Seq && now.Stored.Equal(had.Stored):
+	case had.Seq == 0, had.Stored.IsZero(), now.Seq == had.Seq && now.Stored.Equal(had.Stored):
 		return nil
 	}
 	m, err := b.messageFrom(ctx, stream, map[string]any{"seq": had.Seq})

@@ -59,7 +59,7 @@ func (v *View) restoreJobs(ctx context.Context) error {
 	known := v.knowledge()
 	v.log.Warn("view: the bus has lost jobs, making them known to it again", "jobs", len(known))
 	for i := range known {
-		attempt, cancel := context.WithTimeout(ctx, restorePatience)
+		attempt, cancel := context.WithTimeout(ctx, v.restorePatience)
 		err := v.bus.Retry(attempt, "job "+known[i].Job.ID, func(ctx context.Context) error { return v.bus.Restore(ctx, &known[i]) })
 		cancel()
 		switch {
@@ -103,7 +103,7 @@ func (v *View) restorePlaces(ctx context.Context, known []bus.Known) error {
 			continue
 		}
 		placed[job.Workdir] = true
-		attempt, cancel := context.WithTimeout(ctx, restorePatience)
+		attempt, cancel := context.WithTimeout(ctx, v.restorePatience)
 		err := v.bus.Retry(attempt, "placements", func(ctx context.Context) error {
 			_, err := v.bus.Place(ctx, job.Workdir, job.Host)
 			return err

@@ -3,6 +3,8 @@ package view
 import (
 	"context"
 	"log/slog"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -148,4 +150,50 @@ func TestAJobIsKnownInFullFromItsBirth(t *testing.T) {
 	if got, _, err := b.bus.Birth(t.Context(), "a", "j1"); err != nil || got.Topology != birth.Topology {
 		t.Errorf("%+v, %v", got, err)
 	}
+}
+
+// A bus that has lost its store cannot be told for a while: it is tried again until it knows all.
+func TestABusThatCannotBeToldAtOnce(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	var told lines
+	b.logger, b.patience = slog.New(slog.NewTextHandler(&told, nil)), 500*time.Millisecond
+	v, _ := b.run(time.Minute)
+	b.born("j1", "a", "/x")
+	b.eventually("it is known", func() bool { return followed(v, "j1") == jobs.Queued })
+	limits := bustest.Limits()
+	limits.JobsBytes = 100 // there is no room in a stream that is made anew
+	if err := b.bus.EnsureStreams(t.Context(), limits); err == nil {
+		t.Fatal("a stream that has more than that is limited")
+	}
+	bustest.Lose(t, b.server)
+	b.eventually("it was tried again", func() bool { return told.count("is not made good yet") > 1 })
+	if v.Writable() == nil {
+		t.Error("jobs are taken meanwhile")
+	}
+	if err := b.bus.EnsureStreams(t.Context(), bustest.Limits()); err != nil {
+		t.Fatal(err)
+	}
+	b.eventually("jobs are taken", func() bool { return v.Writable() == nil })
+	if _, _, err := b.bus.Birth(t.Context(), "a", "j1"); err != nil {
+		t.Error(err)
+	}
+}
+
+// lines are what was logged.
+type lines struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (l *lines) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+func (l *lines) count(text string) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return strings.Count(l.text.String(), text)
 }

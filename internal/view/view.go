@@ -52,10 +52,10 @@ type View struct {
 	lacking map[string]*entry
 	// filling lets one log at a time be fetched.
 	filling chan struct{}
-	// fillPatience is the constant, less in tests.
-	fillPatience time.Duration
-	cursor       cursor
-	events       events
+	// These are the constants, less in tests.
+	fillPatience, restorePatience time.Duration
+	cursor                        cursor
+	events                        events
 	// lost is what has to be made known to the bus again, empty for nothing; replaying says that what it has is read once more.
 	lost      string
 	replaying bool
@@ -90,7 +90,7 @@ func New(b *bus.Bus, logs *logfile.Store, cursorFile string, lease time.Duration
 		bus: b, logs: logs, log: log, lease: lease,
 		jobs:    map[string]*entry{},
 		active:  map[string][]*entry{},
-		lacking: map[string]*entry{}, retries: map[string]*retry{}, filling: make(chan struct{}, 1), fillPatience: fillPatience,
+		lacking: map[string]*entry{}, retries: map[string]*retry{}, filling: make(chan struct{}, 1), fillPatience: fillPatience, restorePatience: restorePatience,
 		hosts:  map[string]*hostEntry{},
 		whole:  make(chan struct{}),
 		lacks:  make(chan struct{}, 1),
@@ -121,30 +121,38 @@ func (v *View) Run(ctx context.Context) {
 		partLogs:  v.followLogs,
 		partHosts: v.followHosts,
 	} {
-		wg.Go(func() {
-			for {
-				err := follow(ctx, func() { v.caughtUp(part) })
-				if ctx.Err() != nil {
-					return
-				}
-				v.log.Warn("view: following the bus ended, trying again", "part", part, "error", err)
-				if errors.Is(err, bus.ErrLost) && v.mend(ctx, part) == nil {
-					if part == partLogs {
-						wg.Go(func() { v.restoreLogs(ctx) })
-					}
-					continue
-				}
-				select {
-				case <-ctx.Done():
-					return
-				case <-time.After(followPause):
-				}
-			}
-		})
+		wg.Go(func() { v.keepFollowing(ctx, &wg, part, follow) })
 	}
 	wg.Go(func() { v.fillLater(ctx) })
 	wg.Go(func() { v.saveCursor(ctx) })
 	wg.Wait()
+}
+
+// keepFollowing follows one part until ctx ends. What the bus has lost of it is made good first: who followed it before would find
+// nothing lost of a stream that begins anew.
+func (v *View) keepFollowing(ctx context.Context, wg *sync.WaitGroup, part string, follow func(context.Context, func()) error) {
+	var err error
+	for {
+		if !errors.Is(err, bus.ErrLost) {
+			err = follow(ctx, func() { v.caughtUp(part) })
+			if ctx.Err() != nil {
+				return
+			}
+			v.log.Warn("view: following the bus ended, trying again", "part", part, "error", err)
+		}
+		if errors.Is(err, bus.ErrLost) && v.mend(ctx, part) == nil {
+			err = nil
+			if part == partLogs {
+				wg.Go(func() { v.restoreLogs(ctx) })
+			}
+			continue
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(followPause):
+		}
+	}
 }
 
 func (v *View) caughtUp(part string) {

@@ -26,12 +26,15 @@ type bundle struct {
 	bus    *bus.Bus
 	server *bus.Server
 	dir    string
+	// logger and patience, restorePatience, are those of the views.
+	logger   *slog.Logger
+	patience time.Duration
 }
 
 func setup(t *testing.T) *bundle {
 	t.Helper()
 	b, server := bustest.NewServer(t)
-	return &bundle{t: t, bus: b, server: server, dir: t.TempDir()}
+	return &bundle{t: t, bus: b, server: server, dir: t.TempDir(), logger: slog.New(slog.DiscardHandler), patience: restorePatience}
 }
 
 // run starts a view and waits until it has caught up. stop ends it.
@@ -41,7 +44,8 @@ func (b *bundle) run(lease time.Duration) (v *View, stop func()) {
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	v = New(b.bus, logs, filepath.Join(b.dir, "cursor"), lease, slog.New(slog.DiscardHandler))
+	v = New(b.bus, logs, filepath.Join(b.dir, "cursor"), lease, b.logger)
+	v.restorePatience = b.patience
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() {
