@@ -51,11 +51,13 @@ func measure(ctx context.Context, o *options, stdout, progress io.Writer) (err e
 			continue
 		}
 		rows, failure := f.run(ctx, b)
+		if failure == nil {
+			failure = t.add(f.name, rows)
+		}
 		if failure != nil {
 			err = fmt.Errorf("%s: %w", f.name, failure)
 			break
 		}
-		t.Rows = append(t.Rows, rows...)
 	}
 	if len(t.Rows) > 0 {
 		err = errors.Join(err, t.write(stdout))

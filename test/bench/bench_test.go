@@ -62,6 +62,37 @@ func TestShortRun(t *testing.T) {
 	}
 }
 
+func TestGoals(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		better         better
+		here, baseline float64
+		goal           goal
+		wanted, met    string
+	}{
+		{more, 6, 10, goal{ofRatio, 0.6}, "ratio ≥ 0.6", "yes"},
+		{more, 5, 10, goal{ofRatio, 0.6}, "ratio ≥ 0.6", "no"},
+		{less, 5, 10, goal{ofRatio, 0.6}, "ratio ≤ 0.6", "yes"},
+		{less, 50, 0, goal{ofValue, 50}, "≤ 50", "yes"},
+		{less, 51, 0, goal{ofValue, 50}, "≤ 50", "no"},
+		{less, 58, 10, goal{ofRise, 48}, "≤ 48 more", "yes"},
+		{less, 59, 10, goal{ofRise, 48}, "≤ 48 more", "no"},
+	} {
+		e := entry{row: row{Better: c.better, Here: []float64{c.here}, Baseline: []float64{c.baseline}}, Goals: []goal{c.goal}}
+		if wanted, met := e.goal(); wanted != c.wanted || met != c.met {
+			t.Errorf("%v of %v and %v: %q, %q", c.goal, c.here, c.baseline, wanted, met)
+		}
+	}
+	two := entry{row: row{Better: more, Here: []float64{3}}, Goals: []goal{{ofValue, 1}, {ofValue, 4}}}
+	if wanted, met := two.goal(); wanted != "≥ 1, ≥ 4" || met != "no" {
+		t.Errorf("of two goals: %q, %q", wanted, met)
+	}
+	var none table
+	if err := none.add("post", []row{{Name: "GET /jobs"}}); err == nil {
+		t.Error("a goal without its row is no error")
+	}
+}
+
 func TestQuantile(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {

@@ -32,10 +32,17 @@ const (
 	less better = "less"
 )
 
+// entry is a row with its figure, and with its goals, if it has any.
+type entry struct {
+	Figure string `json:"figure"`
+	row
+	Goals []goal `json:"goals,omitempty"`
+}
+
 // table is what is printed, and written as JSON.
 type table struct {
-	Surroundings string `json:"surroundings"`
-	Rows         []row  `json:"rows"`
+	Surroundings string  `json:"surroundings"`
+	Rows         []entry `json:"rows"`
 }
 
 func surroundings(o *options) string {
@@ -54,7 +61,7 @@ func surroundings(o *options) string {
 func (t *table) write(w io.Writer) error {
 	var text bytes.Buffer // to which no write fails
 	columns := tabwriter.NewWriter(&text, 0, 0, 2, ' ', 0)
-	_, _ = fmt.Fprintf(columns, "%s\n\nfigure\tunit\there\tbaseline\tratio\tbetter\tthe baseline\n", t.Surroundings)
+	_, _ = fmt.Fprintf(columns, "%s\n\nfigure\tunit\there\tbaseline\tratio\tbetter\tgoal\tmet\tthe baseline\n", t.Surroundings)
 	for _, r := range t.Rows {
 		ratio := "–"
 		if base := median(r.Baseline); base > 0 {
@@ -64,7 +71,9 @@ func (t *table) write(w io.Writer) error {
 		if beside == "" {
 			beside = "–"
 		}
-		_, _ = fmt.Fprintf(columns, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", r.Name, r.Unit, spread(r.Here), spread(r.Baseline), ratio, r.Better, beside)
+		wanted, met := r.goal()
+		_, _ = fmt.Fprintf(columns, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n",
+			r.Name, r.Unit, spread(r.Here), spread(r.Baseline), ratio, r.Better, wanted, met, beside)
 	}
 	_ = columns.Flush()
 	_, err := text.WriteTo(w)
