@@ -33,6 +33,7 @@ func figures() []figure {
 		{"live", measureLive},
 		{"create", measureCreate},
 		{"latency", measureLatency},
+		{"start", measureStart},
 	}
 }
 

@@ -37,6 +37,7 @@ func aims() []aim {
 		{"create", "create, POST to the end", goal{ofRatio, 0.6}},
 		{"latency", "line written to line read, p50, 100 lines/s in each of 20", goal{ofValue, 3}},
 		{"latency", "line written to line read, p99, 100 lines/s in each of 20", goal{ofValue, 20}},
+		{"start", "netlab-api, start to ready", goal{ofValue, 50}},
 	}
 }
 

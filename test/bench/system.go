@@ -30,8 +30,13 @@ type system struct {
 	client  *http.Client
 }
 
-// startSystem starts an API whose bus listens on loopback, and returns when it serves.
+// startSystem starts an API whose bus listens on loopback, and returns when it is ready.
 func (b *bench) startSystem(ctx context.Context, args []string, env ...string) (*system, error) {
+	return b.launch(ctx, append([]string{"--bus-listen=127.0.0.1:0"}, args...), env...)
+}
+
+// launch starts an API with an empty directory and these settings alone, and returns when it is ready.
+func (b *bench) launch(ctx context.Context, args []string, env ...string) (*system, error) {
 	dir, err := b.newDir("system")
 	if err != nil {
 		return nil, err
@@ -40,7 +45,7 @@ func (b *bench) startSystem(ctx context.Context, args []string, env ...string) (
 	if err := os.Mkdir(s.root, 0o755); err != nil {
 		return nil, err
 	}
-	args = append([]string{"--port=0", "--data-dir=" + filepath.Join(dir, "api"), "--bus-listen=127.0.0.1:0"}, args...)
+	args = append([]string{"--port=0", "--data-dir=" + filepath.Join(dir, "api")}, args...)
 	if s.api, err = b.start(ctx, "api", args, env...); err != nil {
 		return nil, err
 	}
