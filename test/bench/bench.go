@@ -32,6 +32,7 @@ func figures() []figure {
 		{"relay", measureRelay},
 		{"live", measureLive},
 		{"create", measureCreate},
+		{"creates", measureCreates},
 		{"latency", measureLatency},
 		{"start", measureStart},
 	}

@@ -17,29 +17,11 @@ import (
 // measureCreate measures a real create of three routers: through netlab-api with its worker, by hand on the command line,
 // and through Netlab's own `netlab api`. Each run has a new working directory; all share one home directory, warmed up.
 func measureCreate(ctx context.Context, b *bench) (rows []row, err error) {
-	home, err := b.newDir("home")
+	n, s, err := b.startNetlab(ctx)
 	if err != nil {
 		return nil, err
 	}
-	n := &netlab{bench: b, home: home}
-	if n.labs, err = b.newDir("labs"); err != nil {
-		return nil, err
-	}
-	me, err := user.Current()
-	if err != nil {
-		return nil, err
-	}
-	s, err := b.startSystem(ctx, []string{
-		"--with-worker", "--worker-host=bench", "--worker-python=" + b.python, "--worker-roots=" + n.labs,
-		"--run-as-user=" + me.Username,
-	}, "HOME="+home)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, s.end(), endRuns(filepath.Join(s.dir, "api", "worker"))) }()
-	if err := s.awaitHosts(ctx, 1); err != nil {
-		return nil, err
-	}
+	defer func() { err = errors.Join(err, s.endWithRuns()) }()
 	upstream, err := n.startAPI(ctx)
 	if err != nil {
 		return nil, err
@@ -68,13 +50,46 @@ func measureCreate(ctx context.Context, b *bench) (rows []row, err error) {
 	}, nil
 }
 
+// startNetlab starts an API with a worker that runs Netlab, in a home directory and a place for labs that the command line has
+// as well.
+func (b *bench) startNetlab(ctx context.Context) (*netlab, *system, error) {
+	n := &netlab{bench: b}
+	var err error
+	if n.home, err = b.newDir("home"); err != nil {
+		return nil, nil, err
+	}
+	if n.labs, err = b.newDir("labs"); err != nil {
+		return nil, nil, err
+	}
+	me, err := user.Current()
+	if err != nil {
+		return nil, nil, err
+	}
+	s, err := b.startSystem(ctx, []string{
+		"--with-worker", "--worker-host=bench", "--worker-python=" + b.python, "--worker-roots=" + n.labs,
+		"--run-as-user=" + me.Username,
+	}, "HOME="+n.home)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := s.awaitHosts(ctx, 1); err != nil {
+		return nil, nil, errors.Join(err, s.endWithRuns())
+	}
+	return n, s, nil
+}
+
+// createIn is the body of a create of the lab that is laid out in a directory.
+func createIn(dir string) ([]byte, error) {
+	return json.Marshal(map[string]any{"action": jobs.Create, "workdir": dir, "topologyPath": "topology.yml"})
+}
+
 // createHere posts a create and follows its log to the end.
 func (n *netlab) createHere(ctx context.Context, s *system) (sample, error) {
 	dir, err := n.newLab()
 	if err != nil {
 		return nil, err
 	}
-	body, err := json.Marshal(map[string]any{"action": jobs.Create, "workdir": dir, "topologyPath": "topology.yml"})
+	body, err := createIn(dir)
 	if err != nil {
 		return nil, err
 	}
@@ -120,6 +135,11 @@ func (f *firsts) sample() sample { return sample{"byte": f.byte, "line": f.line}
 
 func milliseconds(since time.Time) float64 {
 	return float64(time.Since(since)) / float64(time.Millisecond)
+}
+
+// endWithRuns lets the system end, and the runs of Netlab that its worker leaves behind.
+func (s *system) endWithRuns() error {
+	return errors.Join(s.end(), endRuns(filepath.Join(s.dir, "api", "worker")))
 }
 
 // endRuns ends the runs of Netlab that a worker has left behind: they outlive it.

@@ -35,6 +35,7 @@ func aims() []aim {
 		{"relay", "log of", goal{ofRatio, 0.8}},
 		{"create", "create, POST to Netlab's first line", goal{ofRatio, 0.6}},
 		{"create", "create, POST to the end", goal{ofRatio, 0.6}},
+		{"creates", "create, ", goal{ofRatio, 1.5}},
 		{"latency", "line written to line read, p50, 100 lines/s in each of 20", goal{ofValue, 3}},
 		{"latency", "line written to line read, p99, 100 lines/s in each of 20", goal{ofValue, 20}},
 		{"start", "netlab-api, start to ready", goal{ofValue, 50}},
