@@ -34,6 +34,7 @@ func figures() []figure {
 		{"create", measureCreate},
 		{"creates", measureCreates},
 		{"latency", measureLatency},
+		{"followers", measureFollowers},
 		{"start", measureStart},
 	}
 }

@@ -121,3 +121,6 @@ func (c *child) end() error {
 
 // cpu is the processor time that the child has used so far.
 func (c *child) cpu() (time.Duration, error) { return processorTime(c.cmd.Process.Pid) }
+
+// memory is a field of the child's memory, in MiB.
+func (c *child) memory(field string) (float64, error) { return memoryOf(c.cmd.Process.Pid, field) }

@@ -38,6 +38,7 @@ func aims() []aim {
 		{"creates", "create, ", goal{ofRatio, 1.5}},
 		{"latency", "line written to line read, p50, 100 lines/s in each of 20", goal{ofValue, 3}},
 		{"latency", "line written to line read, p99, 100 lines/s in each of 20", goal{ofValue, 20}},
+		{"followers", "memory of the API", goal{ofRise, 48}},
 		{"start", "netlab-api, start to ready", goal{ofValue, 50}},
 	}
 }

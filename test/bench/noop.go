@@ -25,10 +25,11 @@ type noopWorker struct {
 	Slots                       int
 	// Flood is how many bytes of lines a run writes as fast as it can. 0, and no Ticks: one line.
 	Flood int64
-	text  []byte
-	// Ticks is how many lines a run writes, one every Every; each begins with the time.
+	// Ticks is how many lines a run writes, one every Every; each begins with the time, and has Burst bytes of lines behind it.
 	Ticks int
 	Every time.Duration
+	Burst int64
+	text  []byte // of a flood or of a burst
 }
 
 // roleWorker is a worker whose runs do nothing but write.
@@ -37,7 +38,7 @@ func roleWorker(ctx context.Context, config json.RawMessage, t *talk) error {
 	if err := json.Unmarshal(config, &c); err != nil {
 		return err
 	}
-	c.text = verbose(c.Flood)
+	c.text = verbose(max(c.Flood, c.Burst))
 	log := slog.New(quiet())
 	me, err := user.Current()
 	if err != nil {
@@ -65,10 +66,10 @@ func roleWorker(ctx context.Context, config json.RawMessage, t *talk) error {
 
 func (c *noopWorker) write(ctx context.Context, out io.Writer) error {
 	switch {
-	case len(c.text) > 0:
+	case c.Flood > 0:
 		return flood(ctx, out, c.text)
 	case c.Ticks > 0:
-		return ticks(ctx, out, c.Ticks, c.Every)
+		return ticks(ctx, out, c.Ticks, c.Every, c.text)
 	default:
 		_, err := io.WriteString(out, "[INFO] nothing was to be done\n")
 		return err
@@ -101,8 +102,8 @@ func flood(ctx context.Context, out io.Writer, text []byte) error {
 	return nil
 }
 
-// ticks writes n lines, one every pause, each with the time at which it was written.
-func ticks(ctx context.Context, out io.Writer, n int, pause time.Duration) error {
+// ticks writes n lines, one every pause, each with the time at which it was written and with more text behind it.
+func ticks(ctx context.Context, out io.Writer, n int, pause time.Duration, more []byte) error {
 	tick := time.NewTicker(pause)
 	defer tick.Stop()
 	for i := range n {
@@ -111,7 +112,7 @@ func ticks(ctx context.Context, out io.Writer, n int, pause time.Duration) error
 			return ctx.Err()
 		case <-tick.C:
 		}
-		if _, err := fmt.Fprintf(out, "tick %d %d of a line as long as Netlab's own are, more or less\n", monotonic(), i); err != nil {
+		if _, err := fmt.Fprintf(out, "tick %d %d of a line as long as Netlab's own are, more or less\n%s", monotonic(), i, more); err != nil {
 			return err
 		}
 	}

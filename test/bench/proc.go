@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // clockTick is the kernel's unit of processor time on every architecture that Go runs on.
@@ -31,4 +33,39 @@ func processorTime(pid int) (time.Duration, error) {
 		ticks += n
 	}
 	return time.Duration(ticks) * clockTick, nil
+}
+
+// The fields of a process's memory.
+const (
+	resident     = "VmRSS:"
+	mostResident = "VmHWM:" // the most that was resident so far
+)
+
+// memoryOf is a field of a process's memory, in MiB.
+func memoryOf(pid int, field string) (float64, error) {
+	file := fmt.Sprintf("/proc/%d/status", pid)
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return 0, err
+	}
+	for line := range strings.Lines(string(text)) {
+		if words := strings.Fields(line); len(words) == 3 && words[0] == field {
+			kibibytes, err := strconv.ParseFloat(words[1], 64)
+			return kibibytes / 1024, err
+		}
+	}
+	return 0, fmt.Errorf("%s has no %s", file, field)
+}
+
+// needFiles says what is missing where a process of the benchmark may not have so many files open. Go raises the soft limit to the
+// hard one at the start of each.
+func needFiles(count uint64) error {
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		return err
+	}
+	if limit.Cur < count {
+		return fmt.Errorf("a process may have %d files open and needs %d: raise the hard limit (ulimit -Hn %d)", limit.Cur, count, count)
+	}
+	return nil
 }
