@@ -35,6 +35,7 @@ func figures() []figure {
 		{"creates", measureCreates},
 		{"latency", measureLatency},
 		{"followers", measureFollowers},
+		{"poll", measurePoll},
 		{"start", measureStart},
 	}
 }

@@ -39,6 +39,8 @@ func aims() []aim {
 		{"latency", "line written to line read, p50, 100 lines/s in each of 20", goal{ofValue, 3}},
 		{"latency", "line written to line read, p99, 100 lines/s in each of 20", goal{ofValue, 20}},
 		{"followers", "memory of the API", goal{ofRise, 48}},
+		{"poll", "JSON log", goal{ofValue, 100}},
+		{"poll", "  memory of the API at the end", goal{ofRatio, 1.1}},
 		{"start", "netlab-api, start to ready", goal{ofValue, 50}},
 	}
 }
