@@ -36,6 +36,7 @@ func figures() []figure {
 		{"latency", measureLatency},
 		{"followers", measureFollowers},
 		{"poll", measurePoll},
+		{"list", measureList},
 		{"start", measureStart},
 	}
 }

@@ -41,6 +41,8 @@ func aims() []aim {
 		{"followers", "memory of the API", goal{ofRise, 48}},
 		{"poll", "JSON log", goal{ofValue, 100}},
 		{"poll", "  memory of the API at the end", goal{ofRatio, 1.1}},
+		{"list", "GET /jobs?…&limit=50, filters that most match", goal{ofRatio, 2}},
+		{"list", "GET /jobs?…&limit=50, filters that 50 match", goal{ofRatio, 2}},
 		{"start", "netlab-api, start to ready", goal{ofValue, 50}},
 	}
 }
