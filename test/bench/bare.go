@@ -26,13 +26,13 @@ type bareServer struct {
 }
 
 func startBareServer(ctx context.Context, dir string, listen bool) (*bareServer, error) {
-	program, err := settings.ParseAPI(settings.Invocation{Args: syncArguments(), Stdout: os.Stderr, Version: "bench"})
+	store, err := storeSettings()
 	if err != nil {
 		return nil, err
 	}
 	o := &server.Options{
 		ServerName: "bare", JetStream: true, StoreDir: dir, NoSigs: true, MaxPayload: 1 << 20,
-		SyncAlways: program.Store.Sync.Always, SyncInterval: program.Store.Sync.Interval,
+		SyncAlways: store.Sync.Always, SyncInterval: store.Sync.Interval,
 		DontListen: !listen, Host: "127.0.0.1", Port: server.RANDOM_PORT,
 	}
 	srv, err := server.NewServer(o)
@@ -64,6 +64,15 @@ func startBareServer(ctx context.Context, dir string, listen bool) (*bareServer,
 		}
 	}
 	return b, nil
+}
+
+// storeSettings are those of a server that netlab-api embeds.
+func storeSettings() (*settings.Store, error) {
+	program, err := settings.ParseAPI(settings.Invocation{Args: syncArguments(), Stdout: os.Stderr, Version: "bench"})
+	if err != nil {
+		return nil, err
+	}
+	return &program.Store, nil
 }
 
 func (b *bareServer) stop() {

@@ -37,6 +37,7 @@ func figures() []figure {
 		{"followers", measureFollowers},
 		{"poll", measurePoll},
 		{"list", measureList},
+		{"ready", measureReady},
 		{"start", measureStart},
 	}
 }

@@ -30,6 +30,8 @@ func roles() map[string]role {
 		"bare-get":    roleBareGet,
 		"bare-bus":    roleBareBus,
 		"bare-worker": roleBareWorker,
+		"bare-read":   roleBareRead,
+		"bus":         roleBus,
 		"guard":       roleGuard,
 	}
 }
