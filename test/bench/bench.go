@@ -38,6 +38,7 @@ func figures() []figure {
 		{"poll", measurePoll},
 		{"list", measureList},
 		{"ready", measureReady},
+		{"idle", measureIdle},
 		{"start", measureStart},
 	}
 }

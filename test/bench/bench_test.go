@@ -38,7 +38,7 @@ func TestShortRun(t *testing.T) {
 	if err := json.Unmarshal(text, &written); err != nil {
 		t.Fatal(err)
 	}
-	const rows = 32
+	const rows = 35
 	if len(written.Rows) != rows {
 		t.Errorf("%d rows, want %d", len(written.Rows), rows)
 	}

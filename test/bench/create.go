@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os/user"
 	"path/filepath"
 	"time"
 
@@ -50,25 +49,13 @@ func measureCreate(ctx context.Context, b *bench) (rows []row, err error) {
 	}, nil
 }
 
-// startNetlab starts an API with a worker that runs Netlab, in a home directory and a place for labs that the command line has
-// as well.
+// startNetlab starts an API with a worker that runs Netlab, as the command line runs it.
 func (b *bench) startNetlab(ctx context.Context) (*netlab, *system, error) {
-	n := &netlab{bench: b}
-	var err error
-	if n.home, err = b.newDir("home"); err != nil {
-		return nil, nil, err
-	}
-	if n.labs, err = b.newDir("labs"); err != nil {
-		return nil, nil, err
-	}
-	me, err := user.Current()
+	n, err := b.newNetlab()
 	if err != nil {
 		return nil, nil, err
 	}
-	s, err := b.startSystem(ctx, []string{
-		"--with-worker", "--worker-host=bench", "--worker-python=" + b.python, "--worker-roots=" + n.labs,
-		"--run-as-user=" + me.Username,
-	}, "HOME="+n.home)
+	s, err := b.startSystem(ctx, append(n.workerArguments(), "--with-worker"), "HOME="+n.home)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -139,8 +126,11 @@ func milliseconds(since time.Time) float64 {
 
 // endWithRuns lets the system end, and the runs of Netlab that its worker leaves behind.
 func (s *system) endWithRuns() error {
-	return errors.Join(s.end(), endRuns(filepath.Join(s.dir, "api", "worker")))
+	return errors.Join(s.end(), endRuns(s.workerDir()))
 }
+
+// workerDir is the data directory of the worker that runs Netlab.
+func (s *system) workerDir() string { return filepath.Join(s.dir, "api", "worker") }
 
 // endRuns ends the runs of Netlab that a worker has left behind: they outlive it.
 func endRuns(dataDir string) error {

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+
+	"netlab-runner/internal/jobs"
 )
 
 // The log that is followed grows by 100 kB a second.
@@ -47,29 +49,25 @@ func (b *bench) followGrowing(ctx context.Context, count, bursts int) (got sampl
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, s.end()) }()
-	before, err := s.api.cpu()
-	if err != nil {
-		return nil, err
-	}
-	start := time.Now()
-	job, err := s.submit(ctx, s.createJob("followed"))
-	if err != nil {
-		return nil, err
-	}
 	seed := maphash.MakeSeed()
-	texts, err := s.followBy(ctx, count, job.ID, seed)
-	if err != nil {
-		return nil, err
-	}
-	// Nobody asks meanwhile where nobody follows: that would be memory too.
-	if err := pause(ctx, time.Duration(bursts)*burstEvery-time.Since(start)); err != nil {
-		return nil, err
-	}
-	if err := s.awaitDone(ctx); err != nil {
-		return nil, err
-	}
-	elapsed := time.Since(start)
-	after, err := s.api.cpu()
+	var job jobs.Job
+	var texts []received
+	share, err := shareOf(func() error {
+		// Nobody asks meanwhile where nobody follows: that would be memory too.
+		end := time.After(time.Duration(bursts) * burstEvery)
+		if job, err = s.submit(ctx, s.createJob("followed")); err != nil {
+			return err
+		}
+		if texts, err = s.followBy(ctx, count, job.ID, seed); err != nil {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-end:
+			return s.awaitDone(ctx)
+		}
+	}, s.api)
 	if err != nil {
 		return nil, err
 	}
@@ -77,8 +75,8 @@ func (b *bench) followGrowing(ctx context.Context, count, bursts int) (got sampl
 	if err != nil {
 		return nil, err
 	}
-	got = sample{"memory": memory, "cpu": 100 * (after - before).Seconds() / elapsed.Seconds()}
-	return got, errors.Join(s.succeeded(ctx, job.ID), s.checkTexts(ctx, job.ID, int64(bursts)*burst, texts, seed))
+	return sample{"memory": memory, "cpu": share},
+		errors.Join(s.succeeded(ctx, job.ID), s.checkTexts(ctx, job.ID, int64(bursts)*burst, texts, seed))
 }
 
 // received stands for what a follower has got.

@@ -45,6 +45,9 @@ func aims() []aim {
 		{"list", "GET /jobs?…&limit=50, filters that 50 match", goal{ofRatio, 2}},
 		{"ready", "netlab-api, start to ready", goal{ofRatio, 1.5}},
 		{"ready", "  memory a job", goal{ofRise, 1.5}},
+		{"idle", "idle", goal{ofValue, 1}},
+		{"idle", "  memory of the API", goal{ofValue, 80}},
+		{"idle", "  memory of what is kept ready", goal{ofValue, 64}},
 		{"start", "netlab-api, start to ready", goal{ofValue, 50}},
 	}
 }

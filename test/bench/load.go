@@ -111,6 +111,16 @@ func costOf(n int, f func() (time.Duration, error), servers ...*child) (sample, 
 	}, nil
 }
 
+// shareOf measures the processor time of processes while f runs, in percent of a core.
+func shareOf(f func() error, servers ...*child) (percent float64, err error) {
+	got, err := costOf(1, func() (time.Duration, error) {
+		start := time.Now()
+		err := f()
+		return time.Since(start), err
+	}, servers...)
+	return got["cpu"] * got["rate"] / 1e4, err // µs in a second
+}
+
 func cpuOf(children []*child) (sum time.Duration, err error) {
 	for _, c := range children {
 		used, err := c.cpu()

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"os/user"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -21,7 +22,26 @@ import (
 type netlab struct {
 	*bench
 	home, labs string
+	user       string
 	made       int
+}
+
+func (b *bench) newNetlab() (*netlab, error) {
+	me, err := user.Current()
+	if err != nil {
+		return nil, err
+	}
+	n := &netlab{bench: b, user: me.Username}
+	if n.home, err = b.newDir("home"); err != nil {
+		return nil, err
+	}
+	n.labs, err = b.newDir("labs")
+	return n, err
+}
+
+// workerArguments are those of a worker that runs it.
+func (n *netlab) workerArguments() []string {
+	return []string{"--worker-host=bench", "--worker-python=" + n.python, "--worker-roots=" + n.labs, "--run-as-user=" + n.user}
 }
 
 // newLab lays out the sample lab in a new directory.

@@ -89,48 +89,34 @@ func (p *pollers) request(client int, r *fasthttp.Request) {
 // poll has each client ask so often.
 func (p *pollers) poll(ctx context.Context, polls int) (sample, error) {
 	api := p.system.api
-	before, err := api.cpu()
-	if err != nil {
-		return nil, err
-	}
-	start := time.Now()
 	times := make([][]float64, len(p.ids))
-	clients, polling := errgroup.WithContext(ctx)
-	for i := range p.ids {
+	var middle float64
+	share, err := shareOf(func() error {
+		clients, ctx := errgroup.WithContext(ctx)
+		for i := range p.ids {
+			clients.Go(func() (err error) {
+				// They do not ask all at the same time.
+				if err := pause(ctx, pollEvery*time.Duration(i)/time.Duration(len(p.ids))); err != nil {
+					return err
+				}
+				times[i], err = p.pollOne(ctx, i, polls)
+				return err
+			})
+		}
 		clients.Go(func() (err error) {
-			// They do not ask all at the same time.
-			if err := pause(polling, pollEvery*time.Duration(i)/time.Duration(len(p.ids))); err != nil {
+			if err := pause(ctx, pollEvery*time.Duration(polls)/2); err != nil {
 				return err
 			}
-			times[i], err = p.pollOne(polling, i, polls)
+			middle, err = api.memory(resident)
 			return err
 		})
-	}
-	var middle float64
-	clients.Go(func() error {
-		if err := pause(polling, pollEvery*time.Duration(polls)/2); err != nil {
-			return err
-		}
-		var err error
-		middle, err = api.memory(resident)
-		return err
-	})
-	if err := clients.Wait(); err != nil {
-		return nil, err
-	}
-	elapsed := time.Since(start)
-	after, err := api.cpu()
+		return clients.Wait()
+	}, api)
 	if err != nil {
 		return nil, err
 	}
 	end, err := api.memory(resident)
-	if err != nil {
-		return nil, err
-	}
-	return sample{
-		"p99": quantile(slices.Concat(times...), 0.99), "middle": middle, "end": end,
-		"cpu": 100 * (after - before).Seconds() / elapsed.Seconds(),
-	}, nil
+	return sample{"p99": quantile(slices.Concat(times...), 0.99), "middle": middle, "end": end, "cpu": share}, err
 }
 
 // pollOne asks for a client, and returns how long each answer took until it was there as a whole, in milliseconds.

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"bytes"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -39,6 +41,32 @@ func memoryOf(pid int, field string) (float64, error) {
 		}
 	}
 	return 0, fmt.Errorf("%s has no %s", file, field)
+}
+
+// childOf is the one child of a process whose command line has the words.
+func childOf(pid int, words string) (int, error) {
+	stats, err := filepath.Glob("/proc/[0-9]*/stat")
+	if err != nil {
+		return 0, err
+	}
+	parent := strconv.Itoa(pid)
+	for _, stat := range stats {
+		text, err := os.ReadFile(stat)
+		if err != nil {
+			continue // it has ended
+		}
+		// The name, in brackets, may hold anything; behind it come the state and the parent.
+		fields := strings.Fields(string(text[bytes.LastIndexByte(text, ')')+1:]))
+		if len(fields) < 2 || fields[1] != parent {
+			continue
+		}
+		dir := filepath.Dir(stat)
+		line, err := os.ReadFile(filepath.Join(dir, "cmdline"))
+		if err == nil && bytes.Contains(bytes.ReplaceAll(line, []byte{0}, []byte(" ")), []byte(words)) {
+			return strconv.Atoi(filepath.Base(dir))
+		}
+	}
+	return 0, fmt.Errorf("process %d has no child %q", pid, words)
 }
 
 // needFiles says what is missing where a process of the benchmark may not have so many files open. Go raises the soft limit to the

@@ -30,9 +30,12 @@ type system struct {
 	client  *http.Client
 }
 
+// busOnLoopback lets the bus of an API take connections.
+const busOnLoopback = "--bus-listen=127.0.0.1:0"
+
 // startSystem starts an API whose bus listens on loopback, and returns when it is ready.
 func (b *bench) startSystem(ctx context.Context, args []string, env ...string) (*system, error) {
-	return b.launch(ctx, append([]string{"--bus-listen=127.0.0.1:0"}, args...), env...)
+	return b.launch(ctx, append([]string{busOnLoopback}, args...), env...)
 }
 
 // launch starts an API with an empty directory and these settings alone, and returns when it is ready.
@@ -41,8 +44,14 @@ func (b *bench) launch(ctx context.Context, args []string, env ...string) (*syst
 	if err != nil {
 		return nil, err
 	}
+	return b.launchIn(ctx, dir, args, env...)
+}
+
+// launchIn is launch with the directory of a system that has ended, or a new one.
+func (b *bench) launchIn(ctx context.Context, dir string, args []string, env ...string) (*system, error) {
 	s := &system{dir: dir, root: filepath.Join(dir, "labs"), client: &http.Client{Transport: &http.Transport{}}}
-	if err := os.Mkdir(s.root, 0o755); err != nil {
+	err := os.MkdirAll(s.root, 0o755)
+	if err != nil {
 		return nil, err
 	}
 	args = append([]string{"--port=0", "--data-dir=" + filepath.Join(dir, "api")}, args...)
