@@ -2,9 +2,9 @@ package exec
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -92,18 +92,43 @@ func processes() (map[int]process, error) {
 	return all, nil
 }
 
-// hasVariable says whether the process has the entry, which ends with its zero byte, in its environment.
-func hasVariable(pid int, entry []byte) bool {
+// Jobs are what RUNNER_JOB says in the processes of this machine, each once: whichever job has any, of whatever worker.
+func Jobs() ([]string, error) {
+	all, err := processes()
+	if err != nil {
+		return nil, err
+	}
+	found := map[string]bool{}
+	for pid, q := range all {
+		if q.gone() || pid == os.Getpid() {
+			continue
+		}
+		for entry := range bytes.SplitSeq(environOf(pid), []byte{0}) {
+			if job, ok := bytes.CutPrefix(entry, []byte(jobVariable+"=")); ok {
+				found[string(job)] = true
+			}
+		}
+	}
+	return slices.Sorted(maps.Keys(found)), nil
+}
+
+// environOf is a process's environment, each entry with its zero byte; nil where it has ended, or may not be looked at.
+func environOf(pid int) []byte {
 	file, err := os.Open(filepath.Join("/proc", strconv.Itoa(pid), "environ"))
 	if err != nil {
-		return false
+		return nil
 	}
 	defer file.Close()
 	content, err := io.ReadAll(io.LimitReader(file, maxEnvironment))
-	if err != nil && !errors.Is(err, io.EOF) {
-		return false // it ended meanwhile
+	if err != nil {
+		return nil // it ended meanwhile
 	}
-	content = append(content, 0)
+	return append(content, 0)
+}
+
+// hasVariable says whether the process has the entry, which ends with its zero byte, in its environment.
+func hasVariable(pid int, entry []byte) bool {
+	content := environOf(pid)
 	for {
 		i := bytes.Index(content, entry)
 		if i < 0 {

@@ -71,3 +71,30 @@ func TestTreeIsNobodyElses(t *testing.T) {
 		t.Errorf("%v, %v", living, err)
 	}
 }
+
+// A job is known by its processes, each of which says it once.
+func TestJobsThatHaveProcesses(t *testing.T) {
+	t.Parallel()
+	for range 2 {
+		cmd := exec.Command("sleep", "60")
+		cmd.Env = []string{"OTHER_RUNNER_JOB=no-job", jobVariable + "=job-of-tree", "LAST=x"}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			_ = cmd.Process.Kill()
+			_ = cmd.Wait()
+		})
+	}
+	found, err := Jobs()
+	if err != nil {
+		t.Fatal(err)
+	}
+	count := map[string]int{}
+	for _, job := range found {
+		count[job]++
+	}
+	if count["job-of-tree"] != 1 || count["no-job"] != 0 {
+		t.Errorf("%v", count)
+	}
+}

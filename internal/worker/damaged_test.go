@@ -15,6 +15,9 @@ import (
 // ending ends when the file "end" is there.
 const ending = "while [ ! -e end ]; do sleep 0.02; done"
 
+// removed is the content of a file that is not there any more.
+const removed = "(removed)"
+
 // Whatever a file of the journal holds, the job of a run that has ended comes to an end: to the true one where that can be known.
 func TestDamagedFiles(t *testing.T) {
 	t.Parallel()
@@ -53,6 +56,15 @@ func TestDamagedFiles(t *testing.T) {
 		{"output.base", "no number", ""},
 		{"output.base", "-1", ""},
 		{"output.base", "", ""},
+		{"scene.json", removed, ""},
+		{"run-1/plan.json", removed, ""},
+		{"run-1/progress", removed, ""},
+		{"run-1/errors", removed, ""},
+		{"run-1/verdict.json", removed, ""},
+		{"run-1/driver.json", removed, jobs.ReasonInterrupted},
+		{"run-1/result.json", removed, jobs.ReasonInterrupted},
+		{"output", removed, ""},
+		{"output.base", removed, ""},
 	} {
 		t.Run(fmt.Sprintf("%s %q", filepath.Base(test.file), test.content), func(t *testing.T) {
 			t.Parallel()
@@ -62,7 +74,11 @@ func TestDamagedFiles(t *testing.T) {
 			must(t, os.MkdirAll(birth.Workdir, 0o755))
 			run := b.leave(birth, &scene{Who: *b.worker.runAs, Dir: birth.Workdir}, ending, map[string]string{"result.json": `{"exitCode":0}`})
 			must(t, os.WriteFile(filepath.Join(run.dir, "end"), nil, 0o600))
-			must(t, os.WriteFile(filepath.Join(filepath.Dir(run.dir), test.file), []byte(test.content), 0o600))
+			damaged := filepath.Join(filepath.Dir(run.dir), test.file)
+			must(t, os.WriteFile(damaged, []byte(test.content), 0o600))
+			if test.content == removed {
+				must(t, os.Remove(damaged))
+			}
 			b.run()
 			got := b.await(id, ended)
 			if test.reason == "" {

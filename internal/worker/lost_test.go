@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"context"
 	"os"
 	"path/filepath"
 	"testing"
@@ -51,6 +52,130 @@ func (b *testBundle) notYet() {
 	if n := b.starts.Load(); n != 0 {
 		b.t.Fatalf("%d runs, while another one goes on", n)
 	}
+}
+
+// A run of which files are gone, while a worker was away, is not begun again beside itself, nor does another job begin.
+func TestARunOfWhichFilesAreGone(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		gone  string
+		trace string // what the driver writes when its worker is back
+	}{
+		"all":            {gone: "run-1"},
+		"all-but-folder": {gone: "run-1/*", trace: "result.json"},
+		"fence":          {gone: "run-1/driver.json", trace: "progress"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := setup(t)
+			id := "gone-" + name // stopped by it, wherever on the machine
+			birth := b.birth(id, jobs.Up)
+			must(t, os.MkdirAll(birth.Workdir, 0o755))
+			b.running(id, b.worker.source, "")
+			dir := b.leave(birth, &scene{Who: *b.worker.runAs, Dir: birth.Workdir}, "sleep 0.1", nil).dir
+			gone, err := filepath.Glob(filepath.Join(filepath.Dir(dir), test.gone))
+			must(t, err)
+			for _, path := range gone {
+				must(t, os.RemoveAll(path))
+			}
+			process := lives(t, id)
+			b.run()
+			b.behind("behind-"+name, id)
+			b.eventually("it is looked at", func() bool {
+				_, err := os.Stat(filepath.Join(dir, "driver.json"))
+				return err == nil || b.log(id) != "" || b.starts.Load() > 0
+			})
+			if test.trace != "" {
+				must(t, os.WriteFile(filepath.Join(dir, test.trace), []byte(`{"exitCode":0}`), 0o600))
+			}
+			b.notYet()
+			must(t, process.Process.Kill())
+			wantEnd(t, b.await(id, ended), jobs.Failed, jobs.ReasonInterrupted)
+			b.begins("behind-" + name)
+			b.wantEmptyJournal()
+		})
+	}
+}
+
+// Of a run that has ended, and of which nothing is left, the bus knows that it had begun.
+func TestARunOfWhichNothingIsLeft(t *testing.T) {
+	t.Parallel()
+	for id, gone := range map[string]string{"nothing": "", "folder": "driver.json"} {
+		t.Run(id, func(t *testing.T) {
+			t.Parallel()
+			b := setup(t)
+			birth := b.birth(id, jobs.Up)
+			b.running(id, b.worker.source, "netlab up")
+			dir := b.leave(birth, &scene{Who: *b.worker.runAs, Dir: birth.Workdir}, "sleep 0.1", nil).dir
+			must(t, os.RemoveAll(filepath.Join(dir, gone)))
+			b.run()
+			wantEnd(t, b.await(id, ended), jobs.Failed, jobs.ReasonInterrupted)
+			b.behind("behind", id)
+			b.begins("behind")
+		})
+	}
+}
+
+// A worker whose journal is lost finds the runs by their processes, also while no API says which jobs are under way.
+func TestALostRunIsFoundByItsProcesses(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	const id, unclaimed, over = "found", "found-unclaimed", "found-over"
+	for _, job := range []string{id, unclaimed, over} {
+		b.taken(b.birth(job, jobs.Up))
+	}
+	b.running(id, "/hosts/a/workers/another", "")
+	b.running(over, "/hosts/a/workers/another", "")
+	last, err := b.bus.LastStatus(t.Context(), "a", over)
+	must(t, err, last.Move(jobs.Succeed, time.Now()))
+	if _, err := b.bus.PublishStatus(t.Context(), &last.Job, last.Seq); err != nil {
+		t.Fatal(err)
+	}
+	others := b.birth("found-elsewhere", jobs.Up)
+	others.Host = "b"
+	b.send(others)
+	lives(t, others.ID)
+	lives(t, over) // what the lab keeps
+	process, second := lives(t, id), lives(t, unclaimed)
+	old := filepath.Join(b.config.DataDir, "driver", "0123456789abcdef")
+	must(t, os.MkdirAll(old, 0o755))
+	b.run()
+	b.behind("behind", id)
+	b.eventually("it is taken for lost", func() bool { return b.log(id) != "" || b.starts.Load() > 0 })
+	b.notYet()
+	if _, err := os.Stat(old); err != nil {
+		t.Errorf("a driver that may run: %v", err)
+	}
+	must(t, process.Process.Kill(), second.Process.Kill())
+	for _, job := range []string{id, unclaimed} {
+		wantEnd(t, b.await(job, ended), jobs.Failed, jobs.ReasonInterrupted, "the record of the run was lost")
+	}
+	b.begins("behind")
+	b.behind("new", over)
+	b.begins("new")
+	if b.worker.journal.has(others.ID) || b.worker.journal.has(over) {
+		t.Error("the job of another host, or one that has ended, was taken")
+	}
+	b.wantEmptyJournal()
+}
+
+// A stream of jobs that is away keeps no worker from coming online. What it says of a damaged entry is heard when it is back.
+func TestADamagedEntryOfWhichTheBusSaysNothing(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.worker.adoptPatience = time.Millisecond
+	must(t, os.Mkdir(filepath.Join(b.worker.journal.dir, "torn"), 0o700))
+	must(t, os.WriteFile(filepath.Join(b.worker.journal.dir, "torn", requestFile), []byte("{"), 0o600))
+	bustest.LoseJobs(t, b.server)
+	b.run()
+	ctx, cancel := context.WithTimeout(t.Context(), limit)
+	defer cancel()
+	for _, err := b.bus.Ask(ctx, "a", "labs", struct{}{}); err != nil; _, err = b.bus.Ask(ctx, "a", "labs", struct{}{}) {
+		must(t, ctx.Err())
+	}
+	must(t, b.bus.EnsureStreams(t.Context(), bustest.Limits()))
+	b.send(b.birth("torn", jobs.Up))
+	b.begins("torn")
 }
 
 // What is not the worker's in the folder of its journal is left alone, and keeps nobody from working.

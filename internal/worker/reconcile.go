@@ -6,7 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"os"
+	"slices"
+	"sync"
 	"time"
 
 	"netlab-runner/internal/bus"
@@ -77,14 +80,67 @@ func (w *Worker) adopt(life, ctx context.Context, id string, taken uint64) (bool
 	case err != nil && !errors.Is(err, bus.ErrNotFound):
 		return false, err
 	}
+	lives, err := exec.Lives(id)
+	if err != nil {
+		return false, err
+	}
 	birth.State = jobs.Queued // as it was born: a birth that was made known again is the newest state
-	e, isNew, err := w.journal.add(birth, seq, last != nil)
+	e, isNew, err := w.journal.add(birth, seq, last != nil || lives)
 	if err != nil || !isNew {
 		return false, err
 	}
 	w.log.Warn("the journal has nothing of a job that was taken, the bus has it", "job", id)
 	w.enqueue(life, e)
 	return true, nil
+}
+
+// adoptPatience is how long a worker that starts waits for what the bus has of one job that its journal cannot tell of.
+const adoptPatience = 20 * time.Second
+
+// findLost takes those jobs into the journal that it cannot tell of and that may be under way all the same: the damaged ones, and
+// whichever has a process on this machine. Those of other hosts' workers are none of this host's for the bus. What the bus does not
+// say in time is asked for beside all else, until it does.
+func (w *Worker) findLost(ctx context.Context, damaged []string, wg *sync.WaitGroup) {
+	alive, err := exec.Jobs()
+	if err != nil {
+		w.log.Error("runs of which the journal knows nothing are not looked for", "error", err)
+	}
+	ids := slices.Clone(damaged)
+	for _, id := range alive {
+		if jobs.ValidID(id) && !w.journal.has(id) && !slices.Contains(damaged, id) {
+			ids = append(ids, id)
+		}
+	}
+	if len(ids) == 0 {
+		return
+	}
+	// How long a bus is away does not count.
+	err = w.bus.Retry(ctx, "horizon", func(ctx context.Context) error {
+		_, err := w.bus.Horizon(ctx)
+		return err
+	})
+	if err != nil && ctx.Err() == nil {
+		w.log.Warn("what was let go is not known", "error", err)
+	}
+	for _, id := range ids {
+		attempt, cancel := context.WithTimeout(ctx, w.adoptPatience)
+		w.adoptLost(ctx, attempt, id)
+		if attempt.Err() != nil {
+			wg.Go(func() { w.adoptLost(ctx, ctx, id) })
+		}
+		cancel()
+	}
+}
+
+// adoptLost adopts the job, if the bus says before the end of attempt that it is under way here.
+func (w *Worker) adoptLost(life, attempt context.Context, id string) {
+	err := w.bus.Retry(attempt, "request of job "+id, func(ctx context.Context) error {
+		_, err := w.adopt(life, ctx, id, math.MaxUint64)
+		return err
+	})
+	if err != nil && life.Err() == nil {
+		w.log.Error("journal: a job that it cannot tell of is not found on the bus", "job", id, "error", err)
+	}
 }
 
 // processLook is how often it is looked whether the processes of a run have ended that nobody watches.
@@ -97,36 +153,41 @@ func (r *run) orphan(ctx, runCtx context.Context) (outcome, error) {
 	if err := say(r.entry.output(), "the record of this run was lost on host %s: it goes on, and how it ends cannot be known", r.w.config.Host); err != nil {
 		return outcome{}, err
 	}
+	if end, stopped, err := r.awaitProcesses(ctx, runCtx); stopped || err != nil {
+		return end, err
+	}
+	return r.refuse(failed(jobs.ReasonInterrupted, "the record of the run was lost, so how it ended is not known; "+r.labNow(ctx))), nil
+}
+
+// awaitProcesses returns when no process of the job is left, though none is known to be its driver. stopped: they were, because the
+// job was canceled or took too long, and end is its end.
+func (r *run) awaitProcesses(ctx, runCtx context.Context) (end outcome, stopped bool, err error) {
 	age, err := exec.Age(r.entry.Birth.ID)
 	if err != nil {
-		return outcome{}, err
+		return end, false, err
 	}
 	timeout := r.timeout()
 	timed, cancel := context.WithTimeout(runCtx, timeout-age)
 	defer cancel()
-	for lives := true; lives; {
-		if lives, err = exec.Lives(r.entry.Birth.ID); err != nil {
-			return outcome{}, err
-		}
-		if !lives {
-			break
+	for {
+		if lives, err := exec.Lives(r.entry.Birth.ID); err != nil || !lives {
+			return end, false, err
 		}
 		select {
 		case <-timed.Done():
 			if ctx.Err() != nil {
-				return outcome{}, ctx.Err()
+				return end, false, ctx.Err()
 			}
-			end := r.whyStopped(timed, runCtx, timeout)
+			end = *r.whyStopped(timed, runCtx, timeout)
 			left := exec.StopJob(ctx, r.entry.Birth.ID, r.w.stopOptions())
 			if ctx.Err() != nil {
-				return outcome{}, ctx.Err()
+				return end, false, ctx.Err()
 			}
 			end.text += leftText(left) + "; " + r.labNow(ctx)
-			return r.refuse(*end), nil
+			return r.refuse(end), true, nil
 		case <-time.After(processLook):
 		}
 	}
-	return r.refuse(failed(jobs.ReasonInterrupted, "the record of the run was lost, so how it ended is not known; "+r.labNow(ctx))), nil
 }
 
 // joinLog has the log go on behind what the bus has of it, where the output was lost, or what says where it stands in the log.

@@ -72,7 +72,8 @@ func TestAJournalThatIsLost(t *testing.T) {
 	}
 	process := lives(t, "begun")
 	b.run()
-	if diff := cmp.Diff([]string{"own", "others", "begun"}, b.reconcile(t.Context(), "own", "others", "begun", "none", "no id!")); diff != "" {
+	// The third was found by its process.
+	if diff := cmp.Diff([]string{"own", "others"}, b.reconcile(t.Context(), "own", "others", "begun", "none", "no id!")); diff != "" {
 		t.Error(diff)
 	}
 	// Of the one that nobody had begun nothing is lost.

@@ -101,6 +101,11 @@ func (r *run) journey(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if before == "" && resumed && !orphaned {
+		if orphaned, err = r.isLost(); err != nil {
+			return err
+		}
+	}
 	r.secrets, r.sealed = r.w.key.Open(r.entry.Birth.Sealed)
 	if err := r.hideOutput(ctx, before != "" || orphaned); err != nil {
 		return err
@@ -159,6 +164,14 @@ func (r *run) journey(ctx context.Context) error {
 	})
 }
 
+// isLost says whether the job has a run of which the journal has nothing any more.
+func (r *run) isLost() (bool, error) {
+	if r.reporter.job.Phase != "" { // a driver has told it
+		return true, nil
+	}
+	return exec.Lives(r.entry.Birth.ID)
+}
+
 // tell sets what every state of the job says besides.
 func (r *run) tell(j *jobs.Job) {
 	if j.User == "" {
@@ -175,6 +188,16 @@ func (r *run) tell(j *jobs.Job) {
 // before. runCtx ends when the job is canceled, too. An error means that the end is not known yet.
 func (r *run) netlab(ctx, runCtx context.Context, before string) (outcome, error) {
 	process, began, err := r.attach(before)
+	if err == nil && process == nil && before != "" {
+		// A driver that may not begin is about to end. One whose driver.json somebody has removed goes on, and leaves a trace.
+		if end, stopped, err := r.awaitProcesses(ctx, runCtx); stopped || err != nil {
+			return end, err
+		}
+		process, began, err = r.attach(before)
+		if err == nil && process == nil && r.reporter.job.Phase != "" {
+			err = fmt.Errorf("%w: nothing is left of %s", exec.ErrUnreadable, before)
+		}
+	}
 	if errors.Is(err, exec.ErrUnreadable) {
 		left := exec.StopJob(ctx, r.entry.Birth.ID, r.w.stopOptions())
 		if ctx.Err() != nil {

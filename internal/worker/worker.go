@@ -103,6 +103,8 @@ type Worker struct {
 	// unserved says that there is no consumer for the host's requests.
 	unserved atomic.Bool
 
+	// adoptPatience is that of findLost.
+	adoptPatience time.Duration
 	// reconciled is called when an API has said which jobs it believes to be under way here.
 	reconciled func()
 
@@ -133,6 +135,8 @@ func New(ctx context.Context, c Config) (*Worker, error) {
 		netlab:  &installation{python: c.Python, dataDir: c.DataDir, warm: c.Warm, log: c.Log},
 		looks:   newLooks(c.Log),
 		live:    newLiveRuns(),
+
+		adoptPatience: adoptPatience,
 
 		connecting: make(chan struct{}, askedAtOnce),
 		drawing:    make(chan struct{}, askedAtOnce),
@@ -206,32 +210,24 @@ func (w *Worker) Run(ctx context.Context, b *bus.Bus) error {
 	if err != nil {
 		return err
 	}
-	// Before any other job runs in their directories, where their runs may be going on.
-	for _, id := range damaged {
-		err := w.bus.Retry(ctx, "request of job "+id, func(attempt context.Context) error {
-			_, err := w.adopt(ctx, attempt, id, math.MaxUint64)
-			return err
-		})
-		if err != nil && ctx.Err() == nil {
-			w.log.Error("journal: entry is left alone", "job", id, "error", err)
-		}
-	}
-	if len(entries)+len(damaged) == 0 {
-		if err := exec.RemoveOldDrivers(w.config.DataDir); err != nil {
-			w.log.Warn("driver", "error", err)
-		}
-	}
 	for _, e := range entries {
 		w.reclaim(e)
-	}
-	for _, e := range entries {
-		w.enqueue(ctx, e)
 	}
 	// Before the lease: whoever sees the host online is answered.
 	held := make(chan struct{})
 	asked := make(chan struct{})
 	w.reconciled = sync.OnceFunc(func() { close(asked) })
 	w.answerWhen(ctx, held, &wg)
+	// Before any other job runs in their directories, where their runs may be going on.
+	w.findLost(ctx, damaged, &wg)
+	if len(damaged)+len(w.journal.list()) == 0 {
+		if err := exec.RemoveOldDrivers(w.config.DataDir); err != nil {
+			w.log.Warn("driver", "error", err)
+		}
+	}
+	for _, e := range entries {
+		w.enqueue(ctx, e)
+	}
 	lease, err := w.acquire(ctx)
 	if err != nil && ctx.Err() != nil {
 		return nil // it was to end

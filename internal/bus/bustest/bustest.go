@@ -47,9 +47,23 @@ func NewServerWith(t testing.TB, limits bus.Limits) (*bus.Bus, *bus.Server) {
 // Lose deletes every stream of the server's, as a store that is lost.
 func Lose(t testing.TB, s *bus.Server) {
 	t.Helper()
+	lose(t, s, "")
+}
+
+// LoseJobs deletes the stream of jobs alone.
+func LoseJobs(t testing.TB, s *bus.Server) {
+	t.Helper()
+	lose(t, s, "NETLAB_JOBS")
+}
+
+func lose(t testing.TB, s *bus.Server, only string) {
+	t.Helper()
 	js := dial(t, s)
 	names := js.StreamNames(t.Context())
 	for name := range names.Name() {
+		if only != "" && name != only {
+			continue
+		}
 		if err := js.DeleteStream(t.Context(), name); err != nil {
 			t.Error(err)
 		}
