@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"netlab-runner/internal/bus"
 	"netlab-runner/internal/exec"
 	"netlab-runner/internal/jobs"
@@ -15,8 +17,27 @@ import (
 // ending ends when the file "end" is there.
 const ending = "while [ ! -e end ]; do sleep 0.02; done"
 
-// removed is the content of a file that is not there any more.
-const removed = "(removed)"
+// What there may be in place of a file with a content.
+const (
+	removed = "(removed)"
+	aPipe   = "(pipe)"
+	aFolder = "(folder)"
+)
+
+// damage replaces a file.
+func damage(t *testing.T, path, content string) {
+	t.Helper()
+	must(t, os.RemoveAll(path))
+	switch content {
+	case removed:
+	case aPipe:
+		must(t, unix.Mkfifo(path, 0o600))
+	case aFolder:
+		must(t, os.Mkdir(path, 0o700))
+	default:
+		must(t, os.WriteFile(path, []byte(content), 0o600))
+	}
+}
 
 // Whatever a file of the journal holds, the job of a run that has ended comes to an end: to the true one where that can be known.
 func TestDamagedFiles(t *testing.T) {
@@ -65,6 +86,12 @@ func TestDamagedFiles(t *testing.T) {
 		{"run-1/result.json", removed, jobs.ReasonInterrupted},
 		{"output", removed, ""},
 		{"output.base", removed, ""},
+		{"run-1/progress", aPipe, ""},
+		{"run-1/verdict.json", aPipe, ""},
+		{"run-1/driver.json", aPipe, jobs.ReasonInterrupted},
+		{"run-1/result.json", aPipe, jobs.ReasonInterrupted},
+		{"run-1/driver.json", aFolder, jobs.ReasonInterrupted},
+		{"run-1/result.json", aFolder, jobs.ReasonInterrupted},
 	} {
 		t.Run(fmt.Sprintf("%s %q", filepath.Base(test.file), test.content), func(t *testing.T) {
 			t.Parallel()
@@ -74,11 +101,7 @@ func TestDamagedFiles(t *testing.T) {
 			must(t, os.MkdirAll(birth.Workdir, 0o755))
 			run := b.leave(birth, &scene{Who: *b.worker.runAs, Dir: birth.Workdir}, ending, map[string]string{"result.json": `{"exitCode":0}`})
 			must(t, os.WriteFile(filepath.Join(run.dir, "end"), nil, 0o600))
-			damaged := filepath.Join(filepath.Dir(run.dir), test.file)
-			must(t, os.WriteFile(damaged, []byte(test.content), 0o600))
-			if test.content == removed {
-				must(t, os.Remove(damaged))
-			}
+			damage(t, filepath.Join(filepath.Dir(run.dir), test.file), test.content)
 			b.run()
 			got := b.await(id, ended)
 			if test.reason == "" {
