@@ -140,8 +140,8 @@ func (e *entry) mend() (gone bool, err error) {
 	return true, nil
 }
 
-// load reads every entry, in order of arrival. A directory without a request was never acknowledged: its request comes again.
-// damaged are the jobs whose request cannot be read; all else that the journal has of them stays, as does what is no job's.
+// load reads every entry, in order of arrival. A directory without a request and without a run was never acknowledged: its request
+// comes again. damaged are the jobs whose request cannot be read; all else that the journal has of them stays, as does what is no job's.
 func (j *journal) load(log *slog.Logger) (entries []*entry, damaged []string, err error) {
 	dirs, err := os.ReadDir(j.dir)
 	if err != nil {
@@ -155,8 +155,10 @@ func (j *journal) load(log *slog.Logger) (entries []*entry, damaged []string, er
 		e := &entry{dir: filepath.Join(j.dir, d.Name()), journal: j}
 		data, err := os.ReadFile(filepath.Join(e.dir, requestFile))
 		if errors.Is(err, fs.ErrNotExist) {
-			_ = os.RemoveAll(e.dir)
-			continue
+			if n, err := e.highest(); err == nil && n == 0 {
+				_ = os.RemoveAll(e.dir)
+				continue
+			}
 		}
 		if err == nil {
 			err = json.Unmarshal(data, e)
@@ -173,6 +175,17 @@ func (j *journal) load(log *slog.Logger) (entries []*entry, damaged []string, er
 	}
 	slices.SortFunc(entries, byArrival)
 	return entries, damaged, nil
+}
+
+// clear removes what is left of a job that is not under way: its request was gone, because a worker ended while it forgot the job.
+func (j *journal) clear(id string) error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	dir := filepath.Join(j.dir, id)
+	if _, err := os.Stat(filepath.Join(dir, requestFile)); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return os.RemoveAll(dir)
 }
 
 // output is the file that Netlab and the worker append to, of which the log is made.

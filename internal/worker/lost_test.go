@@ -178,6 +178,32 @@ func TestADamagedEntryOfWhichTheBusSaysNothing(t *testing.T) {
 	b.begins("torn")
 }
 
+// A run whose job's request is gone ends as it did. What is left of a job that has ended goes.
+func TestARequestThatIsGone(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	for _, id := range []string{"under-way", "over"} {
+		birth := b.birth(id, jobs.Up)
+		must(t, os.MkdirAll(birth.Workdir, 0o755))
+		b.taken(birth)
+		b.running(id, b.worker.source, "netlab up")
+		run := b.leave(birth, &scene{Who: *b.worker.runAs, Dir: birth.Workdir}, "sleep 0.1", map[string]string{"result.json": `{"exitCode":0}`})
+		must(t, os.Remove(filepath.Join(filepath.Dir(run.dir), requestFile)))
+	}
+	last, err := b.bus.LastStatus(t.Context(), "a", "over")
+	must(t, err, last.Move(jobs.Fail, time.Now()))
+	if _, err := b.bus.PublishStatus(t.Context(), &last.Job, last.Seq); err != nil {
+		t.Fatal(err)
+	}
+	must(t, b.restart())
+	b.run()
+	wantEnd(t, b.await("under-way", ended), jobs.Success, "")
+	b.wantEmptyJournal()
+	if n := b.starts.Load(); n != 0 {
+		t.Errorf("%d runs", n)
+	}
+}
+
 // What is not the worker's in the folder of its journal is left alone, and keeps nobody from working.
 func TestStrayFilesInTheJournal(t *testing.T) {
 	t.Parallel()

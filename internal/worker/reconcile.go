@@ -135,8 +135,14 @@ func (w *Worker) findLost(ctx context.Context, damaged []string, wg *sync.WaitGr
 // adoptLost adopts the job, if the bus says before the end of attempt that it is under way here.
 func (w *Worker) adoptLost(life, attempt context.Context, id string) {
 	err := w.bus.Retry(attempt, "request of job "+id, func(ctx context.Context) error {
-		_, err := w.adopt(life, ctx, id, math.MaxUint64)
-		return err
+		isLost, err := w.adopt(life, ctx, id, math.MaxUint64)
+		if err != nil || isLost {
+			return err
+		}
+		if lives, err := exec.Lives(id); err != nil || lives {
+			return err
+		}
+		return w.journal.clear(id)
 	})
 	if err != nil && life.Err() == nil {
 		w.log.Error("journal: a job that it cannot tell of is not found on the bus", "job", id, "error", err)
