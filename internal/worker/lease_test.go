@@ -7,7 +7,9 @@ import (
 	"time"
 
 	"netlab-runner/internal/bus"
+	"netlab-runner/internal/bus/bustest"
 	"netlab-runner/internal/exec"
+	"netlab-runner/internal/hosts"
 	"netlab-runner/internal/jobs"
 )
 
@@ -37,4 +39,47 @@ func TestNothingBeginsWithoutTheLease(t *testing.T) {
 	b.next().result <- exec.Result{}
 	b.await("sent", ended)
 	w.running.Wait()
+}
+
+// shortLease lets a lease run out within a second.
+func (b *testBundle) shortLease() {
+	b.t.Helper()
+	limits := bustest.Limits()
+	limits.Lease = time.Second
+	must(b.t, b.bus.EnsureStreams(b.t.Context(), limits))
+}
+
+// A worker whose name another one has taken ends, and says why.
+func TestAWorkerWhoseNameIsTaken(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.shortLease()
+	ended := make(chan error, 1)
+	connection := bustest.Connect(t, b.server, b.worker.Source())
+	go func() { ended <- b.worker.Run(t.Context(), connection) }()
+	b.eventually("it has its name", func() bool { return b.worker.held.Load() != nil })
+	_, err := b.bus.AcquireLease(t.Context(), &hosts.Host{Name: "a", Identity: b.worker.data.identity, StartedAt: time.Now()})
+	must(t, err)
+	var taken *bus.TakenError
+	if err := receive(t, ended); !errors.As(err, &taken) || !taken.Copy {
+		t.Errorf("it ended with %v", err)
+	}
+}
+
+// A lease that cannot be renewed is not held for longer than it was.
+func TestALeaseThatIsNotRenewed(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.shortLease()
+	w := b.worker
+	w.bus = b.bus
+	lease, err := w.acquire(t.Context())
+	must(t, err)
+	b.server.Stop()
+	ctx, cancel := context.WithCancel(t.Context())
+	kept := make(chan error, 1)
+	go func() { kept <- w.keep(ctx, lease) }()
+	b.eventually("it has run out", func() bool { return time.Now().After(*w.held.Load()) })
+	cancel()
+	_ = receive(t, kept) // the bus is away
 }
