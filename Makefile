@@ -21,6 +21,9 @@ SEED ?=
 EXAMPLES ?= 100
 ARGS ?=
 
+# How many tests of a package run at once: most of them wait for something most of the time.
+PARALLEL ?= $(shell expr 2 \* $$(nproc))
+
 # The race detector needs a C compiler, without which Go says CGO_ENABLED=0. The tests then still run.
 RACE = $(if $(filter 1,$(shell go env CGO_ENABLED)),-race)
 
@@ -70,7 +73,7 @@ previous-release: check-tools
 .PHONY: test
 test: build venv-schemathesis previous-release vet lint ## Run all tests, with vet, the linters and the race detector
 	@$(if $(RACE),,echo "No C compiler (or CGO_ENABLED=0): testing without the race detector.")
-	go test $(RACE) -count=1 -timeout 20m $(TESTFLAGS) ./...
+	go test $(RACE) -count=1 -timeout 20m -parallel $(PARALLEL) $(TESTFLAGS) ./...
 	@scripts/fuzz-briefly $(RACE)
 
 .PHONY: vet
