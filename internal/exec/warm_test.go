@@ -9,6 +9,7 @@ import (
 	"os"
 	osexec "os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -19,6 +20,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"netlab-runner/internal/exec"
+	"netlab-runner/test/standins"
 )
 
 // warmBundle has a Netlab of its own that is kept ready, and what that logs.
@@ -129,7 +131,7 @@ func TestForkedDriverIsOneOfItsOwn(t *testing.T) {
 		t.Errorf("command line %q", line)
 	}
 	environ := strings.Split(readFile(t, fmt.Sprintf("/proc/%d/environ", p.Pid())), "\x00")
-	if job := "RUNNER_JOB=job-" + filepath.Base(run); !contains(environ, job) {
+	if job := "RUNNER_JOB=job-" + filepath.Base(run); !slices.Contains(environ, job) {
 		t.Errorf("%s is not in %q", job, environ)
 	}
 	for _, fd := range []string{"1", "2"} {
@@ -143,15 +145,6 @@ func TestForkedDriverIsOneOfItsOwn(t *testing.T) {
 		}
 	}
 	w.end(t, p)
-}
-
-func contains(list []string, text string) bool {
-	for _, item := range list {
-		if item == text {
-			return true
-		}
-	}
-	return false
 }
 
 func readLink(t *testing.T, pid int, name string) string {
@@ -301,7 +294,7 @@ func TestIdleParentEnds(t *testing.T) {
 	for range 2 {
 		p := w.begin(t)
 		ctx := testContext(t)
-		for w.isKept(t) && ctx.Err() == nil {
+		for standins.KeepsNetlabReady(t, w.root) && ctx.Err() == nil {
 			time.Sleep(10 * time.Millisecond)
 		}
 		if ctx.Err() != nil {
@@ -312,22 +305,6 @@ func TestIdleParentEnds(t *testing.T) {
 	if w.log.String() != "" {
 		t.Error(w.log)
 	}
-}
-
-// isKept says whether there is a process that keeps this Netlab ready.
-func (w *warmBundle) isKept(t *testing.T) bool {
-	t.Helper()
-	names, err := filepath.Glob("/proc/[0-9]*/cmdline")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, name := range names {
-		line, err := os.ReadFile(name)
-		if err == nil && bytes.Contains(line, []byte(w.root)) && bytes.Contains(line, []byte("main.py\x00warm\x00")) {
-			return true
-		}
-	}
-	return false
 }
 
 // ownEnvironment makes a virtual environment that has the project's Netlab, and returns its Python and its folder of packages.

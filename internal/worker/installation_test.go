@@ -1,7 +1,6 @@
 package worker
 
 import (
-	"bytes"
 	"context"
 	"log/slog"
 	"os"
@@ -56,28 +55,12 @@ func TestNetlabIsKeptReady(t *testing.T) {
 		if _, err := i.get(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		if got := isWarm(t, i.dataDir); got != want {
+		if got := standins.KeepsNetlabReady(t, i.dataDir); got != want {
 			t.Errorf("for %s: kept ready: %v", warm, got)
 		}
 		i.close()
-		if isWarm(t, i.dataDir) {
+		if standins.KeepsNetlabReady(t, i.dataDir) {
 			t.Errorf("for %s: kept ready after the end", warm)
 		}
 	}
-}
-
-// isWarm says whether there is a process from which the runs of the data directory are forked.
-func isWarm(t *testing.T, dataDir string) bool {
-	t.Helper()
-	names, err := filepath.Glob("/proc/[0-9]*/cmdline")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, name := range names {
-		line, err := os.ReadFile(name)
-		if err == nil && bytes.Contains(line, []byte(dataDir)) && bytes.Contains(line, []byte("main.py\x00warm\x00")) {
-			return true
-		}
-	}
-	return false
 }
