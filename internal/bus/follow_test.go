@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/url"
 	"os"
-	"path/filepath"
 	"testing"
 	"time"
 
@@ -31,38 +30,13 @@ func submit(ctx context.Context, t *testing.T, b *Bus, ids ...string) {
 // read: whoever follows it finds out, and does not go on behind messages that it has not seen.
 func TestSequencesAreUsedAgain(t *testing.T) {
 	t.Parallel()
-	ctx, dir := deadline(t), t.TempDir()
-	s, err := StartServer(ServerConfig{Dir: dir, Listen: "127.0.0.1:0"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	address, err := url.Parse(s.URL())
-	if err != nil {
-		t.Fatal(err)
-	}
-	startAgain := func() {
-		s.Stop()
-		if s, err = StartServer(ServerConfig{Dir: dir, Listen: address.Host}); err != nil {
-			t.Fatal(err)
-		}
-	}
+	ctx := deadline(t)
+	s := newStoreToTurnBack(ctx, t, "before")
 	direct := connect(t, Config{URL: s.URL(), Creds: s.CredsFile})
 	for !direct.Connected() {
 		time.Sleep(time.Millisecond)
 	}
-	if err := direct.EnsureStreams(ctx, testLimits); err != nil {
-		t.Fatal(err)
-	}
-	submit(ctx, t, direct, "before")
-	s.Stop()
-	yesterday := filepath.Join(t.TempDir(), "yesterday")
-	if err := os.CopyFS(yesterday, os.DirFS(dir)); err != nil {
-		t.Fatal(err)
-	}
-	startAgain()
-	defer func() { s.Stop() }()
-
-	p := newProxy(t, address.Host)
+	p := newProxy(t, s.address())
 	b := connect(t, Config{URL: "nats://" + p.listener.Addr().String(), Creds: s.CredsFile})
 	following, stop := context.WithCancel(ctx)
 	defer stop()
@@ -91,11 +65,7 @@ func TestSequencesAreUsedAgain(t *testing.T) {
 	}
 
 	p.held.Store(true)
-	s.Stop()
-	if err := errors.Join(os.RemoveAll(dir), os.CopyFS(dir, os.DirFS(yesterday))); err != nil {
-		t.Fatal(err)
-	}
-	startAgain()
+	s.turnBack()
 	for !direct.Connected() {
 		time.Sleep(time.Millisecond)
 	}
@@ -211,8 +181,8 @@ type storeToTurnBack struct {
 	dir, was string
 }
 
-// newStoreToTurnBack has made the streams, with one job in them.
-func newStoreToTurnBack(ctx context.Context, t *testing.T) *storeToTurnBack {
+// newStoreToTurnBack has made the streams, with this job in them.
+func newStoreToTurnBack(ctx context.Context, t *testing.T, id string) *storeToTurnBack {
 	t.Helper()
 	s := &storeToTurnBack{t: t, dir: t.TempDir(), was: t.TempDir()}
 	s.start("127.0.0.1:0")
@@ -220,9 +190,7 @@ func newStoreToTurnBack(ctx context.Context, t *testing.T) *storeToTurnBack {
 	if err := b.EnsureStreams(ctx, testLimits); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := b.Submit(ctx, &Birth{Job: *job("first", "a")}); err != nil {
-		t.Fatal(err)
-	}
+	submit(ctx, t, b, id)
 	b.Close()
 	address := s.address()
 	s.Stop()
@@ -264,7 +232,7 @@ func (s *storeToTurnBack) turnBack() {
 func TestAStreamThatHasLostItsEnd(t *testing.T) {
 	t.Parallel()
 	ctx := deadline(t)
-	s := newStoreToTurnBack(ctx, t)
+	s := newStoreToTurnBack(ctx, t, "first")
 	b := connect(t, Config{URL: s.URL(), Creds: s.CredsFile})
 	heard, caughtUp, ended := make(chan string, 10), make(chan struct{}), make(chan error, 1)
 	go func() {
