@@ -159,14 +159,15 @@ func TestALostRunIsFoundByItsProcesses(t *testing.T) {
 	b.wantEmptyJournal()
 }
 
-// A stream of jobs that is away keeps no worker from coming online. What it says of a damaged entry is heard when it is back.
+// A stream of jobs that says nothing keeps no worker from coming online. What it says of a damaged entry is heard when it is back.
 func TestADamagedEntryOfWhichTheBusSaysNothing(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	b.worker.adoptPatience = time.Millisecond
+	b.taken(b.birth("torn", jobs.Up))
 	must(t, os.Mkdir(filepath.Join(b.worker.journal.dir, "torn"), 0o700))
 	must(t, os.WriteFile(filepath.Join(b.worker.journal.dir, "torn", requestFile), []byte("{"), 0o600))
-	bustest.LoseJobs(t, b.server)
+	bustest.SilenceJobs(t, b.server)
 	b.run()
 	ctx, cancel := context.WithTimeout(t.Context(), limit)
 	defer cancel()
@@ -174,7 +175,6 @@ func TestADamagedEntryOfWhichTheBusSaysNothing(t *testing.T) {
 		must(t, ctx.Err())
 	}
 	must(t, b.bus.EnsureStreams(t.Context(), bustest.Limits()))
-	b.send(b.birth("torn", jobs.Up))
 	b.begins("torn")
 }
 

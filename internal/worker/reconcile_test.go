@@ -23,19 +23,21 @@ import (
 func (b *testBundle) taken(birth *bus.Birth) {
 	b.t.Helper()
 	b.send(birth)
+	_, seq, err := b.bus.Birth(b.t.Context(), "a", birth.ID)
+	must(b.t, err)
 	ctx, cancel := context.WithCancel(b.t.Context())
-	defer cancel()
-	_ = b.bus.TakeRequests(ctx, "a", func() {}, func(_ context.Context, got *bus.Birth, _ uint64) error {
-		if got.ID == birth.ID {
-			time.AfterFunc(50*time.Millisecond, cancel) // behind the acknowledgement
-		}
-		return nil
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		_ = b.bus.TakeRequests(ctx, "a", func() {}, func(context.Context, *bus.Birth, uint64) error { return nil })
+	}()
+	b.eventually("it is acknowledged", func() bool {
+		taken, err := b.bus.Taken(b.t.Context(), "a")
+		must(b.t, err)
+		return taken >= seq
 	})
-	for taken, err := uint64(0), error(nil); taken == 0; {
-		if taken, err = b.bus.Taken(b.t.Context(), "a"); err != nil {
-			b.t.Fatal(err)
-		}
-	}
+	cancel()
+	<-ended
 }
 
 // lives is a process that has a job in its environment, as those of its run have. It ends with the test.

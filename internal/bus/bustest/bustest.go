@@ -47,29 +47,30 @@ func NewServerWith(t testing.TB, limits bus.Limits) (*bus.Bus, *bus.Server) {
 // Lose deletes every stream of the server's, as a store that is lost.
 func Lose(t testing.TB, s *bus.Server) {
 	t.Helper()
-	lose(t, s, "")
-}
-
-// LoseJobs deletes the stream of jobs alone.
-func LoseJobs(t testing.TB, s *bus.Server) {
-	t.Helper()
-	lose(t, s, "NETLAB_JOBS")
-}
-
-func lose(t testing.TB, s *bus.Server, only string) {
-	t.Helper()
 	js := dial(t, s)
 	names := js.StreamNames(t.Context())
 	for name := range names.Name() {
-		if only != "" && name != only {
-			continue
-		}
 		if err := js.DeleteStream(t.Context(), name); err != nil {
 			t.Error(err)
 		}
 	}
 	if err := names.Err(); err != nil {
 		t.Error(err)
+	}
+}
+
+// SilenceJobs has the stream of jobs say nothing of what it holds, until its streams are ensured anew.
+func SilenceJobs(t testing.TB, s *bus.Server) {
+	t.Helper()
+	js := dial(t, s)
+	stream, err := js.Stream(t.Context(), "NETLAB_JOBS")
+	if err != nil {
+		t.Fatal(err)
+	}
+	config := stream.CachedInfo().Config
+	config.AllowDirect = false
+	if _, err := js.UpdateStream(t.Context(), config); err != nil {
+		t.Fatal(err)
 	}
 }
 
