@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/google/uuid"
+	"golang.org/x/sys/unix"
 
 	"netlab-runner/internal/dirlock"
 	"netlab-runner/internal/hosts"
@@ -89,28 +90,38 @@ func keepHost(file, host string, j *journal) error {
 
 // writeDurably replaces file by one that holds data, on the disk when it returns: a crash leaves the old or the new one.
 func writeDurably(file string, data []byte) error {
+	if err := replaceFile(file, data, (*os.File).Sync); err != nil {
+		return err
+	}
+	return syncPath(filepath.Dir(file))
+}
+
+// replaceFile replaces file by one that holds data, of which a crash of this program leaves the old or the new one. before is called
+// with the new one before it takes its place, nil: nothing is.
+func replaceFile(file string, data []byte, before func(*os.File) error) error {
 	temporary, err := os.CreateTemp(filepath.Dir(file), "."+filepath.Base(file)+"-*")
 	if err != nil {
 		return err
 	}
-	defer func() { _ = os.Remove(temporary.Name()) }()
 	_, err = temporary.Write(data)
+	if err == nil && before != nil {
+		err = before(temporary)
+	}
+	err = errors.Join(err, temporary.Close())
 	if err == nil {
-		err = temporary.Sync()
+		err = unix.Rename(temporary.Name(), file)
 	}
-	if err := errors.Join(err, temporary.Close()); err != nil {
-		return err
+	if err != nil {
+		_ = os.Remove(temporary.Name())
 	}
-	if err := os.Rename(temporary.Name(), file); err != nil {
-		return err
-	}
-	return syncDir(filepath.Dir(file))
+	return err
 }
 
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
+// syncPath puts a file or a directory on the disk.
+func syncPath(path string) error {
+	f, err := os.Open(path)
 	if err != nil {
 		return err
 	}
-	return errors.Join(d.Sync(), d.Close())
+	return errors.Join(f.Sync(), f.Close())
 }

@@ -56,6 +56,9 @@ type endedJobs struct {
 	// most and least are the constants, less in tests.
 	most, least int
 
+	// changing is held by who reads a file to write it anew. Of those that only write, many at once cost the disk hardly more than one.
+	changing sync.RWMutex
+
 	mu sync.Mutex
 	// added counts those of this process, and newest is the time of the newest file.
 	added  int
@@ -82,6 +85,13 @@ func (e *endedJobs) file(id string) string { return filepath.Join(e.dir, id+ende
 
 // add is on the disk when it returns: a power cut may take the end of the job from a bus on the same machine.
 func (e *endedJobs) add(job *endedJob) error {
+	e.changing.RLock()
+	defer e.changing.RUnlock()
+	return e.write(job, e.next())
+}
+
+// next is the time of the next file.
+func (e *endedJobs) next() time.Time {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.added++; e.added%endedTrim == 0 {
@@ -93,13 +103,13 @@ func (e *endedJobs) add(job *endedJob) error {
 	} else {
 		e.newest = e.newest.Add(1)
 	}
-	return e.write(job, e.newest)
+	return e.newest
 }
 
 // setStored notes when the bus has stored the end of a job. It may have lost it before.
 func (e *endedJobs) setStored(id string, at time.Time) error {
-	e.mu.Lock()
-	defer e.mu.Unlock()
+	e.changing.Lock()
+	defer e.changing.Unlock()
 	job, err := e.get(id)
 	if job == nil || err != nil || job.Stored.Equal(at) {
 		return err

@@ -123,10 +123,17 @@ func (e *entry) write() error {
 	if err := os.MkdirAll(e.dir, 0o711); err != nil {
 		return err
 	}
-	if err := writeDurably(filepath.Join(e.dir, requestFile), data); err != nil {
+	file := filepath.Join(e.dir, requestFile)
+	if err := replaceFile(file, data, nil); err != nil {
 		return err
 	}
-	return syncDir(e.journal.dir)
+	// Only now, so that the disk is waited for once: what a power cut has torn was not acknowledged, and comes again.
+	for _, path := range []string{file, e.dir, e.journal.dir} {
+		if err := syncPath(path); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // mend writes an entry again that somebody has removed from the disk, and says whether it was gone.

@@ -39,7 +39,8 @@ func (e *entry) saveScene(s scene) error {
 	if err != nil {
 		return fmt.Errorf("journal: %w", err)
 	}
-	return writeDurably(filepath.Join(e.dir, sceneFile), data)
+	// Not synced: what takes it from the disk, a power cut, takes the run as well.
+	return replaceFile(filepath.Join(e.dir, sceneFile), data, nil)
 }
 
 // loadScene returns the scene of an earlier start; ok is false where there was none, or none that can be read.
