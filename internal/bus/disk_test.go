@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats-server/v2/server"
 	"golang.org/x/sys/unix"
 )
 
@@ -97,5 +98,34 @@ func TestTheDiskOfTheBusIsFull(t *testing.T) {
 		if _, _, err := b.Birth(ctx, "a", fmt.Sprint("j", i)); err != nil {
 			t.Errorf("j%d of %d: %v", i, born, err)
 		}
+	}
+}
+
+// A stream that is on the disk and not yet, or not any more, known to the server is no fault of the disk: one that is just being made
+// on a slow disk is so, and a server that is started anew meanwhile would take the bus from everybody.
+func TestAStreamThatIsBeingMade(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	s, err := StartServer(ServerConfig{Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Stop()
+	b := connect(t, Config{Server: s})
+	if err := b.EnsureStreams(deadline(t), testLimits); err != nil {
+		t.Fatal(err)
+	}
+	before := s.server.Load()
+	if err := os.Mkdir(filepath.Join(dir, "bus", "jetstream", "$G", "streams", "MADE"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if health := before.Healthz(&server.HealthzOptions{}); !isStray(health) {
+		t.Fatalf("the server says %+v", health)
+	}
+	looked := time.NewTimer(2*healthEvery + healthEvery/2)
+	defer looked.Stop()
+	<-looked.C
+	if trouble := s.Trouble(); s.server.Load() != before || trouble != "" {
+		t.Errorf("the server is another one: %t, %q", s.server.Load() != before, trouble)
 	}
 }

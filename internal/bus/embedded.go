@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -50,6 +51,9 @@ const (
 	startTimeout = 30 * time.Second
 	// healthEvery is how often the server's store is looked at.
 	healthEvery = time.Second
+	// strayPatience is how long a stream may be on the disk and unknown to the server. One that is just being made or removed is so for
+	// as long as the disk takes, which may be seconds.
+	strayPatience = 10 * time.Second
 	// healthRoom is how much has to fit onto the disk before a server is started anew, in bytes.
 	healthRoom = 8 << 20
 )
@@ -135,6 +139,7 @@ func (s *Server) nurse(ctx context.Context) {
 	defer close(s.done)
 	tick := time.NewTicker(healthEvery)
 	defer tick.Stop()
+	var since time.Time // when it was not well for the first time
 	for {
 		select {
 		case <-ctx.Done():
@@ -145,17 +150,35 @@ func (s *Server) nurse(ctx context.Context) {
 		health := srv.Healthz(&server.HealthzOptions{})
 		if srv.Running() && health.Error == "" {
 			s.trouble.Store(nil)
+			since = time.Time{}
+			continue
+		}
+		if since.IsZero() {
+			since = time.Now()
+		}
+		stray := srv.Running() && isStray(health)
+		if stray && time.Since(since) < strayPatience {
 			continue
 		}
 		if s.trouble.Load() == nil {
 			text := "the disk of NETLAB_API_DATA_DIR cannot be written: make room, and the bus goes on by itself"
+			if stray {
+				text = "a stream in NETLAB_API_DATA_DIR cannot be read: see the lines of the API's log above"
+			}
 			s.trouble.Store(&text)
 			s.log.Error("embedded bus: "+text, "error", health.Error)
 		}
 		if err := s.restart(srv); err != nil {
 			s.log.Debug("embedded bus", "error", err)
+			continue
 		}
+		since = time.Time{}
 	}
+}
+
+// isStray says whether all that is wrong is a stream on the disk that the server does not know.
+func isStray(health *server.HealthStatus) bool {
+	return strings.HasSuffix(health.Error, "could not be recovered")
 }
 
 // restart replaces the server, if the disk has room.
