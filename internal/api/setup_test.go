@@ -95,7 +95,7 @@ func prepare(t *testing.T, change func(*Config)) *testBundle {
 // follow brings the view up to the bus and keeps it there.
 func (b *testBundle) follow() {
 	b.t.Helper()
-	err := b.bus.EnsureStreams(b.ctx, bus.Limits{Replicas: 1, JobsBytes: 64 << 20, LogsBytes: 64 << 20, ObjectsBytes: 64 << 20, Lease: 10 * time.Second})
+	err := b.bus.EnsureStreams(b.ctx, bus.Limits{Replicas: 1, JobsBytes: 64 << 20, LogsBytes: 64 << 20, ObjectsBytes: 64 << 20, Lease: time.Hour})
 	if err != nil {
 		b.t.Fatal(err)
 	}

@@ -73,24 +73,24 @@ func TestLogIsCutOffAtItsLimit(t *testing.T) {
 
 	life, stop := context.WithCancel(ctx)
 	_, done := begin(life, false)
-	write(20)
+	write(8)
 	await("the limit", func() bool { return published(t, b) == want })
 	if err := say(file, "still there"); err != nil {
 		t.Fatal(err)
 	}
 	want += "netlab-worker: still there\n"
-	write(20)
+	write(8)
 	await("a line of the worker's", func() bool { return published(t, b) == want })
-	await("the disk", func() bool { return blocksOf(t, file) < 8<<20 })
+	await("the disk", func() bool { return blocksOf(t, file) < 4<<20 })
 
 	// A worker that comes back makes the same log of what is left.
 	stop()
 	if err := <-done; !errors.Is(err, context.Canceled) {
 		t.Error(err)
 	}
-	write(20)
+	write(8)
 	_, done = begin(ctx, true)
-	await("the disk", func() bool { return blocksOf(t, file) < 8<<20 })
+	await("the disk", func() bool { return blocksOf(t, file) < 4<<20 })
 	if err := say(file, "the end"); err != nil {
 		t.Fatal(err)
 	}

@@ -43,7 +43,7 @@ func (b *testBundle) taken(birth *bus.Birth) {
 // lives is a process that has a job in its environment, as those of its run have. It ends with the test.
 func lives(t *testing.T, job string) *osexec.Cmd {
 	t.Helper()
-	cmd := osexec.Command("sleep", "60")
+	cmd := osexec.Command("sleep", "600")
 	cmd.Env = []string{"RUNNER_JOB=" + job}
 	must(t, cmd.Start())
 	ended := make(chan struct{})
