@@ -84,6 +84,9 @@ func TestStalledReadersAreCut(t *testing.T) {
 		if n, err := io.Copy(io.Discard, resp.body); err == nil {
 			t.Errorf("%s: an answer of %d bytes that was cut looks whole", name, n)
 		}
+		if n := len(b.api.blocks.room); n > 0 {
+			t.Errorf("%s: %d blocks are still taken", name, n)
+		}
 	}
 }
 

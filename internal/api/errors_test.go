@@ -130,7 +130,7 @@ func TestPanicIsAnAnswer(t *testing.T) {
 	b.is(b.get("/healthz"), http.StatusOK, `{"status":"ok"}`)
 }
 
-// panicking is a reader that has a fault of ours behind its first bytes.
+// panicking is a source that has a fault of ours behind its first bytes.
 type panicking struct {
 	begun  bool
 	closed chan struct{}
@@ -143,6 +143,8 @@ func (p *panicking) Read(b []byte) (int, error) {
 	p.begun = true
 	return copy(b, "half an answer"), nil
 }
+
+func (p *panicking) await() error { return nil }
 
 func (p *panicking) Close() error { close(p.closed); return nil }
 

@@ -100,21 +100,28 @@ type jobEvents struct {
 	ended bool
 }
 
-// Read returns as soon as there is anything. It ends after the terminal state of the one job, and when the server shuts down.
-func (j *jobEvents) Read(p []byte) (int, error) {
+// await makes the next event. The stream ends after the terminal state of the one job, and when the server shuts down.
+func (j *jobEvents) await() error {
 	for len(j.ready) == 0 {
 		if j.ended {
-			return 0, io.EOF
+			return io.EOF
 		}
 		switch err := j.next(); {
 		case errors.Is(err, errStopping):
-			return 0, io.EOF
+			return io.EOF
 		case err != nil:
-			return 0, err
+			return err
 		}
 	}
-	n := copy(p, j.ready)
-	j.ready = j.ready[n:]
+	return nil
+}
+
+// Read is as of any source.
+func (j *jobEvents) Read(p []byte) (n int, err error) {
+	if err := j.await(); err != nil {
+		return 0, err
+	}
+	n, j.ready = takeReady(p, j.ready)
 	return n, nil
 }
 

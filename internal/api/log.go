@@ -65,17 +65,24 @@ func (s *Server) getLog(c *fiber.Ctx) error {
 		return s.stream(c, q.form, -1, s.counted(c, &textStream{f}))
 	}
 	length := max(log.Size()-q.offset, 0)
-	return s.stream(c, q.form, int(length), io.NewSectionReader(log, q.offset, length))
+	return s.stream(c, q.form, int(length), filled{io.NewSectionReader(log, q.offset, length)})
 }
 
-// stream is sendStream of a form of logs: each block is sent at once.
-func (s *Server) stream(c *fiber.Ctx, form logForm, length int, r io.Reader) error {
+// stream is sendStream of a form of logs: what there is is sent at once, in large blocks.
+func (s *Server) stream(c *fiber.Ctx, form logForm, length int, from source) error {
 	c.Set(fiber.HeaderContentType, form.contentType())
 	c.Set(fiber.HeaderCacheControl, "no-cache, no-transform")
 	c.Set("X-Accel-Buffering", "no")
 	// The headers leave now, and not with the first byte of a log that may be hours away.
 	c.Response().ImmediateHeaderFlush = true
-	s.sendStream(c, r, length)
+	chunked := length < 0
+	if chunked && !c.Request().Header.IsHTTP11() {
+		s.sendStream(c, from, length) // unchunk sends it
+		return nil
+	}
+	c.Response().SetBodyStream(&blockStream{
+		survivor: survivor{s, from}, source: from, conn: c.Context().Conn(), blocks: s.blocks, chunked: chunked,
+	}, length)
 	return nil
 }
 
@@ -111,7 +118,7 @@ func (s *Server) seek(log *logfile.Log, job *jobs.Job, offset int64) (behind boo
 	if offset > size && !job.State.Terminal() {
 		ctx, cancel := context.WithTimeout(s.running, lagTimeout)
 		defer cancel()
-		if size, _, _ = log.Wait(ctx, offset-1); offset > size && s.isBehind(job, offset) {
+		if size, _, _ = log.Wait(ctx, offset-1, nil); offset > size && s.isBehind(job, offset) {
 			return true, nil
 		}
 	}
@@ -152,7 +159,7 @@ func (s *Server) logDocument(c *fiber.Ctx, log *logfile.Log, offset int64, state
 		return logFault(err)
 	}
 	if size > smallLog {
-		return s.stream(c, logJSON, -1, document)
+		return s.stream(c, logJSON, -1, filled{document})
 	}
 	body, err := io.ReadAll(document)
 	if err != nil {

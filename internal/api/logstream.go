@@ -26,6 +26,8 @@ type follower struct {
 	heartbeat time.Duration
 	// offset is where the next byte for the client is.
 	offset int64
+	// idle tells of a heartbeat's time, nil until the first wait.
+	idle *time.Timer
 }
 
 // wait returns when the log has more than size bytes or is finished. errIdle: nothing came for a heartbeat's time. errGone,
@@ -34,34 +36,52 @@ func (f *follower) wait(size int64) (have int64, finished bool, err error) {
 	if have := f.log.Size(); have > size {
 		return have, false, nil
 	}
-	ctx, cancel := context.WithTimeoutCause(f.running, f.heartbeat, errIdle)
-	defer cancel()
-	have, finished, err = f.log.Wait(ctx, size)
-	if errors.Is(err, errIdle) && f.conn != nil && f.conn.gone() {
-		err = errGone
+	if f.idle == nil {
+		f.idle = time.NewTimer(f.heartbeat)
+	} else {
+		f.idle.Reset(f.heartbeat)
 	}
-	return have, finished, err
+	have, finished, err = f.log.Wait(f.running, size, f.idle.C)
+	switch {
+	case err != nil || finished || have > size:
+		return have, finished, err
+	case f.conn != nil && f.conn.gone():
+		return have, false, errGone
+	default:
+		return have, false, errIdle
+	}
 }
 
 // textStream is the text of a log until the job ends. When it cannot be read to its end, its Read fails, and the connection
 // is closed in the middle of the answer: a client can tell it from a log that is whole.
 type textStream struct{ follower }
 
-// Read returns as soon as there is anything.
-func (t *textStream) Read(p []byte) (int, error) {
+func (t *textStream) await() error {
 	for {
 		have, finished, err := t.wait(t.offset)
 		switch {
 		case have > t.offset:
-			n, err := t.log.ReadAt(p[:min(int64(len(p)), have-t.offset)], t.offset)
-			t.offset += int64(n)
-			if n > 0 {
-				return n, nil
-			}
-			return 0, err
+			return nil
 		case finished:
-			return 0, io.EOF
+			return io.EOF
 		case err != nil && !errors.Is(err, errIdle):
+			return err
+		}
+	}
+}
+
+// Read is as of any source.
+func (t *textStream) Read(p []byte) (int, error) {
+	for {
+		if err := t.await(); err != nil {
+			return 0, err
+		}
+		n, err := t.log.ReadAt(p, t.offset)
+		t.offset += int64(n)
+		if n > 0 {
+			return n, nil
+		}
+		if !errors.Is(err, io.EOF) { // else the file has lost something meanwhile, which is to come again
 			return 0, err
 		}
 	}
@@ -75,31 +95,41 @@ type eventStream struct {
 
 	ready []byte // made and not read yet
 	ended bool
-	block [8 << 10]byte
 }
 
-// Read returns as soon as there is anything. It ends without an event "end" when the server shuts down or the log is removed:
-// the client comes back with the last id it has, and is told.
-func (e *eventStream) Read(p []byte) (int, error) {
+// eventSize bounds what of a log is in one event, in bytes: an event is a line, and clients bound those.
+const eventSize = 8 << 10
+
+// await makes the next event. The stream ends without an event "end" when the server shuts down or the log is removed: the
+// client comes back with the last id it has, and is told.
+func (e *eventStream) await() error {
 	for len(e.ready) == 0 {
 		if e.ended {
-			return 0, io.EOF
+			return io.EOF
 		}
 		switch err := e.next(); {
 		case errors.Is(err, errStopping), errors.Is(err, logfile.ErrRemoved), errors.Is(err, logfile.ErrClosed):
-			return 0, io.EOF
+			return io.EOF
 		case err != nil:
-			return 0, err
+			return err
 		}
 	}
-	n := copy(p, e.ready)
-	e.ready = e.ready[n:]
+	return nil
+}
+
+// Read is as of any source.
+func (e *eventStream) Read(p []byte) (n int, err error) {
+	if err := e.await(); err != nil {
+		return 0, err
+	}
+	n, e.ready = takeReady(p, e.ready)
 	return n, nil
 }
 
 // next makes the next event, or none where the log has to be looked at again.
 func (e *eventStream) next() error {
-	block, n, err := readWhole(e.log, e.block[:], e.offset)
+	text := make([]byte, max(min(e.log.Size()-e.offset, eventSize), 0))
+	block, n, err := readWhole(e.log, text, e.offset)
 	if err != nil {
 		return err
 	}
@@ -118,7 +148,7 @@ func (e *eventStream) next() error {
 	case err != nil || !finished:
 		return err
 	case n > 0: // a damaged file: its rest is not to come
-		return e.event(e.block[:n])
+		return e.event(text[:n])
 	default:
 		return e.end()
 	}

@@ -2,7 +2,6 @@ package api
 
 import (
 	"bytes"
-	"io"
 	"strings"
 
 	"github.com/gofiber/fiber/v2"
@@ -42,7 +41,7 @@ func (s *Server) pattern(c *fiber.Ctx) string {
 // openStream is an answer without an end of its own, as the metrics count it. The server closes it when it has sent it, or
 // cannot.
 type openStream struct {
-	io.Reader
+	source
 	closed func()
 }
 
@@ -52,6 +51,6 @@ func (o *openStream) Close() error {
 	return nil
 }
 
-func (s *Server) counted(c *fiber.Ctx, r io.Reader) io.Reader {
-	return &openStream{r, s.metrics.HTTP.Opened(s.pattern(c))}
+func (s *Server) counted(c *fiber.Ctx, from source) source {
+	return &openStream{from, s.metrics.HTTP.Opened(s.pattern(c))}
 }

@@ -24,9 +24,6 @@ import (
 	"netlab-runner/internal/view"
 )
 
-// writeBuffer takes a block of a stream (4 KiB, the server's own) with what frames it, so that it is one write.
-const writeBuffer = 8 << 10
-
 // Config says what the API serves and to whom.
 type Config struct {
 	// View answers every read of jobs, logs and hosts.
@@ -141,6 +138,8 @@ type Server struct {
 	// bodies is the room for large bodies, in bytes.
 	bodies *semaphore.Weighted
 	limit  *connLimit
+	// blocks is the memory that streams are sent from.
+	blocks *blockPool
 	// unchunked are the streams that the server below has let go.
 	unchunked sync.WaitGroup
 
@@ -162,6 +161,7 @@ func New(c Config) *Server {
 		config: c, log: c.Log, anonymous: nobody(),
 		bodies: semaphore.NewWeighted(c.BodyMemory), limit: newConnLimit(c.Connections, c.ClientConnections),
 		quick:    make(chan struct{}, quickStreams),
+		blocks:   newBlockPool(),
 		fetching: make(chan struct{}, snapshots), parsing: make(chan struct{}, 1),
 	}
 	s.running, s.stop = context.WithCancelCause(context.Background())
@@ -175,8 +175,8 @@ func New(c Config) *Server {
 		BodyLimit: c.BodyLimit,
 		// A body is read when it is known whose it is.
 		StreamRequestBody: true,
-		ReadBufferSize:    readBuffer, WriteBufferSize: writeBuffer,
-		ReadTimeout: c.ReadTimeout, IdleTimeout: c.IdleTimeout,
+		ReadBufferSize:    readBuffer,
+		ReadTimeout:       c.ReadTimeout, IdleTimeout: c.IdleTimeout,
 		// It would bound the whole of an answer. Each connection bounds its single writes instead.
 		WriteTimeout:                 0,
 		DisablePreParseMultipartForm: true,

@@ -9,6 +9,7 @@ import (
 	"os"
 	"sync"
 	"syscall"
+	"time"
 )
 
 // Log is the log of one job. It only grows, and a byte once there never changes.
@@ -232,9 +233,10 @@ func (l *Log) readClosed(p []byte, off int64) (int, error) {
 	return f.ReadAt(p, off)
 }
 
-// Wait returns when the log has more than off bytes or is finished, with its size at that time, or when ctx is done, with
-// the cause of that.
-func (l *Log) Wait(ctx context.Context, off int64) (size int64, finished bool, err error) {
+// Wait returns when the log has more than off bytes or is finished, with its size at that time, when idle, which may be nil, says
+// so, with neither, or when ctx is done, with the cause of that. There may be many who wait, and each is woken by every Append:
+// idle is a timer that is used again where a context with a timeout would be made each time.
+func (l *Log) Wait(ctx context.Context, off int64, idle <-chan time.Time) (size int64, finished bool, err error) {
 	for {
 		l.mu.Lock()
 		err = l.load()
@@ -251,6 +253,8 @@ func (l *Log) Wait(ctx context.Context, off int64) (size int64, finished bool, e
 
 		select {
 		case <-changed:
+		case <-idle:
+			return size, false, nil
 		case <-ctx.Done():
 			return size, false, context.Cause(ctx)
 		}

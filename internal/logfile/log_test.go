@@ -184,7 +184,7 @@ func follow(ctx context.Context, l *logfile.Log, off int64) *follower {
 	f := &follower{done: make(chan struct{})}
 	go func() {
 		defer close(f.done)
-		f.size, f.finished, f.err = l.Wait(ctx, off)
+		f.size, f.finished, f.err = l.Wait(ctx, off, nil)
 	}()
 	synctest.Wait()
 	return f
@@ -221,6 +221,9 @@ func TestWait(t *testing.T) {
 		cancel(left)
 		leaving.woken(t, 3, false, left)
 		follow(ctx, l, 2).woken(t, 3, false, nil) // what is there is there
+		if size, finished, err := l.Wait(t.Context(), 5, time.After(time.Hour)); size != 3 || finished || err != nil {
+			t.Errorf("after an hour: %d, %v, %v", size, finished, err)
+		}
 		l.Finish()
 		far.woken(t, 3, true, nil)
 		follow(ctx, l, 99).woken(t, 3, true, nil)
@@ -287,7 +290,7 @@ func TestFollowers(t *testing.T) {
 		var got bytes.Buffer
 		p := make([]byte, buffer)
 		for {
-			size, finished, err := l.Wait(ctx, int64(got.Len()))
+			size, finished, err := l.Wait(ctx, int64(got.Len()), nil)
 			if err != nil {
 				t.Errorf("wait: %v", err)
 				return

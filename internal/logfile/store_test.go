@@ -71,7 +71,7 @@ func TestRestart(t *testing.T) {
 	if err := l.Append(9, []byte("x")); !errors.As(err, &gap) || gap.Have != 6 {
 		t.Errorf("a gap behind what an earlier process wrote: %v", err)
 	}
-	if size, finished, err := l.Wait(deadline(t), 5); size != 6 || finished || err != nil {
+	if size, finished, err := l.Wait(deadline(t), 5, nil); size != 6 || finished || err != nil {
 		t.Errorf("Wait: %d, %v, %v", size, finished, err)
 	}
 }
@@ -86,7 +86,7 @@ func TestInvalidID(t *testing.T) {
 			t.Errorf("%q: Path: %q", id, s.Path(id))
 		}
 		_, readErr := l.ReadAt(make([]byte, 1), 0)
-		_, _, waitErr := l.Wait(context.Background(), 0)
+		_, _, waitErr := l.Wait(context.Background(), 0, nil)
 		for _, err := range []error{l.Append(0, []byte("x")), readErr, waitErr, s.Remove(id)} {
 			if !errors.Is(err, logfile.ErrInvalidID) {
 				t.Errorf("%q: %v", id, err)

@@ -189,7 +189,7 @@ func TestALogThatCannotBeWritten(t *testing.T) {
 	defer cancel()
 	for finished := false; !finished; {
 		var err error
-		if _, finished, err = log.Wait(ctx, 5); err != nil {
+		if _, finished, err = log.Wait(ctx, 5, nil); err != nil {
 			t.Fatalf("%d bytes: %v", log.Size(), err)
 		}
 	}
