@@ -65,6 +65,9 @@ def load(oldest: str) -> str:
                 raise ImportError(f"{module.__name__} has no {name}")
     except (Exception, SystemExit) as ex:
         raise Unusable(f"Netlab {version} of {sys.executable} is broken: {last_line(ex)}", oldest) from ex
+    from netlab_driver import boxes
+
+    boxes.use()
     return version
 
 
