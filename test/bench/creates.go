@@ -24,7 +24,7 @@ func measureCreates(ctx context.Context, b *bench) (rows []row, err error) {
 	}
 	defer func() { err = errors.Join(err, s.endWithRuns()) }()
 	here := func(ctx context.Context, dirs []string) error { return s.createAll(ctx, dirs) }
-	count := b.amount(12, 2)
+	count := b.amount(12, 1)
 	for _, create := range []func(context.Context, []string) error{here, n.createAllByHand} { // the first runs in a new home take longer
 		if _, err := n.timeCreates(ctx, b.amount(1, 0), create); err != nil {
 			return nil, err

@@ -21,7 +21,7 @@ const (
 // measureFollowers measures what it costs the API that many follow one log while it grows, each of whom must have got all of it.
 // Each round has new processes: the most memory that one had never gets less.
 func measureFollowers(ctx context.Context, b *bench) ([]row, error) {
-	count, bursts := b.amount(1000, 100), b.amount(80, 10)
+	count, bursts := b.amount(1000, 20), b.amount(80, 5)
 	// The API has a connection for each follower and may have the log open for it; the rest is its own.
 	if err := needFiles(2*uint64(count) + 1000); err != nil {
 		return nil, err

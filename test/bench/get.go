@@ -11,13 +11,13 @@ import (
 
 // measureGet measures how often a second a finished job is read, each time another one of many.
 func measureGet(ctx context.Context, b *bench) (rows []row, err error) {
-	n := b.amount(100_000, 10_000)
+	n := b.amount(100_000, 500)
 	s, err := b.startNoopSystem(ctx, 1, noopWorker{Slots: 16})
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, s.end()) }()
-	ids, err := s.runJobs(ctx, "get", b.amount(500, 20))
+	ids, err := s.runJobs(ctx, "get", b.amount(500, 5))
 	if err != nil {
 		return nil, err
 	}

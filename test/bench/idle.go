@@ -16,7 +16,7 @@ import (
 // measureIdle measures what an API with its server and a worker take while there is nothing to do, and what the worker keeps
 // ready of Netlab. Jobs have ended, and one of them has run here a moment ago. There is no baseline.
 func measureIdle(ctx context.Context, b *bench) (rows []row, err error) {
-	count, span := b.amount(1000, 100), time.Duration(b.amount(10, 2))*time.Second
+	count, span := b.amount(1000, 50), time.Duration(b.amount(10, 1))*time.Second
 	n, err := b.newNetlab()
 	if err != nil {
 		return nil, err

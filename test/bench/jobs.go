@@ -23,7 +23,7 @@ const (
 // a line, shown as ended. The baseline carries the same four messages a job through an equal server.
 func measureJobs(ctx context.Context, b *bench) (rows []row, err error) {
 	// The bare side is many times as fast, and must not be over before it can be measured.
-	n, bareCount := b.amount(2000, 60), b.amount(8000, 1000)
+	n, bareCount := b.amount(2000, 20), b.amount(8000, 100)
 	s, err := b.startNoopSystem(ctx, jobsHosts, noopWorker{Slots: jobsSlots})
 	if err != nil {
 		return nil, err

@@ -19,7 +19,7 @@ const chunk = 64 << 10
 // over the bus, into the API's file. The baseline publishes the same text, chunk after chunk, each checked against the last,
 // to an ordered consumer.
 func measureLive(ctx context.Context, b *bench) (rows []row, err error) {
-	size := int64(b.amount(64, 4)) * mebibyte
+	size := int64(b.amount(64, 1)) * mebibyte
 	s, err := b.startNoopSystem(ctx, 1, noopWorker{Slots: 1, Flood: size})
 	if err != nil {
 		return nil, err

@@ -25,7 +25,7 @@ const (
 // measurePoll measures how long clients wait for a log as JSON who ask for all of it again and again, each for that of a job of its
 // own, and whether the API's memory stays as it is. There is no baseline.
 func measurePoll(ctx context.Context, b *bench) (rows []row, err error) {
-	clients, polls := b.amount(100, 10), b.amount(10, 2)
+	clients, polls := b.amount(100, 2), b.amount(10, 2)
 	s, err := b.startNoopSystem(ctx, 1, noopWorker{Slots: 4, Flood: polled})
 	if err != nil {
 		return nil, err

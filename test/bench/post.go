@@ -17,7 +17,7 @@ import (
 // measured. Each round has new processes and empty stores.
 func measurePost(ctx context.Context, b *bench) ([]row, error) {
 	// The bare side is many times as fast, and must not be over before it can be measured.
-	n, bare := b.amount(5000, 500), b.amount(20_000, 5000)
+	n, bare := b.amount(5000, 50), b.amount(20_000, 200)
 	const known = 64
 	newDirs := func(i int) int { return i }
 	r, err := b.inTurns(ctx, "post",

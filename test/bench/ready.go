@@ -21,7 +21,7 @@ import (
 // measureReady measures how long netlab-api takes to start where the bus has many jobs that have ended, and the memory that it
 // has then. The server is a process of its own. The baseline is a process that reads what the API has to read.
 func measureReady(ctx context.Context, b *bench) (rows []row, err error) {
-	count := b.amount(100_000, 5000)
+	count := b.amount(100_000, 200)
 	dir, err := b.newDir("bus")
 	if err != nil {
 		return nil, err

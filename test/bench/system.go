@@ -73,26 +73,37 @@ func (b *bench) launchIn(ctx context.Context, dir string, args []string, env ...
 	return s, nil
 }
 
-// startNoopSystem starts an API and so many workers like w, each as a host of its own.
+// startNoopSystem starts an API and so many workers like w, each in a process and as a host of its own.
 func (b *bench) startNoopSystem(ctx context.Context, count int, w noopWorker) (*system, error) {
 	s, err := b.startSystem(ctx, nil)
 	if err != nil {
 		return nil, err
 	}
 	for i := range count {
-		w.Host = "bench-" + strconv.Itoa(i+1)
-		w.DataDir, w.Root, w.Python = filepath.Join(s.dir, w.Host), s.root, b.python
-		w.Bus, w.Creds = s.api.facts["bus"], s.api.facts["creds"]
-		c, err := b.start(ctx, "worker", w)
-		if err != nil {
+		w.Hosts = []string{"bench-" + strconv.Itoa(i+1)}
+		if err := b.addNoopWorkers(ctx, s, w); err != nil {
 			return nil, errors.Join(err, s.end())
 		}
-		s.workers = append(s.workers, c)
 	}
 	if err := s.awaitHosts(ctx, count); err != nil {
 		return nil, errors.Join(err, s.end())
 	}
 	return s, nil
+}
+
+// addNoopWorkers starts a process with the workers of w.
+func (b *bench) addNoopWorkers(ctx context.Context, s *system, w noopWorker) error {
+	var err error
+	if w.DataDir, err = b.newDir("workers"); err != nil {
+		return err
+	}
+	w.Root, w.Bus, w.Creds = s.root, s.api.facts["bus"], s.api.facts["creds"]
+	c, err := b.start(ctx, "worker", w)
+	if err != nil {
+		return err
+	}
+	s.workers = append(s.workers, c)
+	return nil
 }
 
 // end lets all processes of the system end.
