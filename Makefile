@@ -31,7 +31,7 @@ PROGRAMS := bin/netlab-api bin/netlab-worker bin/netlab-graph
 
 .PHONY: help
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 .PHONY: check-tools
 check-tools:
@@ -101,6 +101,13 @@ fixtures: venv ## Write samples of each message and file format into testdata/fo
 .PHONY: bench
 bench: venv ## Run the benchmarks of docs/performance.md; ARGS are their flags, such as ARGS="-short -run post"
 	go run ./test/bench $(ARGS)
+
+# The working tree against the previous release, or two other revisions: BASE and HEAD.
+BASE ?=
+HEAD ?=
+.PHONY: bench-compare
+bench-compare: venv ## Run the benchmarks of two revisions (BASE, HEAD) in turns and say what changed; ARGS such as ARGS="-run 'post|get'"
+	go run ./test/benchcompare $(if $(BASE),-base $(BASE)) $(if $(HEAD),-head $(HEAD)) $(ARGS)
 
 .PHONY: walk
 walk: build ## Run random jobs and sabotage for WALK (1h), to find a lab that no action gets out of its state

@@ -1,0 +1,254 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// What changed is told from noise, and which way it changed from what is better.
+func TestVerdict(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name          string
+		better        string
+		before, after []float64
+		want          verdict
+		fails         bool
+	}{
+		{"twice as slow, less is better", "less", []float64{10, 11, 10, 11}, []float64{23, 24, 23, 24}, worse, true},
+		{"a little slower", "less", []float64{10, 11, 10, 11}, []float64{12, 13, 12, 13}, worse, false},
+		{"faster", "less", []float64{10, 11, 10, 11}, []float64{2, 3, 2, 3}, better, false},
+		{"half as many, more is better", "more", []float64{23, 24, 23, 24}, []float64{10, 11, 10, 11}, worse, true},
+		{"twice as many", "more", []float64{10, 11, 10, 11}, []float64{23, 24, 23, 24}, better, false},
+		{"as far apart, but noise", "less", []float64{10, 60, 10, 60}, []float64{23, 24, 61, 62}, noChange, false},
+		{"all the same", "less", []float64{7, 7, 7, 7}, []float64{7, 7, 7, 7}, noChange, false},
+		{"three values each", "less", []float64{10, 11, 12}, []float64{90, 91, 92}, tooFew, false},
+		{"nothing before", "less", nil, []float64{1, 2, 3, 4}, notComparable, false},
+	} {
+		changes := changesOf(
+			[]row{{Name: "r", Unit: "ms", Better: c.better, Here: c.before}}, []row{{Name: "r", Unit: "ms", Better: c.better, Here: c.after}},
+		)
+		if len(changes) != 1 || changes[0].verdict != c.want {
+			t.Errorf("%s: %+v, want %q", c.name, changes, c.want)
+		}
+		if err := losses(changes); (err != nil) != c.fails {
+			t.Errorf("%s: %v", c.name, err)
+		}
+	}
+}
+
+// Rows are found again by the name of their figure and their own, whatever is between them.
+func TestRows(t *testing.T) {
+	t.Parallel()
+	of := func(names ...string) (rows []row) {
+		for i, n := range names {
+			rows = append(rows, row{Name: n, Unit: "ms", Better: "less", Here: []float64{float64(i)}})
+		}
+		return rows
+	}
+	before := merge(merge(nil, of("a", "  time", "b", "  time", "c", "c")), of("b", "  time", "a", "  time", "c", "c"))
+	after := merge(nil, of("b", "  time", "new", "a"))
+	got := ""
+	for _, c := range changesOf(before, after) {
+		got += fmt.Sprintf("%s %v %v %s\n", c.row.Name, c.before, c.after, c.verdict)
+	}
+	const want = `b [2 0] [0] too few values to tell
+b: time [3 1] [1] too few values to tell
+new [] [2] not comparable
+a [0 2] [3] too few values to tell
+a: time [1 3] [] not comparable
+c [4 4] [] not comparable
+`
+	if got != want {
+		t.Errorf("got\n%swant\n%s", got, want)
+	}
+	other := []row{{Name: "a", Unit: "s", Better: "less", Here: []float64{1, 2, 3, 4}}}
+	if got := changesOf(merge(nil, of("a")), other)[0].verdict; got != notComparable {
+		t.Errorf("another unit: %q", got)
+	}
+}
+
+// benchmark is a program such as test/bench that takes the flags and says that a request takes so long, a little more in each round.
+// With 0 it goes on until it is interrupted.
+const benchmark = `package main
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"strings"
+)
+
+const took = %d
+
+func main() {
+	file := flag.String("json", "", "")
+	flag.String("dir", "", "")
+	flag.String("run", "", "")
+	rounds := flag.Int("rounds", 1, "")
+	flag.String("python", "", "")
+	flag.Parse()
+	if took == 0 {
+		interrupted := make(chan os.Signal, 1)
+		signal.Notify(interrupted, os.Interrupt)
+		os.WriteFile(os.Getenv("BENCH_STARTED"), nil, 0o600)
+		<-interrupted
+		os.WriteFile(os.Getenv("BENCH_INTERRUPTED"), nil, 0o600)
+		os.Exit(1)
+	}
+	var values []string
+	for i := range *rounds {
+		values = append(values, fmt.Sprint(took+i))
+	}
+	text := fmt.Sprintf(` + "`" + `{"rows": [{"name": "request", "unit": "ms", "better": "less", "here": [%%s]}]}` + "`" + `, strings.Join(values, ","))
+	if err := os.WriteFile(*file, []byte(text), 0o600); err != nil {
+		panic(err)
+	}
+}
+`
+
+// repository is one with a revision for each text of its benchmark program; without any the revision has none.
+type repository struct {
+	*testing.T
+	dir       string
+	revisions []string
+}
+
+func newRepository(t *testing.T, programs ...string) *repository {
+	t.Helper()
+	r := &repository{T: t, dir: t.TempDir()}
+	r.git("init", "--quiet")
+	r.write("go.mod", "module example\n\ngo 1.26\n")
+	for _, p := range programs {
+		if p != "" {
+			r.write("test/bench/main.go", p)
+		}
+		r.git("add", ".")
+		r.git("-c", "user.name=t", "-c", "user.email=t@example.org", "commit", "--quiet", "--allow-empty", "-m", "revision")
+		r.revisions = append(r.revisions, strings.TrimSpace(r.git("rev-parse", "HEAD")))
+	}
+	return r
+}
+
+func (r *repository) write(file, text string) {
+	r.Helper()
+	file = filepath.Join(r.dir, file)
+	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+		r.Fatal(err)
+	}
+	if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+		r.Fatal(err)
+	}
+}
+
+func (r *repository) git(args ...string) string {
+	r.Helper()
+	out, err := command(r.Context(), r.dir, "git", args...)
+	if err != nil {
+		r.Fatal(err)
+	}
+	return string(out)
+}
+
+// options are those of a comparison in the repository that keeps its files in a directory of the test.
+func (r *repository) options(base, head string) *options {
+	return &options{base: base, head: head, turns: 2, rounds: 2, root: r.dir}
+}
+
+// The real thing on small programs: revisions are built and run in turns, and a great loss alone fails.
+func TestCompare(t *testing.T) {
+	temporary := t.TempDir()
+	t.Setenv("TMPDIR", temporary)
+	const noFlags = "package main\n\nfunc main() { panic(\"no flag of these\") }\n"
+	r := newRepository(t, "", noFlags, fmt.Sprintf(benchmark, 10), fmt.Sprintf(benchmark, 15), fmt.Sprintf(benchmark, 50))
+	none, unusable, first, slower, slow := r.revisions[0], r.revisions[1], r.revisions[2], r.revisions[3], r.revisions[4]
+	r.write("test/bench/main.go", fmt.Sprintf(benchmark, 2)) // the working tree
+	for _, c := range []struct {
+		name, base, head string
+		want, fails      string
+	}{
+		{"a small loss", first, slower, "+48 %   worse", ""},
+		{"a great loss", first, slow, "+381 %  worse", "worse by a factor of 4.81, more than 2: request"},
+		{"the working tree", first, "", "-76 %   better", ""},
+		{"itself", first, first, "no change seen", ""},
+		{"no benchmarks before", none, first, "nothing to compare with", ""},
+		{"other flags before", unusable, first, "nothing to compare with", ""},
+		{"other flags after", first, unusable, "", "no flag of these"},
+		{"no such revision", "nowhere", first, "", `no revision "nowhere"`},
+	} {
+		var out, progress bytes.Buffer
+		err := r.options(c.base, c.head).compare(t.Context(), &out, &progress)
+		if !strings.Contains(out.String(), c.want) || (err == nil) != (c.fails == "") || err != nil && !strings.Contains(err.Error(), c.fails) {
+			t.Errorf("%s: %v\n%s%s", c.name, err, progress.String(), out.String())
+		}
+	}
+	if left, err := os.ReadDir(temporary); err != nil || len(left) > 0 {
+		t.Errorf("left behind: %v %v", left, err)
+	}
+}
+
+// A checkout without the previous release has nothing to compare with, and that is no failure.
+func TestNoPreviousRelease(t *testing.T) {
+	t.Parallel()
+	r := newRepository(t, "")
+	r.write("test/previous-release", strings.Repeat("1", 40)+"\n")
+	var out bytes.Buffer
+	if err := r.options("", "").compare(t.Context(), &out, &out); err != nil || !strings.Contains(out.String(), "shallow clone") {
+		t.Errorf("%v\n%s", err, out.String())
+	}
+}
+
+// What takes longer than it may is ended, and what was not taken cannot fail.
+func TestTimeIsOver(t *testing.T) {
+	t.Setenv("BENCH_STARTED", filepath.Join(t.TempDir(), "started"))
+	t.Setenv("BENCH_INTERRUPTED", filepath.Join(t.TempDir(), "interrupted"))
+	r := newRepository(t, fmt.Sprintf(benchmark, 0))
+	o := r.options(r.revisions[0], "")
+	o.within = time.Millisecond
+	var out bytes.Buffer
+	if err := o.compare(t.Context(), &out, &out); err != nil || !strings.Contains(out.String(), "no figure was taken") {
+		t.Errorf("%v\n%s", err, out.String())
+	}
+}
+
+// An interrupt ends what runs and removes what was stored.
+func TestInterrupt(t *testing.T) {
+	temporary, marks := t.TempDir(), t.TempDir()
+	t.Setenv("TMPDIR", temporary)
+	started, interrupted := filepath.Join(marks, "started"), filepath.Join(marks, "interrupted")
+	t.Setenv("BENCH_STARTED", started)
+	t.Setenv("BENCH_INTERRUPTED", interrupted)
+	r := newRepository(t, fmt.Sprintf(benchmark, 0))
+	ctx, interrupt := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	var out bytes.Buffer
+	go func() { done <- r.options(r.revisions[0], "").compare(ctx, &out, &out) }()
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(5 * time.Millisecond) {
+		if _, err := os.Stat(started); err == nil {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("the benchmark does not start")
+		}
+	}
+	interrupt()
+	if err := <-done; err == nil {
+		t.Errorf("no error after an interrupt\n%s", out.String())
+	}
+	if _, err := os.Stat(interrupted); err != nil {
+		t.Errorf("the benchmark was not interrupted: %v", err)
+	}
+	if left, err := os.ReadDir(temporary); err != nil || len(left) > 0 {
+		t.Errorf("left behind: %v %v", left, err)
+	}
+	if list := r.git("worktree", "list"); strings.Count(list, "\n") != 1 {
+		t.Errorf("worktrees are left:\n%s", list)
+	}
+}
