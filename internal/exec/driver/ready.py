@@ -35,6 +35,7 @@ class Ready:
         self.folder = os.path.dirname(os.path.realpath(netsim.__file__))
         for name in COMMANDS:
             importlib.import_module(f"netsim.cli.{name}")
+        run.import_driver()
         self.templates = Templates(self.folder)
         self.defaults = b""  # pickled; empty: not loaded
         self.unused: Any = None  # the same as an object, for the first in a process who asks

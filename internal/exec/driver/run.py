@@ -20,6 +20,11 @@ import traceback
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Optional
 
+try:
+    import ctypes
+except ImportError:  # this Python is built without it
+    ctypes = None  # type: ignore[assignment]
+
 import netlab_driver
 from netlab_driver import install, rights
 from netlab_driver.record import Recorder, claim, finish
@@ -74,15 +79,13 @@ class Driver:
         signal.signal(signal.SIGUSR1, hurry)
 
     def load(self) -> None:
-        """Read the plan, and import whatever a command needs: its process may not be able to read this folder."""
+        """Read the plan, and import whatever a command needs."""
         with open(f"{self.dir}/plan.json", encoding="utf-8") as f:
             self.plan = json.load(f)
         self.recorder.asks = bool(self.plan.get("ask"))
         self.recorder.prepare(self.plan.get("user"))
         install.load(self.plan["oldest"])
-        for module in pkgutil.iter_modules(netlab_driver.__path__):
-            if module.name != "main":
-                importlib.import_module(f"netlab_driver.{module.name}")
+        import_driver()
 
     def run_commands(self) -> None:
         """Run the plan's commands until one fails or a signal has come, and fill in the result."""
@@ -226,6 +229,13 @@ class Driver:
         return 0
 
 
+def import_driver() -> None:
+    """Import the modules of this folder, which the process of a command may not be able to read."""
+    for module in pkgutil.iter_modules(netlab_driver.__path__):
+        if module.name != "main":
+            importlib.import_module(f"netlab_driver.{module.name}")
+
+
 def shed(wanted: set) -> None:
     """Close what the worker itself was started with, by a careless supervisor, and what is none of a lab's business."""
     for name in os.listdir("/proc/self/fd"):
@@ -236,9 +246,7 @@ def shed(wanted: set) -> None:
 
 def adopt() -> None:
     """Become the parent of whatever loses its own below this process. Where that is impossible, a stop finds less."""
-    with contextlib.suppress(ImportError, OSError, AttributeError):
-        import ctypes
-
+    with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
