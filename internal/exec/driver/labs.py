@@ -27,9 +27,7 @@ COLUMNS = {
 
 def read_labs() -> Any:
     """Every lab by its id, from the file that statusfile.use has set, else from Netlab's own."""
-    from netsim.utils import read, status
-
-    return status.read_status(read.system_defaults())
+    return statusfile.read(statusfile.where())
 
 
 def is_started(lab: Any) -> bool:
