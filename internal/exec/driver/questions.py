@@ -18,7 +18,7 @@ import tempfile
 import threading
 from typing import Any, Optional
 
-from netlab_driver import files, install, scratch, state
+from netlab_driver import boxes, files, install, scratch, state
 from netlab_driver.failure import as_in_place
 
 DOT_LIMIT = 2 << 20  # characters of a graph's description, of which none takes more than six bytes in the answer
@@ -55,6 +55,7 @@ def ask(answer_fd: int, place: int, text: str) -> int:
         answer.say(step="Netlab is being loaded")
         import netsim.cli
 
+        boxes.use()
         netsim.cli.NETLAB_SCRIPT = install.find_script()
         {"connect": connect, "graph": graph}[question["verb"]](answer, question)
     except Refused as ex:
