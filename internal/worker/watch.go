@@ -23,7 +23,9 @@ func watch(file string) *fileWatch {
 	watcher, err := fsnotify.NewWatcher()
 	if err == nil {
 		if err = watcher.Add(file); err == nil {
-			return &fileWatch{events: watcher.Events, faults: watcher.Errors, stop: func() { _ = watcher.Close() }}
+			// The kernel takes 8 ms and more to close it, for which the end of a job need not wait.
+			stop := func() { go func() { _ = watcher.Close() }() }
+			return &fileWatch{events: watcher.Events, faults: watcher.Errors, stop: stop}
 		}
 		_ = watcher.Close()
 	}
