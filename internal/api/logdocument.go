@@ -1,6 +1,8 @@
 package api
 
 import (
+	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -24,41 +26,59 @@ func newLogDocument(log *logfile.Log, offset int64, state jobs.State) (document 
 	end = from + int64(len(tail))
 	return io.MultiReader(
 		strings.NewReader(`{"log":"`),
-		&quoted{log: log, offset: offset, end: end},
+		newQuoted(log, offset, end),
 		strings.NewReader(fmt.Sprintf("\",\"offset\":%d,\"state\":%q}\n", end, state)),
 	), end - offset, nil
 }
 
-// quoted reads a part of a log as the inside of a JSON string.
+// quotedSize is how much of a log is made a JSON string at a time, in bytes of the log: the string may have six times as many.
+const quotedSize = 16 << 10
+
+// quoted reads a part of a log as the inside of a JSON string. Its buffers are used again for each piece of it.
 type quoted struct {
 	log         *logfile.Log
 	offset, end int64
-	ready       []byte
-	block       [8 << 10]byte
+
+	block   []byte
+	encoder *json.Encoder // into text
+	text    bytes.Buffer
+}
+
+func newQuoted(log *logfile.Log, offset, end int64) *quoted {
+	q := &quoted{log: log, offset: offset, end: end, block: make([]byte, min(quotedSize, end-offset))}
+	q.encoder = newEncoder(&q.text)
+	return q
 }
 
 func (q *quoted) Read(p []byte) (int, error) {
-	if len(q.ready) == 0 {
-		if q.offset == q.end {
-			return 0, io.EOF
-		}
-		block, _, err := readWhole(q.log, q.block[:min(int64(len(q.block)), q.end-q.offset)], q.offset)
-		if err != nil {
+	if q.text.Len() == 0 {
+		if err := q.next(); err != nil {
 			return 0, err
 		}
-		if len(block) == 0 {
-			return 0, io.ErrUnexpectedEOF
-		}
-		q.offset += int64(len(block))
-		text, err := encode(string(block))
-		if err != nil {
-			return 0, err
-		}
-		q.ready = text[1 : len(text)-2] // without the quotes and the line end
 	}
-	n := copy(p, q.ready)
-	q.ready = q.ready[n:]
-	return n, nil
+	return q.text.Read(p)
+}
+
+// next makes the next piece of the text.
+func (q *quoted) next() error {
+	if q.offset == q.end {
+		return io.EOF
+	}
+	block, _, err := readWhole(q.log, q.block[:min(int64(len(q.block)), q.end-q.offset)], q.offset)
+	if err != nil {
+		return err
+	}
+	if len(block) == 0 {
+		return io.ErrUnexpectedEOF
+	}
+	q.offset += int64(len(block))
+	q.text.Reset()
+	if err := q.encoder.Encode(string(block)); err != nil {
+		return err
+	}
+	q.text.Truncate(q.text.Len() - len("\"\n"))
+	q.text.Next(len(`"`))
+	return nil
 }
 
 // readWhole reads into p what the log has from offset on. Of the n bytes that it read, a rune at the end that is not whole is
