@@ -12,6 +12,7 @@ import (
 
 	"netlab-runner/internal/bus"
 	"netlab-runner/internal/bus/bustest"
+	"netlab-runner/internal/hosts"
 	"netlab-runner/internal/jobs"
 	"netlab-runner/internal/logfile"
 )
@@ -162,4 +163,15 @@ func heap() int64 {
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	return int64(m.HeapAlloc)
+}
+
+// BenchmarkWaitingBehindMany is what the answer to a POST has to say of a job behind 500 others.
+func BenchmarkWaitingBehindMany(b *testing.B) {
+	v := many(b, 1000)
+	v.hear(bus.HostEvent{Name: "a", Host: &hosts.Host{Name: "a", Slots: 1}}, time.Now())
+	for b.Loop() {
+		if job, _ := v.Known("j999"); job.Waiting.For != "job" {
+			b.Fatal(job.Waiting)
+		}
+	}
 }

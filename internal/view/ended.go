@@ -73,18 +73,19 @@ func (v *View) forget(e *entry) {
 	delete(v.lacking, e.job.ID)
 	delete(v.retries, e.job.ID)
 	v.order = remove(v.order, e)
+	v.index.drop(e)
 	if e.job.State.Terminal() {
 		v.finished = remove(v.finished, e)
 		v.kept -= keptBytes(&e.job)
 	} else {
-		v.active[e.job.Host] = remove(v.active[e.job.Host], e)
+		v.deactivate(e)
 	}
 	v.forgotten++
 }
 
 // list puts an entry among those that have ended, by what the stream says of their order and not by its clock, which may be set.
 func (v *View) list(e *entry) {
-	v.finished = insert(v.finished, e, func(a, b *entry) bool { return a.endSeq < b.endSeq })
+	v.finished = insert(v.finished, e, byEnd)
 	at := len(v.finished) - 1
 	for v.finished[at] != e {
 		at--

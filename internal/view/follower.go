@@ -176,7 +176,8 @@ func (f *Follower) wants(j *jobs.Job) bool {
 	if f.id != "" {
 		return j.ID == f.id
 	}
-	return f.filter.matches(j)
+	has := filterOf(j)
+	return f.filter.matches(&has)
 }
 
 // One says whether it is one job that is followed.

@@ -3,6 +3,7 @@ package view
 import (
 	"encoding/base64"
 	"errors"
+	"slices"
 	"sort"
 	"strconv"
 
@@ -22,13 +23,14 @@ type Filter struct {
 	Host       string
 }
 
-func (f *Filter) matches(j *jobs.Job) bool {
-	return (f.State == "" || f.State == j.State) &&
-		(f.Action == "" || f.Action == j.Action) &&
-		(f.User == "" || f.User == j.User) &&
-		(f.Workspace == "" || f.Workspace == j.Workspace) &&
-		(f.Deployment == "" || f.Deployment == j.Deployment) &&
-		(f.Host == "" || f.Host == j.Host)
+// matches says whether a job with these traits is one that the filter chooses.
+func (f *Filter) matches(has *Filter) bool {
+	return (f.State == "" || f.State == has.State) &&
+		(f.Action == "" || f.Action == has.Action) &&
+		(f.User == "" || f.User == has.User) &&
+		(f.Workspace == "" || f.Workspace == has.Workspace) &&
+		(f.Deployment == "" || f.Deployment == has.Deployment) &&
+		(f.Host == "" || f.Host == has.Host)
 }
 
 // Listed is a job of a page.
@@ -56,10 +58,10 @@ func (v *View) Page(f Filter, limit int, cursor string) (page []Listed, next str
 	v.mu.RLock()
 	defer v.mu.RUnlock()
 	page = []Listed{}
-	from := sort.Search(len(v.order), func(i int) bool { return v.order[i].birth >= before })
-	for i := from - 1; i >= 0; i-- {
-		e := v.order[i]
-		if !f.matches(&e.job) {
+	list := v.index.narrow(&f, v.order)
+	from := sort.Search(len(list), func(i int) bool { return list[i].birth >= before })
+	for _, e := range slices.Backward(list[:from]) {
+		if has := e.traits.Value(); !f.matches(&has) {
 			continue
 		}
 		if len(page) == limit {

@@ -1,7 +1,6 @@
 package view
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -137,11 +136,12 @@ func (v *View) endReplay() {
 	if !v.replaying {
 		return
 	}
-	byBirth := func(a, b *entry) int { return cmp.Compare(a.birth, b.birth) }
 	slices.SortStableFunc(v.order, byBirth)
 	for _, active := range v.active {
 		slices.SortStableFunc(active, byBirth)
 	}
+	v.index.sort()
+	v.requeue()
 	v.replaying, v.lost = false, ""
 	close(v.events.changed)
 	v.events.changed = make(chan struct{})

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"slices"
 	"sync"
 	"time"
 
@@ -31,8 +30,12 @@ type View struct {
 	jobs map[string]*entry
 	// order has the entries in the order of their births.
 	order []*entry
+	// index has them by what lists are filtered by.
+	index index
 	// active has the jobs of each host that are not terminal, in the order of their births.
 	active map[string][]*entry
+	// queues has the same jobs, by whom they wait for.
+	queues map[queueID]*queue
 	// finished has those that are, in the order of their ends, and kept is how many bytes of files they have left on the bus. unsorted
 	// says that the times of the ends may have another order.
 	finished []*entry
@@ -66,6 +69,8 @@ type View struct {
 // entry is a job as the view shows it.
 type entry struct {
 	job jobs.Job
+	// traits are those of the job.
+	traits traits
 	// birth orders the jobs; seq is the newest message that was taken in; told is that of the newest event.
 	birth, seq, told uint64
 	// counted is how much of the log was counted as received.
@@ -89,7 +94,9 @@ func New(b *bus.Bus, logs *logfile.Store, cursorFile string, lease time.Duration
 	return &View{
 		bus: b, logs: logs, log: log, lease: lease,
 		jobs:    map[string]*entry{},
+		index:   index{},
 		active:  map[string][]*entry{},
+		queues:  map[queueID]*queue{},
 		lacking: map[string]*entry{}, retries: map[string]*retry{}, filling: make(chan struct{}, 1), fillPatience: fillPatience, restorePatience: restorePatience,
 		hosts:  map[string]*hostEntry{},
 		whole:  make(chan struct{}),
@@ -259,6 +266,7 @@ func (v *View) takeLocked(m *bus.JobMessage) {
 			e.job.State, e.job.FinishedAt, e.job.Error, e.job.Reason, e.job.ExitCode = jobs.Running, nil, nil, "", nil
 		}
 		e.job.LogPath = v.logs.Path(m.ID)
+		e.traits = traitsOf(&e.job)
 		v.jobs[m.ID] = e
 		v.insert(e)
 	case m.Birth && e.birth == 0:
@@ -268,7 +276,8 @@ func (v *View) takeLocked(m *bus.JobMessage) {
 	case m.Birth && m.Seq < e.birth:
 		// The status was found first. The birth gives the job its place.
 		v.order = remove(v.order, e)
-		v.active[e.job.Host] = remove(v.active[e.job.Host], e)
+		v.index.drop(e)
+		v.deactivate(e)
 		e.birth = m.Seq
 		v.insert(e)
 		return
@@ -287,7 +296,9 @@ func (v *View) takeLocked(m *bus.JobMessage) {
 	job.LogPath = e.job.LogPath
 	e.source, e.request = m.Source, nil
 	if !job.State.Terminal() {
-		e.job = job
+		v.dequeue(e)
+		v.show(e, &job)
+		v.enqueue(e)
 		return
 	}
 	e.ended, e.endedAt, e.end, e.endSeq = &job, time.Now(), m.Stored, m.Seq
@@ -335,41 +346,36 @@ func (v *View) Moved(job *jobs.Job, seq uint64) {
 }
 
 func (v *View) end(e *entry) {
-	e.job, e.ended = *e.ended, nil
-	v.active[e.job.Host] = remove(v.active[e.job.Host], e)
+	v.deactivate(e)
+	v.show(e, e.ended)
+	e.ended = nil
 	v.list(e)
 	v.tell()
 }
 
-// insert puts an entry at its place in the lists. New births are the newest, so it looks from the end.
+// insert puts an entry at its place in the lists that are in the order of births.
 func (v *View) insert(e *entry) {
-	v.order = insert(v.order, e, bornBefore)
+	v.order = insert(v.order, e, byBirth)
+	v.index.move(e, Filter{})
 	if !e.job.State.Terminal() {
-		v.active[e.job.Host] = insert(v.active[e.job.Host], e, bornBefore)
+		v.active[e.job.Host] = insert(v.active[e.job.Host], e, byBirth)
+		v.enqueue(e)
 	}
 }
 
-func bornBefore(a, b *entry) bool { return a.birth < b.birth }
-
-func insert(list []*entry, e *entry, before func(a, b *entry) bool) []*entry {
-	at := len(list)
-	for at > 0 && before(e, list[at-1]) {
-		at--
+// deactivate takes an entry out of the lists of the jobs that have not ended, if it is there.
+func (v *View) deactivate(e *entry) {
+	if !e.job.State.Terminal() {
+		v.active[e.job.Host] = remove(v.active[e.job.Host], e)
+		v.dequeue(e)
 	}
-	return slices.Insert(list, at, e)
 }
 
-// remove takes an entry out of a list. What goes is mostly the oldest, and then nothing is moved.
-func remove(list []*entry, e *entry) []*entry {
-	switch at := slices.Index(list, e); at {
-	case -1:
-		return list
-	case 0:
-		list[0] = nil
-		return list[1:]
-	default:
-		return slices.Delete(list, at, at+1)
-	}
+// show has the view show a job as it is now.
+func (v *View) show(e *entry, job *jobs.Job) {
+	before := e.traits.Value()
+	e.job, e.traits = *job, traitsOf(job)
+	v.index.move(e, before)
 }
 
 // Job returns a job. An id that the view does not know it asks of the bus: another API may have made it a moment ago.
