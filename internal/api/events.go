@@ -37,7 +37,7 @@ func (s *Server) getJobEvents(c *fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
-	job, err := s.job(parameter(c, "id"))
+	job, err := s.shown(parameter(c, "id"))
 	if err != nil {
 		return err
 	}

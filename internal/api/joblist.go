@@ -37,7 +37,7 @@ func (s *Server) getJobs(c *fiber.Ctx) error {
 	var texts [][]byte
 	cut := false
 	for size := 0; len(texts) < len(page); {
-		text, err := encode(&page[len(texts)].Job)
+		text, err := page[len(texts)].JSON()
 		if err != nil {
 			return err
 		}

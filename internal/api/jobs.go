@@ -76,25 +76,42 @@ func (s *Server) payload(c *fiber.Ctx) (*jobs.Payload, error) {
 
 // getJob shows a job.
 func (s *Server) getJob(c *fiber.Ctx) error {
-	job, err := s.job(parameter(c, "id"))
+	job, err := s.shown(parameter(c, "id"))
 	if err != nil {
 		return err
 	}
-	return c.JSON(job)
+	text, err := job.JSON()
+	if err != nil {
+		return err
+	}
+	c.Set(fiber.HeaderContentType, fiber.MIMEApplicationJSON)
+	return c.Send(text)
 }
 
-// job finds a job for a client.
-func (s *Server) job(id string) (jobs.Job, error) {
+// shown finds a job for a client.
+func (s *Server) shown(id string) (*view.Shown, error) {
 	if err := s.caughtUp(); err != nil {
-		return jobs.Job{}, err
+		return nil, err
+	}
+	if job, ok := s.config.View.Look(id); ok {
+		return job, nil
 	}
 	ctx, cancel := context.WithTimeout(s.running, busTimeout)
 	defer cancel()
-	job, err := s.config.View.Job(ctx, id)
+	job, err := s.config.View.Show(ctx, id)
 	if errors.Is(err, view.ErrUnknown) {
-		return job, noSuchJob(id)
+		return nil, noSuchJob(id)
 	}
 	return job, err
+}
+
+// job finds a job for a client, and with it what was asked for.
+func (s *Server) job(id string) (jobs.Job, error) {
+	job, err := s.shown(id)
+	if err != nil {
+		return jobs.Job{}, err
+	}
+	return job.Job(), nil
 }
 
 func noSuchJob(id string) error {

@@ -33,7 +33,7 @@ func (s *Server) getLog(c *fiber.Ctx) error {
 	}
 	id := parameter(c, "id")
 	// The state before the log: where it is terminal, the log that is read afterwards is whole.
-	job, err := s.job(id)
+	job, err := s.shown(id)
 	if err != nil {
 		return err
 	}
@@ -41,7 +41,7 @@ func (s *Server) getLog(c *fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
-	behind, err := s.seek(log, &job, q.offset)
+	behind, err := s.seek(log, job, q.offset)
 	if err != nil {
 		return err
 	}
@@ -58,8 +58,11 @@ func (s *Server) getLog(c *fiber.Ctx) error {
 	f := follower{log: log, conn: connOf(c), running: s.running, heartbeat: s.config.Heartbeat, offset: q.offset}
 	if q.form == logEvents {
 		return s.stream(c, q.form, -1, s.counted(c, &eventStream{follower: f, state: func() (jobs.State, error) {
-			job, err := s.job(id)
-			return job.State, err
+			job, err := s.shown(id)
+			if err != nil {
+				return "", err
+			}
+			return job.State, nil
 		}}))
 	}
 	if q.follow {
@@ -114,7 +117,7 @@ func logFault(err error) error {
 
 // seek checks that the log can be read from the offset on. behind says that it has not come that far here, and may have at another
 // API: who follows it is told what comes when it comes.
-func (s *Server) seek(log *logfile.Log, job *jobs.Job, offset int64) (behind bool, err error) {
+func (s *Server) seek(log *logfile.Log, job *view.Shown, offset int64) (behind bool, err error) {
 	size := log.Size()
 	if offset > size && !job.State.Terminal() {
 		ctx, cancel := context.WithTimeout(s.running, lagTimeout)
@@ -140,7 +143,7 @@ func (s *Server) seek(log *logfile.Log, job *jobs.Job, offset int64) (behind boo
 }
 
 // isBehind says whether the log has the offset elsewhere. Where the bus cannot tell, the client knows better.
-func (s *Server) isBehind(job *jobs.Job, offset int64) bool {
+func (s *Server) isBehind(job *view.Shown, offset int64) bool {
 	ctx, cancel := context.WithTimeout(s.running, busTimeout)
 	defer cancel()
 	chunk, err := s.config.Bus.LastChunk(ctx, job.Host, job.ID)

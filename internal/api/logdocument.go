@@ -46,7 +46,7 @@ type quoted struct {
 
 func newQuoted(log *logfile.Log, offset, end int64) *quoted {
 	q := &quoted{log: log, offset: offset, end: end, block: make([]byte, min(quotedSize, end-offset))}
-	q.encoder = newEncoder(&q.text)
+	q.encoder = jobs.NewEncoder(&q.text)
 	return q
 }
 

@@ -143,26 +143,23 @@ type JobMessage struct {
 	Seq uint64
 	// Birth tells a request from a status.
 	Birth bool
+	// Born is the sequence of the birth before it that was not read, see FollowJobs; 0 where there is none.
+	Born uint64
 	// Source is the Config.Source of who published it.
 	Source string
-	// Size is the length of its JSON in bytes.
-	Size int
-	// JSON is the birth as it is stored, nil of a status.
+	// JSON is the job as it is stored.
 	JSON []byte
 	// Stored is when the bus stored it, by the bus's clock. It is the zero time where the bus has not said it.
 	Stored time.Time
 }
 
 func decodeJob(h nats.Header, data []byte, seq uint64, kind string) (*JobMessage, error) {
-	m := &JobMessage{Seq: seq, Birth: kind == kindRequest, Source: h.Get(headerSource), Size: len(data)}
+	m := &JobMessage{Seq: seq, Birth: kind == kindRequest, Source: h.Get(headerSource), JSON: data}
 	if err := json.Unmarshal(data, &m.Job); err != nil {
 		return nil, fmt.Errorf("message %d of the jobs stream: %w", seq, err)
 	}
 	if !slices.Contains(jobs.States, m.State) {
 		return nil, fmt.Errorf("message %d of the jobs stream: state %q", seq, m.State)
-	}
-	if m.Birth {
-		m.JSON = data
 	}
 	return m, nil
 }

@@ -240,7 +240,7 @@ func TestFollowJobsGivesTheLastOfEachAndThenTheNew(t *testing.T) {
 	seen := make(chan string, 10)
 	done := make(chan error, 1)
 	go func() {
-		done <- b.FollowJobs(ctx, func(m *JobMessage) { seen <- m.ID + " " + string(m.State) + " " + m.Phase },
+		done <- b.FollowJobs(ctx, false, func(m *JobMessage) { seen <- m.ID + " " + string(m.State) + " " + m.Phase },
 			func(id string, _ uint64) { seen <- "cancel " + id }, func() { seen <- "caught up" })
 	}()
 	expect := func(want ...string) {
@@ -273,6 +273,53 @@ func TestFollowJobsGivesTheLastOfEachAndThenTheNew(t *testing.T) {
 	cancel()
 	if err := <-done; !errors.Is(err, context.Canceled) {
 		t.Error(err)
+	}
+}
+
+// Of what was there at the start a birth is read where nothing else is known of its job, and before a request for the job's end.
+func TestFollowJobsReadsHistory(t *testing.T) {
+	t.Parallel()
+	ctx, b := ready(t)
+	for _, id := range []string{"ended", "queued", "canceled", "later"} {
+		if _, err := b.Submit(ctx, &Birth{Job: *job(id, "a")}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ended := job("ended", "a")
+	ended.State = jobs.Success
+	if _, err := b.PublishStatus(ctx, ended, 0); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.RequestCancel(ctx, "a", "canceled"); err != nil {
+		t.Fatal(err)
+	}
+	following, cancel := context.WithCancel(ctx)
+	defer cancel()
+	seen := make(chan string, 100)
+	err := b.FollowJobs(following, true, func(m *JobMessage) {
+		if seen <- fmt.Sprint(m.ID, " ", m.State, " ", m.Seq, " born ", m.Born); m.ID == "new" {
+			cancel()
+		}
+	}, func(id string, _ uint64) { seen <- "cancel " + id }, func() {
+		seen <- "caught up"
+		if _, err := b.Submit(ctx, &Birth{Job: *job("new", "a")}); err != nil {
+			t.Error(err)
+		}
+	})
+	if !errors.Is(err, context.Canceled) || ctx.Err() != nil {
+		t.Error(err)
+	}
+	close(seen)
+	var got []string
+	for text := range seen {
+		got = append(got, text)
+	}
+	want := []string{
+		"ended success 5 born 1", "canceled queued 3 born 0", "cancel canceled", "queued queued 2 born 0", "later queued 4 born 0", "caught up",
+		"new queued 7 born 0",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
 	}
 }
 
@@ -729,11 +776,13 @@ func TestForeignStatesAreSkipped(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	following, cancel := context.WithCancel(ctx)
-	var seen []string
-	_ = b.FollowJobs(following, func(m *JobMessage) { seen = append(seen, m.ID+" "+string(m.State)) }, func(string, uint64) {}, cancel)
-	if diff := cmp.Diff([]string{"mine queued"}, seen); diff != "" {
-		t.Error(diff)
+	for _, history := range []bool{false, true} {
+		following, cancel := context.WithCancel(ctx)
+		var seen []string
+		_ = b.FollowJobs(following, history, func(m *JobMessage) { seen = append(seen, m.ID+" "+string(m.State)) }, func(string, uint64) {}, cancel)
+		if diff := cmp.Diff([]string{"mine queued"}, seen); diff != "" {
+			t.Error(diff)
+		}
 	}
 	if got, err := b.FindJob(ctx, "mine"); err != nil || got.State != jobs.Queued {
 		t.Errorf("found %+v %v", got, err)
@@ -780,7 +829,7 @@ func TestRoomForStates(t *testing.T) {
 	}
 	following, cancel := context.WithCancel(ctx)
 	defer cancel()
-	go func() { _ = b.FollowJobs(following, func(*JobMessage) {}, func(string, uint64) {}, func() {}) }()
+	go func() { _ = b.FollowJobs(following, false, func(*JobMessage) {}, func(string, uint64) {}, func() {}) }()
 	var born []*jobs.Job
 	for {
 		j := job(fmt.Sprint("j", len(born)), "a")

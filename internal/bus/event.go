@@ -2,7 +2,6 @@ package bus
 
 import (
 	"bytes"
-	"encoding/json"
 	"fmt"
 	"strconv"
 	"strings"
@@ -46,14 +45,11 @@ func (b *Bus) event(host, id, kind, eventType, contentType string, body []byte) 
 }
 
 func (b *Bus) jobEvent(kind string, job *jobs.Job, body any) (*nats.Msg, error) {
-	var data bytes.Buffer
-	encoder := json.NewEncoder(&data)
-	// A topology has many of the characters that HTML would want escaped, six bytes each.
-	encoder.SetEscapeHTML(false)
-	if err := encoder.Encode(body); err != nil {
+	data, err := jobs.Encode(body)
+	if err != nil {
 		return nil, fmt.Errorf("job %s: %w", job.ID, err)
 	}
-	return b.event(job.Host, job.ID, kind, "netlab.job."+string(job.State), "application/json", bytes.TrimSuffix(data.Bytes(), []byte("\n"))), nil
+	return b.event(job.Host, job.ID, kind, "netlab.job."+string(job.State), "application/json", bytes.TrimSuffix(data, []byte("\n"))), nil
 }
 
 // sequenceOf is the stream sequence of a message that came by a direct get.

@@ -1,8 +1,12 @@
 package bus
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"maps"
+	"slices"
+	"strings"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -36,24 +40,71 @@ func (b *Bus) LastStatus(ctx context.Context, host, id string) (*JobMessage, err
 
 // FollowJobs calls handle with the last message of each subject of every job, then caughtUp once, then handle with each
 // new one, in the stream's order, until ctx ends. canceled gets the jobs that are to be canceled, in that order too.
-func (b *Bus) FollowJobs(ctx context.Context, handle func(*JobMessage), canceled func(id string, seq uint64), caughtUp func()) error {
-	return b.follow(ctx, jobsStream, Mark{}, jetstream.OrderedConsumerConfig{
-		FilterSubjects: []string{everySubject},
-		DeliverPolicy:  jetstream.DeliverLastPerSubjectPolicy,
-	}, func(m jetstream.Msg, at Mark) {
-		if _, id, kind, ok := subjectTokens(m.Subject()); ok && kind == kindCancel {
-			canceled(id, at.Seq)
-			return
-		}
+//
+// history says that up to caughtUp the order of the messages of one job is enough. Then no birth is read that has a status behind it:
+// that of most jobs has said all that was born.
+func (b *Bus) FollowJobs(ctx context.Context, history bool, handle func(*JobMessage), canceled func(id string, seq uint64), caughtUp func()) error {
+	births := births{}
+	read := func(m jetstream.Msg, at Mark) {
 		job, err := decodeJobOf(m.Subject(), m.Headers(), m.Data(), at.Seq)
 		if err != nil {
 			b.log.Error("bus: unreadable message skipped", "subject", m.Subject(), "error", err)
 			return
 		}
-		job.Stored = at.Stored
+		job.Stored, job.Born = at.Stored, births.take(m.Subject()).at.Seq
 		handle(job)
-	}, caughtUp)
+	}
+	return b.follow(ctx, jobsStream, Mark{}, jetstream.OrderedConsumerConfig{
+		FilterSubjects: []string{everySubject},
+		DeliverPolicy:  jetstream.DeliverLastPerSubjectPolicy,
+	}, func(m jetstream.Msg, at Mark) {
+		_, id, kind, ok := subjectTokens(m.Subject())
+		switch {
+		case ok && kind == kindCancel:
+			if birth := births.take(m.Subject()); birth.message != nil {
+				read(birth.message, birth.at)
+			}
+			canceled(id, at.Seq)
+		case ok && kind == kindRequest && history:
+			births[jobOf(m.Subject())] = unread{m, at}
+		default:
+			read(m, at)
+		}
+	}, func() {
+		left := births.inOrder()
+		history, births = false, nil
+		for _, birth := range left {
+			read(birth.message, birth.at)
+		}
+		caughtUp()
+	})
 }
+
+// births are those that were not read yet, by what the subjects of a job have in common.
+type births map[string]unread
+
+// unread is a message as it came.
+type unread struct {
+	message jetstream.Msg
+	at      Mark
+}
+
+// take returns the birth of the job of a subject, or nothing, and forgets it.
+func (b births) take(subject string) unread {
+	if len(b) == 0 {
+		return unread{}
+	}
+	birth := b[jobOf(subject)]
+	delete(b, jobOf(subject))
+	return birth
+}
+
+func (b births) inOrder() []unread {
+	return slices.SortedFunc(maps.Values(b), func(a, b unread) int { return cmp.Compare(a.at.Seq, b.at.Seq) })
+}
+
+// jobOf is a subject of a job without the kind of its messages.
+func jobOf(subject string) string { return subject[:strings.LastIndexByte(subject, '.')+1] }
 
 // JobsSequence is the sequence of the newest message of the jobs stream.
 func (b *Bus) JobsSequence(ctx context.Context) (uint64, error) {

@@ -28,20 +28,19 @@ func (v *View) Counts() Counts {
 	defer v.mu.RUnlock()
 	c := Counts{Jobs: map[Kind]int{}, Active: map[string]ActiveJobs{}, ReceivedBytes: v.received, LetGo: v.forgotten}
 	for _, e := range v.order {
-		c.Jobs[Kind{e.job.Action, e.job.State}]++
-		if e.job.State.Terminal() {
-			c.LogBytes += e.job.LogBytes
-		}
+		has := e.traits.Value()
+		c.Jobs[Kind{has.Action, has.State}]++
+		c.LogBytes += e.logBytes
 	}
 	for host, list := range v.active {
 		var active ActiveJobs
 		for _, e := range list {
-			if e.job.State == jobs.Queued {
+			if e.open.job.State == jobs.Queued {
 				active.Queued++
 			} else {
 				active.Running++
 			}
-			c.LogBytes += v.logs.Get(e.job.ID).Size()
+			c.LogBytes += v.logs.Get(e.id).Size()
 		}
 		c.Active[host] = active
 	}
@@ -67,7 +66,7 @@ func (v *View) counting() bool {
 func (v *View) countFromNow() {
 	for _, list := range v.active {
 		for _, e := range list {
-			e.counted = v.logs.Get(e.job.ID).Size()
+			e.counted = v.logs.Get(e.id).Size()
 		}
 	}
 }

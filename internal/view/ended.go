@@ -33,7 +33,7 @@ func (v *View) Ended(n int) (oldest []Ended, total int, kept int64) {
 		if e.seq > v.events.heard {
 			break // an end that was published here, and did not come from the stream yet
 		}
-		oldest = append(oldest, Ended{Job: e.job, At: e.end, Heard: e.endedAt, UpTo: v.events.heard, entry: e})
+		oldest = append(oldest, Ended{Job: v.shown(e), At: e.end, Heard: e.endedAt, UpTo: v.events.heard, entry: e})
 	}
 	// Where each is later than the one before it, the earliest of those behind is the next one.
 	behind := v.finished
@@ -69,14 +69,14 @@ func (v *View) Forget(ended *Ended) error {
 
 // forget takes an entry out of everything. Events of it that are kept for followers stay until newer ones push them out.
 func (v *View) forget(e *entry) {
-	delete(v.jobs, e.job.ID)
-	delete(v.lacking, e.job.ID)
-	delete(v.retries, e.job.ID)
+	delete(v.jobs, e.id)
+	delete(v.lacking, e.id)
+	delete(v.retries, e.id)
 	v.order = remove(v.order, e)
 	v.index.drop(e)
-	if e.job.State.Terminal() {
+	if e.terminal() {
 		v.finished = remove(v.finished, e)
-		v.kept -= keptBytes(&e.job)
+		v.kept -= e.kept
 	} else {
 		v.deactivate(e)
 	}
@@ -92,12 +92,9 @@ func (v *View) list(e *entry) {
 	}
 	around := v.finished[max(at-1, 0):min(at+2, len(v.finished))]
 	v.unsorted = v.unsorted || !slices.IsSortedFunc(around, func(a, b *entry) int { return a.end.Compare(b.end) })
-	v.kept += keptBytes(&e.job)
-}
-
-func keptBytes(j *jobs.Job) int64 {
-	if j.Kept == nil {
-		return 0
+	job := &e.open.job
+	if e.logBytes = job.LogBytes; job.Kept != nil {
+		e.kept = job.Kept.Bytes
 	}
-	return j.Kept.Bytes
+	v.kept += e.kept
 }

@@ -72,7 +72,7 @@ func TestAJobWhoseLogIsNotWholeHasNotEnded(t *testing.T) {
 	b.eventually("its end has come", func() bool {
 		v.mu.RLock()
 		defer v.mu.RUnlock()
-		return v.jobs["j1"].ended != nil
+		return v.jobs["j1"].ending() != nil
 	})
 	if diff := cmp.Diff([]string{"before"}, endedNow(v)); diff != "" {
 		t.Error(diff)

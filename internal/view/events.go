@@ -66,17 +66,17 @@ func (v *View) Observe(f func(*jobs.Job)) {
 // happened makes an event of a message that came by following the stream, each once and in its order.
 func (v *View) happened(e *entry, seq uint64, job *jobs.Job, size int) {
 	ev := &v.events
+	if v.starting() {
+		// It happened before.
+		if ev.heard = max(ev.heard, seq); e != nil {
+			e.told = max(e.told, seq)
+		}
+		return
+	}
 	if seq <= ev.heard {
 		return // the stream is followed anew
 	}
 	ev.heard = seq
-	if v.starting() {
-		// It happened before.
-		if e != nil {
-			e.told = seq
-		}
-		return
-	}
 	if job != nil {
 		ev.held = append(ev.held, heldEvent{Event{Seq: seq, Job: *job, size: size}, e})
 	}
@@ -85,11 +85,11 @@ func (v *View) happened(e *entry, seq uint64, job *jobs.Job, size int) {
 
 // cancelHappened makes an event of a cancel request, unless the job has moved on since.
 func (v *View) cancelHappened(e *entry, seq uint64) {
-	if e == nil || e.seq > seq || e.job.State.Terminal() {
+	if e == nil || e.seq > seq || e.terminal() {
 		v.happened(e, seq, nil, 0)
 		return
 	}
-	v.happened(e, seq, &e.job, cancelSize)
+	v.happened(e, seq, &e.open.job, cancelSize)
 }
 
 // tell lets out the events that are held for nothing any more.
@@ -97,7 +97,7 @@ func (v *View) tell() {
 	ev := &v.events
 	n := 0
 	for n < len(ev.held) {
-		if h := &ev.held[n]; h.Job.State.Terminal() && h.entry.ended != nil {
+		if h := &ev.held[n]; h.Job.State.Terminal() && h.entry.ending() != nil {
 			break
 		}
 		v.tellOne(&ev.held[n])
@@ -117,10 +117,10 @@ func (v *View) tell() {
 
 func (v *View) tellOne(h *heldEvent) {
 	e, job := h.entry, h.Job
-	if job.State.Terminal() || e.job.State == jobs.Queued {
+	if job.State.Terminal() || e.traits.Value().State == jobs.Queued {
 		job = v.shown(e) // with what was found out since, and what it waits for
 	} else {
-		job.LogPath, job.LogBytes = e.job.LogPath, v.logs.Get(job.ID).Size()
+		job.LogPath, job.LogBytes = v.logs.Path(job.ID), v.logs.Get(job.ID).Size()
 		job.CancelRequested = job.CancelRequested || e.canceled > 0
 	}
 	e.told = h.Seq

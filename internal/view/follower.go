@@ -4,8 +4,6 @@ import (
 	"cmp"
 	"context"
 	"slices"
-
-	"netlab-runner/internal/jobs"
 )
 
 // batch is how many events a follower takes at once.
@@ -68,7 +66,7 @@ func (f *Follower) Over() bool {
 	if f.id == "" || f.present != nil {
 		return false
 	}
-	return e == nil || e.job.State.Terminal() && e.told >= e.seq && e.told <= f.after
+	return e == nil || e.terminal() && e.told >= e.seq && e.told <= f.after
 }
 
 // Next returns the next events, in order, as soon as there are any, or the cause of ctx's end. Once it returns none, without
@@ -113,7 +111,7 @@ func (f *Follower) take() (events []Event, changed <-chan struct{}) {
 	for ; at < len(ev.recent) && len(events) < batch; at++ {
 		event := ev.recent[at]
 		f.after = event.Seq
-		if f.wants(&event.Job) {
+		if f.wants(event.Job.ID, filterOf(&event.Job)) {
 			events = append(events, event)
 		}
 	}
@@ -129,9 +127,9 @@ func (f *Follower) begin(fresh bool) {
 	v := f.view
 	list := []presentState{}
 	add := func(e *entry) {
-		over := fresh && f.id == "" && e.job.State.Terminal()
+		over := fresh && f.id == "" && e.terminal()
 		// A state that is not told yet comes as an event.
-		if !over && e.told > f.after && e.seq <= e.told && f.wants(&e.job) {
+		if !over && e.told > f.after && e.seq <= e.told && f.wants(e.id, e.traits.Value()) {
 			list = append(list, presentState{e, e.told})
 		}
 	}
@@ -172,11 +170,11 @@ func (f *Follower) takePresent() (events []Event) {
 	return events
 }
 
-func (f *Follower) wants(j *jobs.Job) bool {
+// wants says whether the reader is interested in a job with this id and these traits.
+func (f *Follower) wants(id string, has Filter) bool {
 	if f.id != "" {
-		return j.ID == f.id
+		return id == f.id
 	}
-	has := filterOf(j)
 	return f.filter.matches(&has)
 }
 

@@ -94,8 +94,8 @@ func (v *View) underWay(host string) []string {
 	defer v.mu.RUnlock()
 	ids := []string{}
 	for _, e := range v.active[host] {
-		if e.ended == nil {
-			ids = append(ids, e.job.ID)
+		if e.ending() == nil {
+			ids = append(ids, e.id)
 		}
 	}
 	return ids

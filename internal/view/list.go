@@ -35,7 +35,7 @@ func (f *Filter) matches(has *Filter) bool {
 
 // Listed is a job of a page.
 type Listed struct {
-	jobs.Job
+	*Shown
 	birth uint64
 }
 
@@ -67,7 +67,7 @@ func (v *View) Page(f Filter, limit int, cursor string) (page []Listed, next str
 		if len(page) == limit {
 			return page, cursorOf(before), nil
 		}
-		page = append(page, Listed{v.shown(e), e.birth})
+		page = append(page, Listed{v.show(e), e.birth})
 		before = e.birth
 	}
 	return page, "", nil

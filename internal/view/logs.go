@@ -207,10 +207,10 @@ func (v *View) failed(host, id string, began time.Time, err error) {
 	}
 	r.pause = min(max(2*r.pause, fillDelay), retryAtMost)
 	r.at = now.Add(r.pause)
-	if e := v.jobs[id]; e != nil && e.ended != nil && now.Sub(r.since) >= v.fillPatience {
+	if e := v.jobs[id]; e != nil && e.ending() != nil && now.Sub(r.since) >= v.fillPatience {
 		v.log.Error("view: an ended job is shown without its whole log", "job", id, "error", err)
 		v.lacking[id] = e
-		v.end(e)
+		v.end(e, nil)
 	}
 	v.wakeFiller()
 }
@@ -226,10 +226,10 @@ func (v *View) giveUp(e *entry) {
 
 // waitsForLog is the terminal state of a job whose log may lack something, or nil.
 func (v *View) waitsForLog(e *entry) *jobs.Job {
-	if _, lacks := v.lacking[e.job.ID]; lacks {
-		return &e.job
+	if _, lacks := v.lacking[e.id]; lacks {
+		return &e.open.job
 	}
-	return e.ended
+	return e.ending()
 }
 
 // settle shows the terminal state of a job whose log is whole, and says whether there is nothing to wait for any more.
@@ -247,11 +247,13 @@ func (v *View) settle(e *entry) bool {
 
 // complete shows a job as ended, with a log to which nothing comes any more.
 func (v *View) complete(e *entry) {
-	delete(v.lacking, e.job.ID)
-	if e.ended != nil {
-		v.end(e)
+	delete(v.lacking, e.id)
+	if e.ending() != nil {
+		v.end(e, nil)
+	} else if e.open != nil {
+		v.pack(e, nil)
 	}
-	v.logs.Get(e.job.ID).Finish()
+	v.logs.Get(e.id).Finish()
 }
 
 // due are the logs that are to be fetched now, each with its host, and whether there are any others.
@@ -268,12 +270,12 @@ func (v *View) due(now time.Time) (list map[string]string, left bool) {
 	_, behind := v.behind[partLogs]
 	for host, active := range v.active {
 		for _, e := range active {
-			if e.ended == nil {
+			if e.ending() == nil {
 				continue
 			}
 			left = true
-			if _, retrying := v.retries[e.job.ID]; !retrying && !behind && now.Sub(e.endedAt) >= fillDelay {
-				list[e.job.ID] = host
+			if _, retrying := v.retries[e.id]; !retrying && !behind && now.Sub(e.endedAt) >= fillDelay {
+				list[e.id] = host
 			}
 		}
 	}
@@ -283,7 +285,7 @@ func (v *View) due(now time.Time) (list map[string]string, left bool) {
 // Log returns the log of a job. Of a terminal job it is whole: what the file lacks is fetched first. ErrUnknown: there is no such
 // job, or it is let go just now.
 func (v *View) Log(ctx context.Context, id string) (*logfile.Log, error) {
-	job, err := v.Job(ctx, id)
+	job, err := v.Show(ctx, id)
 	if err != nil {
 		return nil, err
 	}
@@ -300,7 +302,7 @@ func (v *View) Log(ctx context.Context, id string) (*logfile.Log, error) {
 		}
 	}
 	log.Finish()
-	if _, ok := v.Known(id); !ok {
+	if _, ok := v.Look(id); !ok {
 		return nil, errors.Join(ErrUnknown, v.logs.Remove(id))
 	}
 	return log, nil

@@ -10,7 +10,6 @@ import (
 	"unicode/utf8"
 
 	"netlab-runner/internal/bus"
-	"netlab-runner/internal/jobs"
 	"netlab-runner/internal/logtext"
 )
 
@@ -55,56 +54,65 @@ func (v *View) setLost(text string) {
 // restoreJobs publishes what the view knows of every job and the bus does not, in the order of their births, and has the view read
 // the stream from its beginning: the sequences that it knows are those of a stream that is no more.
 func (v *View) restoreJobs(ctx context.Context) error {
-	known := v.knowledge()
-	v.log.Warn("view: the bus has lost jobs, making them known to it again", "jobs", len(known))
-	for i := range known {
+	all := v.all()
+	v.log.Warn("view: the bus has lost jobs, making them known to it again", "jobs", len(all))
+	// newest is the host of the newest job of each working directory.
+	newest := map[string]string{}
+	for _, e := range all {
+		known := v.knowledge(e)
+		job := &known.Job
 		attempt, cancel := context.WithTimeout(ctx, v.restorePatience)
-		err := v.bus.Retry(attempt, "job "+known[i].Job.ID, func(ctx context.Context) error { return v.bus.Restore(ctx, &known[i]) })
+		err := v.bus.Retry(attempt, "job "+job.ID, func(ctx context.Context) error { return v.bus.Restore(ctx, known) })
 		cancel()
 		switch {
 		case ctx.Err() != nil:
 			return ctx.Err()
 		case errors.Is(err, bus.ErrUnavailable), errors.Is(err, bus.ErrFull):
-			return fmt.Errorf("job %s: %w", known[i].Job.ID, err)
+			return fmt.Errorf("job %s: %w", job.ID, err)
 		case err != nil:
-			v.log.Error("view: a job is not made known to the bus again", "job", known[i].Job.ID, "error", err)
+			v.log.Error("view: a job is not made known to the bus again", "job", job.ID, "error", err)
+		}
+		if job.Action.Changes() {
+			newest[job.Workdir] = job.Host
 		}
 	}
-	if err := v.restorePlaces(ctx, known); err != nil {
+	if err := v.restorePlaces(ctx, newest); err != nil {
 		return err
 	}
 	v.beginReplay()
 	return nil
 }
 
-// knowledge is every job with its newest state, the oldest first.
-func (v *View) knowledge() []bus.Known {
+// all is every job, the oldest first.
+func (v *View) all() []*entry {
 	v.mu.RLock()
 	defer v.mu.RUnlock()
-	list := make([]bus.Known, 0, len(v.order))
-	for _, e := range v.order {
-		job := e.job
-		if e.ended != nil {
-			job = *e.ended
-		}
-		job.LogPath, job.CancelRequested = "", e.cancelRequested(&job)
-		list = append(list, bus.Known{Job: job, Source: e.source, Request: e.request, Canceled: e.canceled > 0})
-	}
-	return list
+	return slices.Clone(v.order)
 }
 
-// restorePlaces gives each working directory back to the host of its newest job, unless it has another one meanwhile.
-func (v *View) restorePlaces(ctx context.Context, known []bus.Known) error {
-	placed := map[string]bool{}
-	for i := len(known) - 1; i >= 0; i-- {
-		job := &known[i].Job
-		if !job.Action.Changes() || placed[job.Workdir] {
-			continue
-		}
-		placed[job.Workdir] = true
+// knowledge is a job with its newest state.
+func (v *View) knowledge(e *entry) *bus.Known {
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	known := &bus.Known{Source: e.source.Value(), Canceled: e.canceled > 0}
+	switch {
+	case e.open == nil:
+		known.Job = v.unpack(e.id, e.text)
+	case e.open.ended != nil:
+		known.Job = *e.open.ended
+	default:
+		known.Job, known.Request = e.open.job, e.open.request
+	}
+	known.Job.LogPath, known.Job.CancelRequested = "", e.cancelRequested(&known.Job)
+	return known
+}
+
+// restorePlaces gives each working directory back to its host, unless it has another one meanwhile.
+func (v *View) restorePlaces(ctx context.Context, hosts map[string]string) error {
+	for workdir, host := range hosts {
 		attempt, cancel := context.WithTimeout(ctx, v.restorePatience)
 		err := v.bus.Retry(attempt, "placements", func(ctx context.Context) error {
-			_, err := v.bus.Place(ctx, job.Workdir, job.Host)
+			_, err := v.bus.Place(ctx, workdir, host)
 			return err
 		})
 		cancel()
@@ -121,7 +129,9 @@ func (v *View) beginReplay() {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	for _, e := range v.order {
-		e.job.CancelRequested = e.cancelRequested(&e.job)
+		if e.open != nil {
+			e.open.job.CancelRequested = e.cancelRequested(&e.open.job)
+		}
 		e.birth, e.seq, e.told, e.canceled, e.endSeq = 0, 0, 0, 0, 0
 	}
 	ev := &v.events
@@ -150,8 +160,12 @@ func (v *View) endReplay() {
 // restoreLogs publishes what the bus has lost of the logs of ended jobs and the files have, the newest first. Those of jobs under
 // way are their workers' to publish.
 func (v *View) restoreLogs(ctx context.Context) {
-	for _, job := range slices.Backward(v.ended()) {
-		err := v.restoreLog(ctx, &job)
+	for _, e := range slices.Backward(v.all()) {
+		job, ok := v.Look(e.id)
+		if !ok || !job.State.Terminal() {
+			continue
+		}
+		err := v.restoreLog(ctx, job)
 		if ctx.Err() != nil {
 			return
 		}
@@ -165,22 +179,9 @@ func (v *View) restoreLogs(ctx context.Context) {
 	}
 }
 
-// ended are the jobs that have ended, in the order of their births.
-func (v *View) ended() []jobs.Job {
-	v.mu.RLock()
-	defer v.mu.RUnlock()
-	var list []jobs.Job
-	for _, e := range v.order {
-		if e.job.State.Terminal() && e.job.LogBytes > 0 {
-			list = append(list, e.job)
-		}
-	}
-	return list
-}
-
-func (v *View) restoreLog(ctx context.Context, job *jobs.Job) error {
+func (v *View) restoreLog(ctx context.Context, job *Shown) error {
 	log := v.logs.Get(job.ID)
-	if log.Size() < job.LogBytes {
+	if job.LogBytes == 0 || log.Size() < job.LogBytes {
 		return nil // another API may have it
 	}
 	block := make([]byte, logtext.ChunkSize+utf8.UTFMax)

@@ -4,12 +4,15 @@
 package view
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime/debug"
 	"sync"
 	"time"
+	"unique"
 
 	"netlab-runner/internal/bus"
 	"netlab-runner/internal/jobs"
@@ -64,28 +67,6 @@ type View struct {
 	replaying bool
 	// received counts the bytes of logs, forgotten the jobs that were let go.
 	received, forgotten int64
-}
-
-// entry is a job as the view shows it.
-type entry struct {
-	job jobs.Job
-	// traits are those of the job.
-	traits traits
-	// birth orders the jobs; seq is the newest message that was taken in; told is that of the newest event.
-	birth, seq, told uint64
-	// counted is how much of the log was counted as received.
-	counted int64
-	// ended is a terminal state that is not shown yet, because the log is not whole; endedAt is when it came.
-	ended   *jobs.Job
-	endedAt time.Time
-	// end is when the bus stored the terminal state, endSeq its sequence, 0 of one that ended in a stream that was lost.
-	end    time.Time
-	endSeq uint64
-	// canceled is the sequence of a request for the job's end, 0 for none.
-	canceled uint64
-	// source is who published the job's state, and request its birth, for as long as it is queued: should the bus lose them.
-	source  string
-	request []byte
 }
 
 // New returns a view that knows nothing until Run. lease is how long a host counts as online after its last sign of life.
@@ -222,18 +203,33 @@ func (v *View) NotReady() []string {
 	return reasons
 }
 
+// manyJobs is from how many jobs on the memory that it has taken to read them is worth giving back.
+const manyJobs = 10_000
+
 func (v *View) followJobs(ctx context.Context, done func()) error {
-	return v.bus.FollowJobs(ctx, func(m *bus.JobMessage) {
+	v.mu.RLock()
+	history := v.starting()
+	v.mu.RUnlock()
+	return v.bus.FollowJobs(ctx, history, func(m *bus.JobMessage) {
 		v.mu.Lock()
 		defer v.mu.Unlock()
 		v.takeLocked(m)
-		v.happened(v.jobs[m.ID], m.Seq, &m.Job, m.Size)
+		v.happened(v.jobs[m.ID], m.Seq, &m.Job, len(m.JSON))
 	}, func(id string, seq uint64) {
 		v.mu.Lock()
 		defer v.mu.Unlock()
 		v.cancelLocked(id, seq)
 		v.cancelHappened(v.jobs[id], seq)
-	}, done)
+	}, func() {
+		v.mu.RLock()
+		many := len(v.order) >= manyJobs
+		v.mu.RUnlock()
+		if many {
+			// What reading has left behind is as much as what is kept, and would stay until as much has come anew: for hours.
+			debug.FreeOSMemory()
+		}
+		done()
+	})
 }
 
 // Add takes in a job that this API has just given birth to, so that its client finds it at once.
@@ -250,7 +246,13 @@ func (v *View) take(m *bus.JobMessage) {
 
 func (v *View) takeLocked(m *bus.JobMessage) {
 	e := v.jobs[m.ID]
-	if e != nil && m.Birth && e.isBefore(m) {
+	if e != nil && m.Born > 0 {
+		birth := *m
+		birth.Birth, birth.Seq, birth.Born = true, m.Born, 0
+		v.takeLocked(&birth)
+		e = v.jobs[m.ID]
+	}
+	if e != nil && m.Birth && v.isBefore(e, m) {
 		// The job was let go, and its Idempotency-Key has made another one. Its log is in the way of the other's.
 		v.forget(e)
 		if err := v.logs.Remove(m.ID); err != nil {
@@ -258,17 +260,15 @@ func (v *View) takeLocked(m *bus.JobMessage) {
 		}
 		e = nil
 	}
+	// Its clients may have seen it ended before this start. Nobody is served before the logs are here too, and a file that was
+	// lost is fetched when it is read.
+	_, first := v.behind[partJobs]
 	switch {
+	case e == nil && first && m.State.Terminal() && !m.Birth:
+		v.addEnded(m)
+		return
 	case e == nil:
-		e = &entry{job: m.Job, birth: m.Seq, seq: m.Seq, source: m.Source, request: m.JSON}
-		if m.State.Terminal() {
-			// Not before its log is whole.
-			e.job.State, e.job.FinishedAt, e.job.Error, e.job.Reason, e.job.ExitCode = jobs.Running, nil, nil, "", nil
-		}
-		e.job.LogPath = v.logs.Path(m.ID)
-		e.traits = traitsOf(&e.job)
-		v.jobs[m.ID] = e
-		v.insert(e)
+		e = v.add(m)
 	case m.Birth && e.birth == 0:
 		e.birth = m.Seq // the bus had lost it; the lists are sorted at the end
 		e.seq = max(e.seq, m.Seq)
@@ -286,26 +286,21 @@ func (v *View) takeLocked(m *bus.JobMessage) {
 	default:
 		e.seq = m.Seq
 	}
-	if m.Birth {
+	if m.Birth || e.terminal() || e.ending() != nil { // the last two come again from a bus that had lost them
 		return
 	}
-	if e.ended != nil || e.job.State.Terminal() {
-		return // it comes again from a bus that had lost it
-	}
 	job := m.Job
-	job.LogPath = e.job.LogPath
-	e.source, e.request = m.Source, nil
+	job.LogPath = e.open.job.LogPath
+	e.source, e.open.request = unique.Make(m.Source), nil
 	if !job.State.Terminal() {
 		v.dequeue(e)
-		v.show(e, &job)
+		v.become(e, &job)
 		v.enqueue(e)
 		return
 	}
-	e.ended, e.endedAt, e.end, e.endSeq = &job, time.Now(), m.Stored, m.Seq
-	if _, first := v.behind[partJobs]; first {
-		// Its clients may have seen it ended before this start. Nobody is served before the logs are here too, and a file
-		// that was lost is fetched when it is read.
-		v.end(e)
+	e.open.ended, e.endedAt, e.end, e.endSeq = &job, time.Now(), m.Stored, m.Seq
+	if first {
+		v.end(e, m.JSON)
 		return
 	}
 	if !v.settle(e) {
@@ -313,12 +308,42 @@ func (v *View) takeLocked(m *bus.JobMessage) {
 	}
 }
 
-// isBefore says whether a birth is that of a later job of the same id. Within one stream its order says so: the clocks of APIs differ.
-func (e *entry) isBefore(birth *bus.JobMessage) bool {
-	if e.birth == 0 {
-		return birth.CreatedAt.After(e.job.CreatedAt)
+// add makes an entry of the first message of a job.
+func (v *View) add(m *bus.JobMessage) *entry {
+	e := &entry{id: m.ID, birth: cmp.Or(m.Born, m.Seq), seq: m.Seq, source: unique.Make(m.Source), open: &open{job: m.Job}}
+	job := &e.open.job
+	if m.Birth {
+		e.open.request = m.JSON
 	}
-	return birth.Seq > e.birth && !birth.CreatedAt.Equal(e.job.CreatedAt)
+	if m.State.Terminal() {
+		// Not before its log is whole.
+		job.State, job.FinishedAt, job.Error, job.Reason, job.ExitCode = jobs.Running, nil, nil, "", nil
+	}
+	job.LogPath = v.logs.Path(m.ID)
+	e.traits = traitsOf(job)
+	v.jobs[m.ID] = e
+	v.insert(e)
+	return e
+}
+
+// addEnded makes an entry of the end of a job of which nothing else is known.
+func (v *View) addEnded(m *bus.JobMessage) {
+	e := &entry{
+		id: m.ID, birth: cmp.Or(m.Born, m.Seq), seq: m.Seq, source: unique.Make(m.Source), open: &open{job: m.Job}, traits: traitsOf(&m.Job),
+		endedAt: time.Now(), end: m.Stored, endSeq: m.Seq,
+	}
+	v.jobs[m.ID] = e
+	v.insert(e)
+	v.list(e)
+	v.pack(e, m.JSON)
+}
+
+// isBefore says whether a birth is that of a later job of the same id. Within one stream its order says so: the clocks of APIs differ.
+func (v *View) isBefore(e *entry, birth *bus.JobMessage) bool {
+	if e.birth == 0 {
+		return birth.CreatedAt.After(v.shown(e).CreatedAt)
+	}
+	return birth.Seq > e.birth && !birth.CreatedAt.Equal(v.shown(e).CreatedAt)
 }
 
 // CancelRequested takes in that a job is to be canceled, by a request with this sequence.
@@ -329,8 +354,15 @@ func (v *View) CancelRequested(id string, seq uint64) {
 }
 
 func (v *View) cancelLocked(id string, seq uint64) {
-	if e := v.jobs[id]; e != nil {
-		e.canceled = seq
+	e := v.jobs[id]
+	if e == nil {
+		return
+	}
+	e.canceled = seq
+	if e.open == nil && seq < e.seq {
+		// What is kept of it was found before the request.
+		e.open = &open{job: v.unpack(id, e.text)}
+		v.pack(e, nil)
 	}
 }
 
@@ -345,82 +377,94 @@ func (v *View) Moved(job *jobs.Job, seq uint64) {
 	v.take(&bus.JobMessage{Job: *job, Seq: seq, Stored: time.Now()})
 }
 
-func (v *View) end(e *entry) {
+// end shows a job as ended. stored is the message that has told of it, where that is to be kept.
+func (v *View) end(e *entry, stored []byte) {
 	v.deactivate(e)
-	v.show(e, e.ended)
-	e.ended = nil
+	v.become(e, e.open.ended)
+	e.open.ended = nil
 	v.list(e)
 	v.tell()
+	if _, lacks := v.lacking[e.id]; !lacks {
+		v.pack(e, stored)
+	}
 }
 
 // insert puts an entry at its place in the lists that are in the order of births.
 func (v *View) insert(e *entry) {
 	v.order = insert(v.order, e, byBirth)
 	v.index.move(e, Filter{})
-	if !e.job.State.Terminal() {
-		v.active[e.job.Host] = insert(v.active[e.job.Host], e, byBirth)
+	if host := e.traits.Value().Host; !e.terminal() {
+		v.active[host] = insert(v.active[host], e, byBirth)
 		v.enqueue(e)
 	}
 }
 
 // deactivate takes an entry out of the lists of the jobs that have not ended, if it is there.
 func (v *View) deactivate(e *entry) {
-	if !e.job.State.Terminal() {
-		v.active[e.job.Host] = remove(v.active[e.job.Host], e)
+	if host := e.traits.Value().Host; !e.terminal() {
+		v.active[host] = remove(v.active[host], e)
 		v.dequeue(e)
 	}
 }
 
-// show has the view show a job as it is now.
-func (v *View) show(e *entry, job *jobs.Job) {
+// become has the view show a job as it is now.
+func (v *View) become(e *entry, job *jobs.Job) {
 	before := e.traits.Value()
-	e.job, e.traits = *job, traitsOf(job)
+	e.open.job, e.traits = *job, traitsOf(job)
 	v.index.move(e, before)
 }
 
-// Job returns a job. An id that the view does not know it asks of the bus: another API may have made it a moment ago.
-// ErrUnknown: there is none. bus.ErrUnavailable: the view does not know it and the bus is away.
-func (v *View) Job(ctx context.Context, id string) (jobs.Job, error) {
-	if job, ok := v.Known(id); ok {
-		return job, nil
+// Show returns a job as it is now. An id that the view does not know it asks of the bus: another API may have made it a moment ago.
+// ErrUnknown: there is none. bus.ErrUnavailable: the view does not know it and the bus is away or does not answer.
+func (v *View) Show(ctx context.Context, id string) (*Shown, error) {
+	if s, ok := v.Look(id); ok {
+		return s, nil
 	}
 	if !jobs.ValidID(id) {
-		return jobs.Job{}, ErrUnknown
+		return nil, ErrUnknown
 	}
 	m, err := v.bus.FindJob(ctx, id)
 	if errors.Is(err, bus.ErrNotFound) {
-		return jobs.Job{}, ErrUnknown
+		return nil, ErrUnknown
 	}
 	if err != nil {
-		return jobs.Job{}, fmt.Errorf("job %s: %w", id, err)
+		return nil, fmt.Errorf("job %s: %w", id, err)
 	}
 	v.take(m)
-	job, _ := v.Known(id)
-	return job, nil
+	s, ok := v.Look(id)
+	if !ok {
+		return nil, ErrUnknown // let go in between
+	}
+	return s, nil
 }
 
-// Known is a job that the view knows, without asking the bus.
-func (v *View) Known(id string) (jobs.Job, bool) {
+// Look is Show of a job that the view knows, without asking the bus.
+func (v *View) Look(id string) (*Shown, bool) {
 	v.mu.RLock()
 	defer v.mu.RUnlock()
 	e, ok := v.jobs[id]
 	if !ok {
-		return jobs.Job{}, false
+		return nil, false
 	}
-	return v.shown(e), true
+	return v.show(e), true
 }
 
-// shown is the job with what only the view knows: what it waits for, and how much of its log there is.
-func (v *View) shown(e *entry) jobs.Job {
-	job := e.job
-	job.CancelRequested = e.cancelRequested(&job)
-	if !job.State.Terminal() {
-		job.LogBytes = v.logs.Get(job.ID).Size()
+// Job is the job that Show finds, and has its errors.
+func (v *View) Job(ctx context.Context, id string) (jobs.Job, error) {
+	s, err := v.Show(ctx, id)
+	if err != nil {
+		return jobs.Job{}, err
 	}
-	if job.State == jobs.Queued {
-		job.Waiting = v.waiting(e)
+	return s.Job(), nil
+}
+
+// Known is Job of a job that the view knows, without asking the bus.
+func (v *View) Known(id string) (jobs.Job, bool) {
+	s, ok := v.Look(id)
+	if !ok {
+		return jobs.Job{}, false
 	}
-	return job
+	return s.Job(), true
 }
 
 // Active counts the jobs of a host that are not terminal.

@@ -16,18 +16,18 @@ type queueID struct {
 }
 
 func (e *entry) queue() queueID {
-	if e.job.Action.Changes() {
-		return queueID{host: e.job.Host}
+	if e.open.job.Action.Changes() {
+		return queueID{host: e.open.job.Host}
 	}
-	return queueID{e.job.Host, e.job.Action}
+	return queueID{e.open.job.Host, e.open.job.Action}
 }
 
 // place is what a job has to itself in its queue while it runs: its working directory, or nothing that another one wants.
 func (e *entry) place() string {
-	if e.job.Action.Changes() {
-		return e.job.Workdir
+	if e.open.job.Action.Changes() {
+		return e.open.job.Workdir
 	}
-	return e.job.ID
+	return e.id
 }
 
 // queue has the jobs that have not ended, each list in the order of births.
@@ -46,7 +46,7 @@ func (v *View) enqueue(e *entry) {
 		v.queues[e.queue()] = q
 	}
 	q.change(e.place(), func(list []*entry) []*entry { return insert(list, e, byBirth) })
-	if e.job.State != jobs.Queued {
+	if e.open.job.State != jobs.Queued {
 		q.running = insert(q.running, e, byBirth)
 	}
 }
@@ -55,7 +55,7 @@ func (v *View) enqueue(e *entry) {
 func (v *View) dequeue(e *entry) {
 	q := v.queues[e.queue()]
 	q.change(e.place(), func(list []*entry) []*entry { return remove(list, e) })
-	if e.job.State != jobs.Queued {
+	if e.open.job.State != jobs.Queued {
 		q.running = remove(q.running, e)
 	}
 	if len(q.places) == 0 {
@@ -74,7 +74,7 @@ func (q *queue) change(place string, how func([]*entry) []*entry) {
 		return
 	}
 	q.places[place] = list
-	if list[0].job.State == jobs.Queued {
+	if list[0].open.job.State == jobs.Queued {
 		q.first = insert(q.first, list[0], byBirth)
 	}
 }
@@ -96,17 +96,17 @@ func before(list []*entry, e *entry) int {
 
 // waiting works out what keeps a queued job from running, from the jobs born before it on its host.
 func (v *View) waiting(e *entry) *jobs.Waiting {
-	h := v.hosts[e.job.Host]
+	h := v.hosts[e.open.job.Host]
 	if h == nil || !v.online(h, time.Now()) {
 		return &jobs.Waiting{For: "host"}
 	}
 	q, slots := v.queues[e.queue()], hosts.Readers
-	if e.job.Action.Changes() {
+	if e.open.job.Action.Changes() {
 		slots = h.host.Slots
 	}
 	same := q.places[e.place()]
 	if n := before(same, e); n > 0 {
-		return &jobs.Waiting{For: "job", Job: same[n-1].job.ID, Position: n}
+		return &jobs.Waiting{For: "job", Job: same[n-1].id, Position: n}
 	}
 	// Those before it that only want a slot too.
 	ahead := before(q.first, e)
