@@ -43,9 +43,11 @@ func (s *Server) bodyLimit(h *fasthttp.RequestHeader) (limit int, setting string
 func (s *Server) takeBody(c *fiber.Ctx) error {
 	f, _ := c.Context().UserValue(framingKey).(framing)
 	limit, setting := s.bodyLimit(&c.Request().Header)
-	tooLarge := failed(http.StatusRequestEntityTooLarge, "body: has more than %d bytes (%s)", limit, setting)
+	tooLarge := func() error {
+		return failed(http.StatusRequestEntityTooLarge, "body: has more than %d bytes (%s)", limit, setting)
+	}
 	if f.length > int64(limit) {
-		return tooLarge
+		return tooLarge()
 	}
 	stream := c.Context().RequestBodyStream()
 	if c.Method() != fiber.MethodPost || stream == nil {
@@ -71,7 +73,7 @@ func (s *Server) takeBody(c *fiber.Ctx) error {
 	}
 	switch {
 	case errors.Is(err, fasthttp.ErrBodyTooLarge):
-		return tooLarge
+		return tooLarge()
 	case err != nil:
 		return s.bodyFault(c, err)
 	}

@@ -50,7 +50,7 @@ func framingOf(h *fasthttp.RequestHeader) framing {
 	if fault := targetFault(h.RequestURI()); fault != nil {
 		return framing{fault: fault}
 	}
-	values := make(map[string][]string)
+	var length, coding, credentials []string
 	count := 0
 	for line := range bytes.SplitSeq(h.RawHeaders(), []byte("\n")) {
 		line = bytes.TrimSuffix(line, []byte("\r"))
@@ -63,15 +63,18 @@ func framingOf(h *fasthttp.RequestHeader) framing {
 		if line[0] == ' ' || line[0] == '\t' {
 			return broken(http.StatusBadRequest, "header %d goes over two lines: write each as 'Name: value'", count-1)
 		}
-		name, value, _ := bytes.Cut(line, []byte(":"))
-		switch name := strings.ToLower(string(name)); name {
-		case "content-length", "transfer-encoding", "authorization":
-			values[name] = append(values[name], strings.Trim(string(value), " \t"))
+		name, text, _ := bytes.Cut(line, []byte(":"))
+		switch value := bytes.Trim(text, " \t"); {
+		case isHeader(name, "content-length"):
+			length = append(length, string(value))
+		case isHeader(name, "transfer-encoding"):
+			coding = append(coding, string(value))
+		case isHeader(name, "authorization"):
+			credentials = append(credentials, string(value))
 		}
 	}
-	length, coding := values["content-length"], values["transfer-encoding"]
 	switch {
-	case len(values["authorization"]) > 1:
+	case len(credentials) > 1:
 		return broken(http.StatusBadRequest, "header authorization is there twice: send it once")
 	case coding != nil && length != nil:
 		return broken(http.StatusBadRequest, "headers content-length and transfer-encoding are both there: send one of them")
@@ -87,6 +90,11 @@ func framingOf(h *fasthttp.RequestHeader) framing {
 		return broken(http.StatusBadRequest, "header content-length is not a number of bytes: send it once, in decimal digits")
 	}
 	return framing{length: n}
+}
+
+// isHeader says whether a header has the name, which is in lower case.
+func isHeader(name []byte, want string) bool {
+	return len(name) == len(want) && strings.ToLower(string(name)) == want
 }
 
 // targetFault says what is wrong with the target of a request, nil for nothing.

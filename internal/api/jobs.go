@@ -84,7 +84,7 @@ func (s *Server) getJob(c *fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
-	c.Set(fiber.HeaderContentType, fiber.MIMEApplicationJSON)
+	c.Response().Header.SetContentType(fiber.MIMEApplicationJSON)
 	return c.Send(text)
 }
 
