@@ -120,8 +120,17 @@ func (s *Server) start() error {
 		return fmt.Errorf("embedded bus: %w", err)
 	}
 	srv.SetLoggerV2(serverLog{s.log}, false, false, false)
-	go srv.Start()
-	if !srv.ReadyForConnections(startTimeout) {
+	started := make(chan struct{})
+	go func() {
+		defer close(started)
+		srv.Start()
+	}()
+	select {
+	case <-started:
+	case <-time.After(startTimeout):
+	}
+	// Asked before it has started it would look again only 25 ms later.
+	if !srv.ReadyForConnections(time.Millisecond) {
 		srv.Shutdown()
 		return fmt.Errorf("embedded bus: not ready after %s; see the lines above, and check that the port of NETLAB_BUS_LISTEN is free", startTimeout)
 	}
