@@ -44,7 +44,34 @@ func figures() []figure {
 }
 
 // measure takes the figures and writes the table, also of those that were done before one failed.
-func measure(ctx context.Context, o *options, stdout, progress io.Writer) (err error) {
+func measure(ctx context.Context, o *options, stdout, progress io.Writer) error {
+	t := table{Surroundings: surroundings(o)}
+	err := withBench(ctx, o, progress, func(ctx context.Context, b *bench) error {
+		for _, f := range figures() {
+			if !o.figures.MatchString(f.name) {
+				continue
+			}
+			rows, err := f.run(ctx, b)
+			if err == nil {
+				err = t.add(f.name, rows)
+			}
+			if err != nil {
+				return fmt.Errorf("%s: %w", f.name, err)
+			}
+		}
+		return nil
+	})
+	if len(t.Rows) > 0 {
+		err = errors.Join(err, t.write(stdout))
+	}
+	if err == nil && o.json != "" {
+		err = writeJSON(o.json, &t)
+	}
+	return err
+}
+
+// withBench calls f with a temporary directory, and removes that afterwards.
+func withBench(ctx context.Context, o *options, progress io.Writer, f func(ctx context.Context, b *bench) error) (err error) {
 	ctx, cancel := context.WithTimeout(ctx, o.timeout)
 	defer cancel()
 	b := &bench{options: o, progress: progress}
@@ -52,27 +79,7 @@ func measure(ctx context.Context, o *options, stdout, progress io.Writer) (err e
 		return err
 	}
 	defer os.RemoveAll(b.temporary)
-	t := table{Surroundings: surroundings(o)}
-	for _, f := range figures() {
-		if !o.figures.MatchString(f.name) {
-			continue
-		}
-		rows, failure := f.run(ctx, b)
-		if failure == nil {
-			failure = t.add(f.name, rows)
-		}
-		if failure != nil {
-			err = fmt.Errorf("%s: %w", f.name, failure)
-			break
-		}
-	}
-	if len(t.Rows) > 0 {
-		err = errors.Join(err, t.write(stdout))
-	}
-	if err == nil && o.json != "" {
-		err = t.writeJSON(o.json)
-	}
-	return err
+	return f(ctx, b)
 }
 
 // newDir makes a directory of its own for what name says.

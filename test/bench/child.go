@@ -122,5 +122,11 @@ func (c *child) end() error {
 // cpu is the processor time that the child has used so far.
 func (c *child) cpu() (time.Duration, error) { return processorTime(c.cmd.Process.Pid) }
 
+// cpuMilliseconds is the same in milliseconds.
+func (c *child) cpuMilliseconds() (float64, error) {
+	used, err := c.cpu()
+	return float64(used) / float64(time.Millisecond), err
+}
+
 // memory is a field of the child's memory, in MiB.
 func (c *child) memory(field string) (float64, error) { return memoryOf(c.cmd.Process.Pid, field) }

@@ -22,8 +22,7 @@ const (
 // Each round has new processes: the most memory that one had never gets less.
 func measureFollowers(ctx context.Context, b *bench) ([]row, error) {
 	count, bursts := b.amount(1000, 20), b.amount(80, 5)
-	// The API has a connection for each follower and may have the log open for it; the rest is its own.
-	if err := needFiles(2*uint64(count) + 1000); err != nil {
+	if err := needFollowers(count); err != nil {
 		return nil, err
 	}
 	r, err := b.inTurns(ctx, "followers",
@@ -41,6 +40,10 @@ func measureFollowers(ctx context.Context, b *bench) ([]row, error) {
 		{Name: "  processor time of the API", Unit: "% of a core", Better: less, Here: r.of("many", "cpu")},
 	}, nil
 }
+
+// needFollowers says what is missing for so many followers. The API has a connection for each and may have the log open for it; the rest
+// is its own.
+func needFollowers(count int) error { return needFiles(2*uint64(count) + 1000) }
 
 // followGrowing runs a job that writes so many bursts while so many follow its log.
 func (b *bench) followGrowing(ctx context.Context, count, bursts int) (got sample, err error) {
@@ -131,4 +134,13 @@ func pause(ctx context.Context, d time.Duration) error {
 	case <-time.After(d):
 		return nil
 	}
+}
+
+// prepareFollowers is the same for any number of followers: each time has new processes.
+func prepareFollowers(_ context.Context, b *bench, count int) (*stage, error) {
+	if err := needFollowers(count); err != nil {
+		return nil, err
+	}
+	measure := func(ctx context.Context) (sample, error) { return b.followGrowing(ctx, count, b.amount(80, 5)) }
+	return &stage{measure, func() error { return nil }}, nil
 }

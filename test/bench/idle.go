@@ -88,8 +88,8 @@ func (s *system) idle(ctx context.Context, span time.Duration) (sample, error) {
 
 // addWorker starts a worker that runs Netlab, in a process of its own.
 func (s *system) addWorker(ctx context.Context, n *netlab) error {
-	c, err := n.start(ctx, "netlab-worker", append(n.workerArguments(), "--worker-data-dir="+s.workerDir(),
-		"--bus-url="+s.api.facts["bus"], "--bus-creds="+s.api.facts["creds"]), "HOME="+n.home)
+	args := append(n.workerArguments(), "--worker-data-dir="+s.workerDir())
+	c, err := n.start(ctx, "netlab-worker", append(args, busArguments(s.api)...), "HOME="+n.home)
 	if err != nil {
 		return err
 	}

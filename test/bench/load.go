@@ -15,13 +15,19 @@ import (
 const connections = 64
 
 // load is the client of both sides of a comparison: so many kept connections, each with one request under way.
-type load struct{ client *fasthttp.HostClient }
+type load struct {
+	client  *fasthttp.HostClient
+	clients int // at once
+}
 
 func newLoad(address string) *load {
-	return &load{&fasthttp.HostClient{
-		Addr: address, MaxConns: connections, MaxIdleConnDuration: time.Minute,
-		ReadTimeout: time.Minute, WriteTimeout: time.Minute,
-	}}
+	return &load{
+		client: &fasthttp.HostClient{
+			Addr: address, MaxConns: connections, MaxIdleConnDuration: time.Minute,
+			ReadTimeout: time.Minute, WriteTimeout: time.Minute,
+		},
+		clients: connections,
+	}
 }
 
 func (l *load) close() { l.client.CloseIdleConnections() }
@@ -37,7 +43,7 @@ func (l *load) run(ctx context.Context, n, status int, prepare request, check fu
 	var next atomic.Int64
 	var clients sync.WaitGroup
 	start := time.Now()
-	for range connections {
+	for range l.clients {
 		clients.Go(func() {
 			req, resp := fasthttp.AcquireRequest(), fasthttp.AcquireResponse()
 			defer fasthttp.ReleaseRequest(req)

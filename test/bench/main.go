@@ -36,6 +36,9 @@ func run() error {
 	if err != nil {
 		return err
 	}
+	if o.grow {
+		return grow(ctx, o, os.Stdout, os.Stderr)
+	}
 	return measure(ctx, o, os.Stdout, os.Stderr)
 }
 
@@ -44,11 +47,14 @@ type options struct {
 	figures *regexp.Regexp
 	rounds  int
 	short   bool
-	json    string
-	dir     string
-	python  string
-	profile string
-	timeout time.Duration
+	grow    bool
+	// pictures is the directory for the curves of -grow; empty: none.
+	pictures string
+	json     string
+	dir      string
+	python   string
+	profile  string
+	timeout  time.Duration
 	// root is the repository's.
 	root string
 }
@@ -59,6 +65,8 @@ func parseOptions(args []string) (*options, error) {
 	figures := f.String("run", "", "measure only the figures whose `name` matches this regular expression")
 	f.IntVar(&o.rounds, "rounds", 0, "`number` of rounds, of which the median counts (default 5, with -short 1)")
 	f.BoolVar(&o.short, "short", false, "small amounts, to see that it works: the figures mean nothing")
+	f.BoolVar(&o.grow, "grow", false, "measure how it grows instead: with jobs, log, followers and hosts, which -run chooses from")
+	f.StringVar(&o.pictures, "pictures", "", "`directory` for the curves of -grow (default docs/growth, none with -short)")
 	f.StringVar(&o.json, "json", "", "write the figures of every round to this `file` too")
 	f.StringVar(&o.dir, "dir", "", "`directory` for all that is stored meanwhile (default the system's for temporary files)")
 	f.StringVar(&o.python, "python", os.Getenv("NETLAB_WORKER_PYTHON"), "Python `interpreter` that has Netlab (default .venv/bin/python)")
@@ -86,6 +94,9 @@ func parseOptions(args []string) (*options, error) {
 	}
 	if o.root, err = repository(); err != nil {
 		return nil, err
+	}
+	if o.pictures == "" && !o.short {
+		o.pictures = filepath.Join(o.root, "docs", "growth")
 	}
 	if o.python == "" {
 		o.python = filepath.Join(o.root, ".venv", "bin", "python")

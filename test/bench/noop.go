@@ -20,6 +20,9 @@ import (
 	"netlab-runner/internal/worker"
 )
 
+// mostText is how much text a worker has at hand. A flood that is longer repeats it, too far apart for the bus to compress that.
+const mostText = 64 * mebibyte
+
 // noopWorker are workers in one process that start no Netlab: what each of their runs writes is set here.
 type noopWorker struct {
 	// Hosts has a host for each worker. All have their data, a folder each, below DataDir.
@@ -42,14 +45,23 @@ func roleWorker(ctx context.Context, config json.RawMessage, t *talk) error {
 	if err := json.Unmarshal(config, &c); err != nil {
 		return err
 	}
-	c.text = verbose(max(c.Flood, c.Burst))
+	c.text = verbose(min(max(c.Flood, c.Burst), mostText))
 	python, err := writeAnswer(c.DataDir)
+	if err != nil {
+		return err
+	}
+	me, err := user.Current()
 	if err != nil {
 		return err
 	}
 	workers, ctx := errgroup.WithContext(ctx)
 	for _, host := range c.Hosts {
-		workers.Go(func() error { return c.work(ctx, host, python) })
+		w, b, err := c.connect(ctx, host, python, me.Username)
+		if err != nil {
+			return err
+		}
+		defer b.Close()
+		workers.Go(func() error { return w.Run(ctx, b) })
 	}
 	if err := t.ready(facts{}); err != nil {
 		return err
@@ -57,28 +69,20 @@ func roleWorker(ctx context.Context, config json.RawMessage, t *talk) error {
 	return workers.Wait()
 }
 
-// work is one of the workers, until ctx ends.
-func (c *noopWorker) work(ctx context.Context, host, python string) error {
+// connect makes one of the workers, and its connection to the bus.
+func (c *noopWorker) connect(ctx context.Context, host, python, user string) (*worker.Worker, *bus.Bus, error) {
 	log := slog.New(quiet())
-	me, err := user.Current()
-	if err != nil {
-		return err
-	}
 	w, err := worker.New(ctx, worker.Config{
 		Host: host, DataDir: filepath.Join(c.DataDir, host), Roots: []string{c.Root}, Python: python, Slots: c.Slots, Timeout: time.Hour,
 		Start: func(r exec.Run) (worker.Process, error) { return startNoop(r.Output, c.write), nil },
-		RunAs: me.Username,
+		RunAs: user,
 		Log:   log,
 	})
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
 	b, err := bus.Connect(bus.Config{URL: c.Bus, Creds: c.Creds, Name: host, Source: w.Source(), Log: log})
-	if err != nil {
-		return err
-	}
-	defer b.Close()
-	return w.Run(ctx, b)
+	return w, b, err
 }
 
 // writeAnswer makes a program in the directory that answers the one question which such a worker has for a Python: which Netlab it
@@ -91,7 +95,7 @@ func writeAnswer(dir string) (string, error) {
 func (c *noopWorker) write(ctx context.Context, out io.Writer) error {
 	switch {
 	case c.Flood > 0:
-		return flood(ctx, out, c.text)
+		return flood(ctx, out, c.text, c.Flood)
 	case c.Ticks > 0:
 		return ticks(ctx, out, c.Ticks, c.Every, c.text)
 	default:
@@ -113,14 +117,16 @@ func verbose(size int64) []byte {
 	return text
 }
 
-// flood writes the text in the pieces in which a program with a buffer does.
-func flood(ctx context.Context, out io.Writer, text []byte) error {
-	for piece := range slices.Chunk(text, 32<<10) {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		if _, err := out.Write(piece); err != nil {
-			return err
+// flood writes the text, again and again until it is at least so long, in the pieces in which a program with a buffer does.
+func flood(ctx context.Context, out io.Writer, text []byte, size int64) error {
+	for written := int64(0); written < size; written += int64(len(text)) {
+		for piece := range slices.Chunk(text, 32<<10) {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			if _, err := out.Write(piece); err != nil {
+				return err
+			}
 		}
 	}
 	return nil

@@ -22,11 +22,7 @@ import (
 // has then. The server is a process of its own. The baseline is a process that reads what the API has to read.
 func measureReady(ctx context.Context, b *bench) (rows []row, err error) {
 	count := b.amount(100_000, 200)
-	dir, err := b.newDir("bus")
-	if err != nil {
-		return nil, err
-	}
-	server, err := b.start(ctx, "bus", dir)
+	server, err := b.startBus(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -61,24 +57,62 @@ func measureReady(ctx context.Context, b *bench) (rows []row, err error) {
 	}, nil
 }
 
+// startBus starts a server in a process of its own.
+func (b *bench) startBus(ctx context.Context) (*child, error) {
+	dir, err := b.newDir("bus")
+	if err != nil {
+		return nil, err
+	}
+	return b.start(ctx, "bus", dir)
+}
+
+// busArguments are those that let an API or a worker use the bus of a process.
+func busArguments(server *child) []string {
+	return []string{"--bus-url=" + server.facts["bus"], "--bus-creds=" + server.facts["creds"]}
+}
+
+// startFilledBus starts a server that has so many jobs that have ended.
+func (b *bench) startFilledBus(ctx context.Context, count int) (*child, error) {
+	server, err := b.startBus(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if _, err = b.readyWith(ctx, server, 0); err == nil { // which makes the streams
+		_, err = fill(ctx, server.facts["bus"], server.facts["creds"], count, nil)
+	}
+	if err != nil {
+		return nil, errors.Join(err, server.end())
+	}
+	return server, nil
+}
+
 // readyWith starts an API at the server and ends it when it is ready, which it is with so many jobs.
-func (b *bench) readyWith(ctx context.Context, server *child, count int) (got sample, err error) {
+func (b *bench) readyWith(ctx context.Context, server *child, count int) (sample, error) {
+	s, got, err := b.timeReady(ctx, server, count)
+	if err != nil {
+		return nil, err
+	}
+	return got, s.end()
+}
+
+// timeReady starts an API at the server, which has so many jobs, and measures it up to when it is ready.
+func (b *bench) timeReady(ctx context.Context, server *child, count int) (s *system, got sample, err error) {
 	start := time.Now()
-	s, err := b.launch(ctx, append(roomForMany(), "--bus-url="+server.facts["bus"], "--bus-creds="+server.facts["creds"]))
+	s, err = b.launch(ctx, append(roomForMany(), busArguments(server)...))
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	defer func() { err = errors.Join(err, s.end()) }()
 	got = sample{"ready": milliseconds(start)}
-	if got["memory"], err = s.api.memory(resident); err != nil {
-		return nil, err
+	if got["memory"], err = s.api.memory(resident); err == nil {
+		got["cpu"], err = s.api.cpuMilliseconds()
 	}
-	used, err := s.api.cpu()
+	if err == nil {
+		err = s.checkCount(ctx, count)
+	}
 	if err != nil {
-		return nil, err
+		return nil, nil, errors.Join(err, s.end())
 	}
-	got["cpu"] = float64(used) / float64(time.Millisecond)
-	return got, s.checkCount(ctx, count)
+	return s, got, nil
 }
 
 // checkCount checks that the API counts so many jobs in its metrics, those of each action and state in a line.
@@ -139,11 +173,9 @@ func (b *bench) readBare(ctx context.Context, server *child, messages int) (got 
 	}
 	defer func() { err = errors.Join(err, reader.end()) }()
 	got = sample{"ready": milliseconds(start)}
-	used, err := reader.cpu()
-	if err != nil {
+	if got["cpu"], err = reader.cpuMilliseconds(); err != nil {
 		return nil, err
 	}
-	got["cpu"] = float64(used) / float64(time.Millisecond)
 	if read := reader.facts["messages"]; read != strconv.Itoa(messages) {
 		return nil, fmt.Errorf("%s messages, want %d", read, messages)
 	}

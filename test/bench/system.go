@@ -81,7 +81,7 @@ func (b *bench) startNoopSystem(ctx context.Context, count int, w noopWorker) (*
 	}
 	for i := range count {
 		w.Hosts = []string{"bench-" + strconv.Itoa(i+1)}
-		if err := b.addNoopWorkers(ctx, s, w); err != nil {
+		if err := b.addNoopWorkers(ctx, s, s.api, w); err != nil {
 			return nil, errors.Join(err, s.end())
 		}
 	}
@@ -91,13 +91,13 @@ func (b *bench) startNoopSystem(ctx context.Context, count int, w noopWorker) (*
 	return s, nil
 }
 
-// addNoopWorkers starts a process with the workers of w.
-func (b *bench) addNoopWorkers(ctx context.Context, s *system, w noopWorker) error {
+// addNoopWorkers starts a process with the workers of w, at the bus of the server.
+func (b *bench) addNoopWorkers(ctx context.Context, s *system, server *child, w noopWorker) error {
 	var err error
 	if w.DataDir, err = b.newDir("workers"); err != nil {
 		return err
 	}
-	w.Root, w.Bus, w.Creds = s.root, s.api.facts["bus"], s.api.facts["creds"]
+	w.Root, w.Bus, w.Creds = s.root, server.facts["bus"], server.facts["creds"]
 	c, err := b.start(ctx, "worker", w)
 	if err != nil {
 		return err
@@ -138,19 +138,19 @@ func (s *system) awaitHosts(ctx context.Context, count int) error {
 	})
 }
 
-// eventually asks again and again, with pauses that are short beside all that is measured with it.
+// eventually asks again and again, with pauses that are short beside all that is measured with it, but so long that the asking is a
+// small part of what the system does.
 func (s *system) eventually(ctx context.Context, what string, holds func() (bool, error)) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	tick := time.NewTicker(2 * time.Millisecond)
-	defer tick.Stop()
 	for {
+		began := time.Now()
 		ok, err := holds()
 		if ok || err != nil {
 			return err
 		}
 		select {
-		case <-tick.C:
+		case <-time.After(max(2*time.Millisecond, 4*time.Since(began))):
 		case <-ctx.Done():
 			return fmt.Errorf("waited in vain until %s: %w", what, ctx.Err())
 		}
@@ -192,10 +192,11 @@ func (s *system) exchange(ctx context.Context, method, path string, body []byte,
 	return json.Unmarshal(text, value)
 }
 
-// awaitDone returns when no job is queued or running any more.
+// awaitDone returns when no job is queued or running any more. What is queued may run a moment later, so running jobs are asked for last;
+// and first, since what a queued one waits for takes the API the longer the more there are.
 func (s *system) awaitDone(ctx context.Context) error {
 	return s.eventually(ctx, "every job has ended", func() (bool, error) {
-		for _, state := range []jobs.State{jobs.Queued, jobs.Running} {
+		for _, state := range []jobs.State{jobs.Running, jobs.Queued, jobs.Running} {
 			var list struct {
 				Jobs []jobs.Job `json:"jobs"`
 			}

@@ -105,8 +105,8 @@ func number(v float64) string {
 	}
 }
 
-func (t *table) writeJSON(file string) error {
-	text, err := json.MarshalIndent(t, "", "  ")
+func writeJSON(file string, value any) error {
+	text, err := json.MarshalIndent(value, "", "  ")
 	if err != nil {
 		return err
 	}
