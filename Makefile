@@ -99,7 +99,7 @@ fixtures: venv ## Write samples of each message and file format into testdata/fo
 	NETLAB_TEST_WRITE=$(RELEASE) go test -count=1 -run '^TestFormats$$' ./internal/bus ./internal/exec ./internal/view ./internal/worker
 
 .PHONY: bench
-bench: venv ## Run the benchmarks of docs/performance.md; ARGS are their flags, such as ARGS="-short -run post"
+bench: venv ## Run the benchmarks of docs/performance.md; ARGS are their flags, such as ARGS="-short -run post" or ARGS=-grow
 	go run ./test/bench $(ARGS)
 
 # The working tree against the previous release, or two other revisions: BASE and HEAD.
