@@ -23,6 +23,9 @@ func main() {
 	if err == nil {
 		err = o.compare(ctx, os.Stdout, os.Stderr)
 	}
+	if ctx.Err() != nil {
+		err = errors.New("interrupted")
+	}
 	stop()
 	if err != nil && !errors.Is(err, flag.ErrHelp) {
 		fmt.Fprintln(os.Stderr, "bench-compare:", err)
@@ -38,6 +41,7 @@ type options struct {
 	rounds     int
 	within     time.Duration // 0: no limit
 	short      bool
+	dir        string
 	python     string
 	// root is the repository's.
 	root string
@@ -62,6 +66,7 @@ func parseOptions(args []string) (*options, error) {
 	f.IntVar(&o.rounds, "rounds", 2, "`number` of rounds in each turn")
 	f.DurationVar(&o.within, "within", 0, "take no longer than this `time`, building included, whatever is done until then (default no limit)")
 	f.BoolVar(&o.short, "short", false, "small amounts, to see that it works: they are not the same in all revisions")
+	f.StringVar(&o.dir, "dir", "", "`directory` for all that is built and stored meanwhile (default the system's for temporary files)")
 	f.StringVar(&o.python, "python", os.Getenv("NETLAB_WORKER_PYTHON"), "Python `interpreter` that has Netlab (default .venv/bin/python)")
 	brief := f.Bool("brief", false, fmt.Sprintf("as CI does: -run '%s' -turns %d -rounds %d -within %s", briefFigures, briefTurns, briefRounds, briefWithin))
 	if err := f.Parse(args); err != nil {
@@ -80,7 +85,12 @@ func parseOptions(args []string) (*options, error) {
 	if o.python == "" {
 		o.python = filepath.Join(".venv", "bin", "python")
 	}
-	o.python, err = filepath.Abs(o.python)
+	if o.python, err = filepath.Abs(o.python); err != nil {
+		return nil, err
+	}
+	if o.dir != "" { // the benchmarks run in another directory
+		o.dir, err = filepath.Abs(o.dir)
+	}
 	return o, err
 }
 
@@ -106,7 +116,7 @@ func (o *options) compare(ctx context.Context, stdout, progress io.Writer) (err 
 			return err
 		}
 	}
-	temporary, err := os.MkdirTemp("", "netlab-bench-compare-")
+	temporary, err := os.MkdirTemp(o.dir, "netlab-bench-compare-")
 	if err != nil {
 		return err
 	}
