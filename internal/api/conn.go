@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"os"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -84,6 +85,8 @@ type conn struct {
 	net.Conn
 	stall     time.Duration
 	lingering atomic.Bool
+	// looked says that it was read behind its deadline.
+	looked atomic.Bool
 	// plain is a connection on which nothing but HTTP is understood, until its first bytes have come.
 	plain bool
 
@@ -98,6 +101,7 @@ type conn struct {
 
 // SetReadDeadline is as of any connection. One that is refused has little time to hear that it is.
 func (c *conn) SetReadDeadline(t time.Time) error {
+	c.looked.Store(false)
 	if last := c.opened.Add(refusedTime); c.refused && (t.IsZero() || t.After(last)) {
 		t = last
 	}
@@ -108,8 +112,16 @@ func (c *conn) SetReadDeadline(t time.Time) error {
 const tlsRecord = 0x16
 
 // Read is as of any connection. One that speaks TLS to a plain port is ended: the server below would wait for the end of a line.
+//
+// What has come before the deadline is read also behind it, once for each: of a process that was stopped meanwhile, all deadlines are
+// over when it goes on, and a request that has come would be answered with a connection that is broken off.
 func (c *conn) Read(p []byte) (n int, err error) {
 	n, err = c.Conn.Read(p)
+	if errors.Is(err, os.ErrDeadlineExceeded) && !c.looked.Swap(true) {
+		if there := c.readNow(p); there > 0 {
+			n, err = there, nil
+		}
+	}
 	if c.plain && n > 0 {
 		c.plain = false
 		if p[0] == tlsRecord {
@@ -132,6 +144,15 @@ func (c *conn) Write(p []byte) (n int, err error) {
 			return n, err
 		}
 	}
+}
+
+// readNow reads what is there, and waits for nothing.
+func (c *conn) readNow(p []byte) (n int) {
+	c.control(func(fd int) (err error) {
+		n, err = unix.Read(fd, p)
+		return err
+	})
+	return max(n, 0)
 }
 
 // gone says whether the client has closed its end. It reads nothing: what a client sends ahead stays where it is.

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // idle waits until no request is under way.
@@ -113,5 +115,63 @@ func TestSlowReadersAreServed(t *testing.T) {
 	}
 	if _, err := io.Copy(&got, resp.body); err != nil || got.String() != text {
 		t.Errorf("%d bytes of %d, %v", got.Len(), len(text), err)
+	}
+}
+
+// What came before a deadline is read also behind it: of a process that was stopped meanwhile all deadlines are over. Who sends
+// slowly wins nothing by that.
+func TestWhatCameBeforeTheDeadlineIsRead(t *testing.T) {
+	t.Parallel()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	client, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	accepted, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := &conn{Conn: accepted, release: func() {}}
+	defer server.Close()
+	send := func(text string) {
+		t.Helper()
+		if _, err := client.Write([]byte(text)); err != nil {
+			t.Fatal(err)
+		}
+		server.control(func(fd int) error { // until it is there
+			_, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 10_000)
+			return err
+		})
+	}
+	buffer := make([]byte, 100)
+	for range 2 {
+		send("one")
+		if err := server.SetReadDeadline(time.Now().Add(-time.Second)); err != nil {
+			t.Fatal(err)
+		}
+		if n, err := server.Read(buffer); err != nil || string(buffer[:n]) != "one" {
+			t.Errorf("%q, %v", buffer[:n], err)
+		}
+		send("two")
+		if n, err := server.Read(buffer); !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("once more: %q, %v", buffer[:n], err)
+		}
+		if err := server.SetReadDeadline(time.Time{}); err != nil {
+			t.Fatal(err)
+		}
+		if n, err := server.Read(buffer); err != nil || string(buffer[:n]) != "two" {
+			t.Errorf("with time: %q, %v", buffer[:n], err)
+		}
+	}
+	if err := server.SetReadDeadline(time.Now().Add(-time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := server.Read(buffer); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("of nothing: %q, %v", buffer[:n], err)
 	}
 }
