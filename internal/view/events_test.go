@@ -472,6 +472,7 @@ func TestReceivedBytesAreCountedFromTheStart(t *testing.T) {
 	v, stop := b.run(time.Minute)
 	job := b.born("j1", "a", "/x")
 	b.move(job, jobs.Start, 0)
+	b.eventually("the job", func() bool { _, known := v.Known("j1"); return known })
 	chunk := b.log(job, "before\n", 0)
 	b.eventually("the log", func() bool { return v.Counts().ReceivedBytes == 7 })
 	stop() // it remembers how far it has read

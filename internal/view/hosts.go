@@ -18,23 +18,31 @@ type hostEntry struct {
 	heard time.Time
 	// gone is a lease that was given up.
 	gone bool
-	// untold is a worker that could not be told which jobs are under way on its host.
-	untold bool
+	// tellAt is when the worker is to be told again which jobs are under way on its host.
+	tellAt time.Time
 }
+
+// tellEvery is after how many leases a worker is told again which jobs are under way on its host. What is lost on the way to its
+// journal comes to light so: a worker that was frozen may wake up to acknowledge a request that this one has not got.
+const tellEvery = 4
 
 func (v *View) followHosts(ctx context.Context, done func()) error {
 	var admitting sync.WaitGroup
 	defer admitting.Wait()
 	return v.bus.WatchHosts(ctx, func(e bus.HostEvent) {
-		if v.hear(e, time.Now()) {
+		isNew, due := v.hear(e, time.Now())
+		if isNew {
+			v.log.Info("host online", "host", e.Name)
+		}
+		if due {
 			admitting.Go(func() { v.admit(ctx, e.Name) })
 		}
 	}, done)
 }
 
-// hear takes in a lease, and says whether the host is to be admitted: its worker process is one that the view has not seen
-// before, or was not told what it has to know, or waits for its consumer, which the bus has lost.
-func (v *View) hear(e bus.HostEvent, now time.Time) bool {
+// hear takes in a lease. isNew: its worker process is one that the view has not seen before. due: the host is to be admitted, because
+// it is new, or is to be told again what it has to know, or waits for its consumer, which the bus has lost.
+func (v *View) hear(e bus.HostEvent, now time.Time) (isNew, due bool) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	known := v.hosts[e.Name]
@@ -42,10 +50,17 @@ func (v *View) hear(e bus.HostEvent, now time.Time) bool {
 		if known != nil {
 			known.gone = true
 		}
-		return false
+		return false, false
 	}
-	v.hosts[e.Name] = &hostEntry{host: *e.Host, heard: now}
-	return known == nil || !known.host.StartedAt.Equal(e.Host.StartedAt) || known.untold || e.Host.Unserved
+	h := &hostEntry{host: *e.Host, heard: now}
+	v.hosts[e.Name] = h
+	isNew = known == nil || !known.host.StartedAt.Equal(e.Host.StartedAt)
+	if due = isNew || !now.Before(known.tellAt) || e.Host.Unserved; due {
+		h.tellAt = now.Add(tellEvery * v.lease)
+	} else {
+		h.tellAt = known.tellAt
+	}
+	return isNew, due
 }
 
 // admit makes the host's consumer, for which its worker waits.
@@ -58,13 +73,12 @@ func (v *View) admit(ctx context.Context, host string) {
 		v.mu.Unlock()
 		return
 	}
-	v.log.Info("host online", "host", host)
 	if err := v.reconcile(ctx, host); err != nil && ctx.Err() == nil {
 		v.log.Warn("view: the host was not told which of its jobs are under way, trying again with its next sign of life", "host", host, "error", err)
 		v.mu.Lock()
 		defer v.mu.Unlock()
 		if h := v.hosts[host]; h != nil {
-			h.untold = true
+			h.tellAt = time.Time{}
 		}
 	}
 }

@@ -370,10 +370,10 @@ func TestHostsAreTimedOutByTheOwnClock(t *testing.T) {
 	v, _ := b.run(time.Minute)
 	now := time.Now()
 	event := bus.HostEvent{Name: "a", Host: &hosts.Host{Name: "a", StartedAt: now}}
-	if !v.hear(event, now) {
+	if isNew, due := v.hear(event, now); !isNew || !due {
 		t.Error("a new host is not new")
 	}
-	if v.hear(event, now) {
+	if isNew, due := v.hear(event, now); isNew || due {
 		t.Error("a renewal is new")
 	}
 	for after, online := range map[time.Duration]bool{0: true, time.Minute: true, time.Minute + time.Second: false} {
@@ -384,6 +384,28 @@ func TestHostsAreTimedOutByTheOwnClock(t *testing.T) {
 	v.hear(bus.HostEvent{Name: "a"}, now)
 	if h, known := v.Host("a"); !known || h.Online {
 		t.Errorf("after it has left: known %v, online %v", known, h.Online)
+	}
+}
+
+// What is lost on its way to a worker's journal comes to light while the worker goes on: it is told again and again what is under way.
+func TestAHostIsToldAgainAndAgain(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	v, _ := b.run(time.Minute)
+	begun := time.Now()
+	event := bus.HostEvent{Name: "a", Host: &hosts.Host{Name: "a", StartedAt: begun}}
+	told := 0
+	for after := time.Duration(0); after < 3*tellEvery*time.Minute; after += 20 * time.Second {
+		isNew, due := v.hear(event, begun.Add(after))
+		if isNew != (after == 0) {
+			t.Errorf("after %s it is new: %t", after, isNew)
+		}
+		if due {
+			told++
+		}
+	}
+	if told != 3 {
+		t.Errorf("it was told %d times", told)
 	}
 }
 
@@ -521,7 +543,7 @@ func TestAHostIsToldAgain(t *testing.T) {
 	b.eventually("it is known that it was told", func() bool {
 		v.mu.RLock()
 		defer v.mu.RUnlock()
-		return !v.hosts["a"].untold
+		return !v.hosts["a"].tellAt.IsZero()
 	})
 	renew()
 	h.Version = "new"

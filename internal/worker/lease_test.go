@@ -3,8 +3,11 @@ package worker
 import (
 	"context"
 	"errors"
+	"os"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"netlab-runner/internal/bus"
 	"netlab-runner/internal/bus/bustest"
@@ -82,4 +85,30 @@ func TestALeaseThatIsNotRenewed(t *testing.T) {
 	b.eventually("it has run out", func() bool { return time.Now().After(*w.held.Load()) })
 	cancel()
 	_ = receive(t, kept) // the bus is away
+}
+
+// A worker that is frozen while it takes a request does not acknowledge it any more when it comes back without its name: the bus would
+// take it for taken, and the one that has the name never got it.
+func TestARequestThatIsTakenTooLate(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	w := b.worker
+	w.bus = b.bus
+	w.hold(time.Now().Add(time.Hour))
+	frozen := w.ended.file("late")
+	must(t, unix.Mkfifo(frozen, 0o600))
+	ctx, cancel := context.WithCancel(t.Context())
+	taken := make(chan error, 1)
+	go func() { taken <- w.take(ctx, b.birth("late", jobs.Create), 1) }()
+	pipe, err := os.OpenFile(frozen, os.O_WRONLY, 0) // until it is read
+	must(t, err)
+	w.hold(time.Now().Add(-time.Second))
+	must(t, pipe.Close())
+	b.eventually("it is in the journal", func() bool { return w.journal.has("late") })
+	cancel()
+	if err := receive(t, taken); !errors.Is(err, context.Canceled) {
+		t.Errorf("it is acknowledged: %v", err)
+	}
+	b.notYet()
+	w.running.Wait()
 }

@@ -296,7 +296,8 @@ func (w *Worker) warnOfMissing() {
 	}
 }
 
-// take puts a request into the journal and then into the queue. Only then the bus may forget that it gave it.
+// take puts a request into the journal and then into the queue. Only then the bus may forget that it gave it, and only if nobody else
+// has the host's name by now: to a worker that was frozen meanwhile it is not given any more.
 func (w *Worker) take(ctx context.Context, birth *bus.Birth, seq uint64) error {
 	if err := w.awaitHold(ctx); err != nil {
 		return err
@@ -319,7 +320,7 @@ func (w *Worker) take(ctx context.Context, birth *bus.Birth, seq uint64) error {
 	if isNew {
 		w.enqueue(ctx, e)
 	}
-	return nil
+	return w.awaitHold(ctx)
 }
 
 func (w *Worker) enqueue(ctx context.Context, e *entry) {
