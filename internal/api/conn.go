@@ -85,7 +85,8 @@ type conn struct {
 	net.Conn
 	stall     time.Duration
 	lingering atomic.Bool
-	// looked says that it was read behind its deadline.
+	// late is how much of what came before the read deadline is still to be read behind it, once that was looked for.
+	late   atomic.Int64
 	looked atomic.Bool
 	// plain is a connection on which nothing but HTTP is understood, until its first bytes have come.
 	plain bool
@@ -113,13 +114,13 @@ const tlsRecord = 0x16
 
 // Read is as of any connection. One that speaks TLS to a plain port is ended: the server below would wait for the end of a line.
 //
-// What has come before the deadline is read also behind it, once for each: of a process that was stopped meanwhile, all deadlines are
+// What is there when the deadline is found to be over is read all the same: of a process that was stopped meanwhile, all deadlines are
 // over when it goes on, and a request that has come would be answered with a connection that is broken off.
 func (c *conn) Read(p []byte) (n int, err error) {
 	n, err = c.Conn.Read(p)
-	if errors.Is(err, os.ErrDeadlineExceeded) && !c.looked.Swap(true) {
-		if there := c.readNow(p); there > 0 {
-			n, err = there, nil
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		if late := c.readLate(p); late > 0 {
+			n, err = late, nil
 		}
 	}
 	if c.plain && n > 0 {
@@ -146,13 +147,22 @@ func (c *conn) Write(p []byte) (n int, err error) {
 	}
 }
 
-// readNow reads what is there, and waits for nothing.
-func (c *conn) readNow(p []byte) (n int) {
-	c.control(func(fd int) (err error) {
-		n, err = unix.Read(fd, p)
+// readLate reads of what was there at the first look behind the deadline, and waits for nothing.
+func (c *conn) readLate(p []byte) (n int) {
+	c.control(func(fd int) error {
+		if !c.looked.Swap(true) {
+			there, err := unix.IoctlGetInt(fd, unix.TIOCINQ)
+			if err != nil {
+				return err
+			}
+			c.late.Store(int64(there))
+		}
+		read, err := unix.Read(fd, p[:min(int64(len(p)), c.late.Load())])
+		n = max(read, 0)
+		c.late.Add(-int64(n))
 		return err
 	})
-	return max(n, 0)
+	return n
 }
 
 // gone says whether the client has closed its end. It reads nothing: what a client sends ahead stays where it is.

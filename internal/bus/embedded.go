@@ -49,6 +49,8 @@ type Server struct {
 
 const (
 	startTimeout = 30 * time.Second
+	// readyTimeout is for one that has started. It says so at once, but is not asked even once when the time is over before.
+	readyTimeout = time.Second
 	// healthEvery is how often the server's store is looked at.
 	healthEvery = time.Second
 	// strayPatience is how long a stream may be on the disk and unknown to the server. One that is just being made or removed is so for
@@ -128,11 +130,13 @@ func (s *Server) start() error {
 	select {
 	case <-started:
 	case <-time.After(startTimeout):
+		srv.Shutdown()
+		return fmt.Errorf("embedded bus: not started after %s; see the lines above", startTimeout)
 	}
 	// Asked before it has started it would look again only 25 ms later.
-	if !srv.ReadyForConnections(time.Millisecond) {
+	if !srv.ReadyForConnections(readyTimeout) {
 		srv.Shutdown()
-		return fmt.Errorf("embedded bus: not ready after %s; see the lines above, and check that the port of NETLAB_BUS_LISTEN is free", startTimeout)
+		return errors.New("embedded bus: it did not start; see the lines above, and check that the port of NETLAB_BUS_LISTEN is free and NETLAB_API_DATA_DIR writable")
 	}
 	if !srv.JetStreamEnabled() {
 		srv.Shutdown()

@@ -80,6 +80,9 @@ func (v *View) forget(e *entry) {
 	} else {
 		v.deactivate(e)
 	}
+	if e.open != nil {
+		e.open.ended = nil // no event waits for its log any more
+	}
 	v.forgotten++
 }
 

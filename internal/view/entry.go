@@ -98,7 +98,7 @@ func (v *View) shown(e *entry) jobs.Job {
 	if !job.State.Terminal() {
 		job.LogBytes = v.logs.Get(job.ID).Size()
 	}
-	if job.State == jobs.Queued {
+	if job.State == jobs.Queued && v.jobs[e.id] == e { // who follows may still hold one that was let go
 		job.Waiting = v.waiting(e)
 	}
 	return job

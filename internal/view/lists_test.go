@@ -266,3 +266,53 @@ func TestARareValueIsFoundAmongMany(t *testing.T) {
 		t.Errorf("it goes over %d jobs", len(list))
 	}
 }
+
+// heard takes in a message as the stream gives it.
+func (m *model) heard(j jobs.Job, seq uint64) {
+	v := m.view
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.takeLocked(&bus.JobMessage{Job: j, Seq: seq, Birth: j.State == jobs.Queued})
+	v.happened(v.jobs[j.ID], seq, &j, 1)
+}
+
+// Of a job that was let go elsewhere, and whose id is born again, an event may still be held, or a follower may not have been told: it
+// waits for nothing any more, and nothing waits for its log.
+func TestAFollowedJobIsBornAgain(t *testing.T) {
+	t.Parallel()
+	job := func(id string, state jobs.State, created, logBytes int64) jobs.Job {
+		return jobs.Job{ID: id, Action: jobs.Create, State: state, Host: "h0", Workdir: "/x", CreatedAt: time.Unix(created, 0), LogBytes: logBytes}
+	}
+	again := func(m *model) {
+		m.heard(job("b", jobs.Queued, 900, 0), 20)
+		m.heard(job("b", jobs.Canceled, 900, 0), 21)
+	}
+
+	m := newModel(t, 1)
+	m.heard(job("log", jobs.Queued, 1, 0), 1)
+	m.heard(job("log", jobs.Success, 1, 5), 2) // its log has not come
+	m.heard(job("b", jobs.Queued, 2, 0), 3)    // is told behind it
+	again(m)
+	if err := m.view.append(&bus.Chunk{Host: "h0", Job: "log", Text: []byte("12345")}); err != nil {
+		t.Fatal(err)
+	}
+	if n := len(m.view.events.held); n > 0 {
+		t.Errorf("behind a log that has come %d events are held", n)
+	}
+
+	m = newModel(t, 1)
+	m.heard(job("b", jobs.Queued, 2, 0), 3)
+	f := m.view.Follow(Filter{}, "", nil)
+	again(m)
+	if events, err := f.Next(t.Context()); err != nil || len(events) == 0 {
+		t.Errorf("a follower hears %v, %v", events, err)
+	}
+
+	m = newModel(t, 1)
+	m.heard(job("b", jobs.Queued, 1, 0), 1)
+	m.heard(job("b", jobs.Success, 1, 5), 2)
+	again(m)
+	if n := len(m.view.events.held); n > 0 {
+		t.Errorf("behind a job that is no more %d events are held", n)
+	}
+}

@@ -221,14 +221,14 @@ func (v *View) followJobs(ctx context.Context, done func()) error {
 		v.cancelLocked(id, seq)
 		v.cancelHappened(v.jobs[id], seq)
 	}, func() {
+		done()
 		v.mu.RLock()
-		many := len(v.order) >= manyJobs
+		many := history && len(v.order) >= manyJobs
 		v.mu.RUnlock()
 		if many {
 			// What reading has left behind is as much as what is kept, and would stay until as much has come anew: for hours.
 			debug.FreeOSMemory()
 		}
-		done()
 	})
 }
 

@@ -9,7 +9,6 @@ import (
 	"strings"
 
 	"github.com/google/uuid"
-	"golang.org/x/sys/unix"
 
 	"netlab-runner/internal/dirlock"
 	"netlab-runner/internal/hosts"
@@ -90,26 +89,26 @@ func keepHost(file, host string, j *journal) error {
 
 // writeDurably replaces file by one that holds data, on the disk when it returns: a crash leaves the old or the new one.
 func writeDurably(file string, data []byte) error {
-	if err := replaceFile(file, data, (*os.File).Sync); err != nil {
+	if err := replaceFile(file, data, true); err != nil {
 		return err
 	}
-	return syncPath(filepath.Dir(file))
+	return syncDir(filepath.Dir(file))
 }
 
-// replaceFile replaces file by one that holds data, of which a crash of this program leaves the old or the new one. before is called
-// with the new one before it takes its place, nil: nothing is.
-func replaceFile(file string, data []byte, before func(*os.File) error) error {
+// replaceFile replaces file by one that holds data: a crash of this program leaves the old or the new one, and so does one of the machine
+// where the data is synced.
+func replaceFile(file string, data []byte, synced bool) error {
 	temporary, err := os.CreateTemp(filepath.Dir(file), "."+filepath.Base(file)+"-*")
 	if err != nil {
 		return err
 	}
 	_, err = temporary.Write(data)
-	if err == nil && before != nil {
-		err = before(temporary)
+	if err == nil && synced {
+		err = temporary.Sync()
 	}
 	err = errors.Join(err, temporary.Close())
 	if err == nil {
-		err = unix.Rename(temporary.Name(), file)
+		err = os.Rename(temporary.Name(), file)
 	}
 	if err != nil {
 		_ = os.Remove(temporary.Name())
@@ -117,11 +116,10 @@ func replaceFile(file string, data []byte, before func(*os.File) error) error {
 	return err
 }
 
-// syncPath puts a file or a directory on the disk.
-func syncPath(path string) error {
-	f, err := os.Open(path)
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
 	if err != nil {
 		return err
 	}
-	return errors.Join(f.Sync(), f.Close())
+	return errors.Join(d.Sync(), d.Close())
 }

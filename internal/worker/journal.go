@@ -123,17 +123,10 @@ func (e *entry) write() error {
 	if err := os.MkdirAll(e.dir, 0o711); err != nil {
 		return err
 	}
-	file := filepath.Join(e.dir, requestFile)
-	if err := replaceFile(file, data, nil); err != nil {
+	if err := writeDurably(filepath.Join(e.dir, requestFile), data); err != nil {
 		return err
 	}
-	// Only now, so that the disk is waited for once: what a power cut has torn was not acknowledged, and comes again.
-	for _, path := range []string{file, e.dir, e.journal.dir} {
-		if err := syncPath(path); err != nil {
-			return err
-		}
-	}
-	return nil
+	return syncDir(e.journal.dir)
 }
 
 // mend writes an entry again that somebody has removed from the disk, and says whether it was gone.

@@ -39,8 +39,9 @@ func (e *entry) saveScene(s scene) error {
 	if err != nil {
 		return fmt.Errorf("journal: %w", err)
 	}
-	// Not synced: what takes it from the disk, a power cut, takes the run as well.
-	return replaceFile(filepath.Join(e.dir, sceneFile), data, nil)
+	// Not synced: what takes it from the disk, a power cut, takes the run as well, and who tidies up then does without, as after a run
+	// that an earlier version of this program began.
+	return replaceFile(filepath.Join(e.dir, sceneFile), data, false)
 }
 
 // loadScene returns the scene of an earlier start; ok is false where there was none, or none that can be read.
