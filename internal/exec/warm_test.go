@@ -419,6 +419,26 @@ func TestForkedRunSeesNothingOfOthers(t *testing.T) {
 	}
 }
 
+// A Netlab that nobody has compiled yet is not one that has changed once it is imported.
+func TestNetlabThatIsNotCompiled(t *testing.T) {
+	t.Parallel()
+	setup(t, nil).driver(t, `
+import importlib.util, os, shutil, sys, tempfile
+from netlab_driver.ready import Ready
+
+there = os.path.dirname(importlib.util.find_spec("netsim").origin)
+with tempfile.TemporaryDirectory() as folder:
+    shutil.copytree(there, f"{folder}/netsim", ignore=shutil.ignore_patterns("__pycache__"))
+    sys.path.insert(0, folder)
+    for name in [name for name in sys.modules if name.split(".")[0] == "netsim"]:
+        del sys.modules[name]
+    ready = Ready()
+    assert ready.folder.startswith(os.path.realpath(folder)), ready.folder
+    ready.load_parts()
+    assert not ready.changed(), ready.changed()
+`)
+}
+
 // Netlab's modules make the same of a topology, whether somebody runs netlab by hand, or its defaults and templates are ready.
 func TestForkedRunMakesWhatTheCommandLineMakes(t *testing.T) {
 	t.Parallel()
@@ -447,7 +467,11 @@ func TestForkedRunMakesWhatTheCommandLineMakes(t *testing.T) {
 				b.clear(t)
 				r := b.run(t, create())
 				r.SnapshotYAML = false
-				if result := wait(t, b.start(t, r)); result.ExitCode != 0 {
+				p := b.start(t, r)
+				if parentOf(t, p) == 0 {
+					t.Fatal("it was not forked")
+				}
+				if result := wait(t, p); result.ExitCode != 0 {
 					t.Fatalf("%+v\n%s", result, readFile(t, b.output()))
 				}
 				if diff := cmp.Diff(want, b.made(t)); diff != "" {

@@ -11,6 +11,18 @@ import (
 	"time"
 )
 
+// Git as it is set up for whoever runs the tests, in a hook of another repository say, is not theirs.
+func TestMain(m *testing.M) {
+	for _, setting := range os.Environ() {
+		if name, _, _ := strings.Cut(setting, "="); strings.HasPrefix(name, "GIT_") {
+			_ = os.Unsetenv(name)
+		}
+	}
+	_ = os.Setenv("GIT_CONFIG_GLOBAL", os.DevNull)
+	_ = os.Setenv("GIT_CONFIG_NOSYSTEM", "1")
+	os.Exit(m.Run())
+}
+
 // What changed is told from noise, and which way it changed from what is better.
 func TestVerdict(t *testing.T) {
 	t.Parallel()
@@ -193,7 +205,7 @@ func TestCompare(t *testing.T) {
 		{"no benchmarks before", none, first, "nothing to compare with", ""},
 		{"other flags before", unusable, first, "nothing to compare with", ""},
 		{"other flags after", first, unusable, "", "no flag of these"},
-		{"no such revision", "nowhere", first, "", `no revision "nowhere"`},
+		{"no such revision", "nowhere", first, "", `revision "nowhere": this checkout does not have it`},
 	} {
 		var out, progress bytes.Buffer
 		err := r.options(c.base, c.head).compare(t.Context(), &out, &progress)
@@ -223,6 +235,19 @@ func TestTimeIsOver(t *testing.T) {
 	o.within = time.Millisecond
 	var out bytes.Buffer
 	if err := o.compare(t.Context(), &out, &out); err != nil || !strings.Contains(out.String(), "no figure was taken") {
+		t.Errorf("%v\n%s", err, out.String())
+	}
+	r.checkTidy()
+}
+
+// A revision whose benchmarks hang is no revision of which nothing can be said.
+func TestNewRevisionHangs(t *testing.T) {
+	t.Parallel()
+	r := newRepository(t, fmt.Sprintf(benchmark, 10, t.TempDir()), fmt.Sprintf(benchmark, 0, t.TempDir()))
+	o := r.options(r.revisions[0], r.revisions[1])
+	o.within = 10 * time.Second
+	var out bytes.Buffer
+	if err := o.compare(t.Context(), &out, &out); err == nil || !strings.Contains(err.Error(), "did not end once") {
 		t.Errorf("%v\n%s", err, out.String())
 	}
 	r.checkTidy()

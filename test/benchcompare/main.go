@@ -50,10 +50,10 @@ type options struct {
 // The brief form is for every change: the figures that take little time and need no Netlab. Four values of each revision are the
 // fewest of which a difference can be told from noise.
 const (
-	briefFigures = "^(post|live|start)$"
+	briefFigures = "^(post|live)$"
 	briefTurns   = 4
 	briefRounds  = 1
-	briefWithin  = 50 * time.Second
+	briefWithin  = 3 * time.Minute
 )
 
 func parseOptions(args []string) (*options, error) {

@@ -39,16 +39,26 @@ func (o *options) previousRelease(ctx context.Context) (string, error) {
 		return "", err
 	}
 	revision := strings.TrimSpace(string(text))
-	if o.check(ctx, revision) != nil {
-		return "", ctx.Err()
+	if err := o.check(ctx, revision); errors.Is(err, errNoRevision) {
+		return "", nil
+	} else if err != nil {
+		return "", err
 	}
 	return revision, nil
 }
 
-// check returns an error where this checkout does not have the revision.
+// errNoRevision is a revision that this checkout does not have.
+var errNoRevision = errors.New("this checkout does not have it")
+
+// check returns an error where this checkout does not have the revision, or git does not say.
 func (o *options) check(ctx context.Context, revision string) error {
-	if _, err := command(ctx, o.root, "git", "rev-parse", "--verify", "--quiet", "--end-of-options", revision+"^{commit}"); err != nil {
-		return fmt.Errorf("there is no revision %q in this checkout: %w", revision, err)
+	_, err := command(ctx, o.root, "git", "rev-parse", "--verify", "--quiet", "--end-of-options", revision+"^{commit}")
+	var exit *exec.ExitError
+	if errors.As(err, &exit) && exit.ExitCode() == 1 {
+		err = errNoRevision
+	}
+	if err != nil {
+		return fmt.Errorf("revision %q: %w", revision, err)
 	}
 	return nil
 }

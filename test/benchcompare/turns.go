@@ -16,9 +16,13 @@ func (o *options) takeTurns(ctx context.Context, progress io.Writer, start time.
 		limited, cancel := context.WithDeadline(ctx, start.Add(o.within))
 		defer cancel()
 		err := o.takeAll(limited, progress, before, after)
-		if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
-			_, err = fmt.Fprintf(progress, "%s are over\n", o.within)
+		if !errors.Is(err, context.DeadlineExceeded) || ctx.Err() != nil {
+			return err
 		}
+		if before.rows != nil && after.rows == nil {
+			return fmt.Errorf("within %s the benchmarks of %s did not end once", o.within, after)
+		}
+		_, err = fmt.Fprintf(progress, "%s are over\n", o.within)
 		return err
 	}
 	return o.takeAll(ctx, progress, before, after)

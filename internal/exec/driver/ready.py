@@ -32,6 +32,7 @@ class Ready:
     def __init__(self) -> None:
         import netsim
 
+        sys.dont_write_bytecode = True  # the folders would change in which it is written, and with them Netlab
         self.folder = os.path.dirname(os.path.realpath(netsim.__file__))
         for name in COMMANDS:
             importlib.import_module(f"netsim.cli.{name}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os.path
 from typing import Any, Callable, Optional
 
 import jinja2
@@ -35,7 +36,7 @@ class Templates(jinja2.BytecodeCache):
         return True
 
     def is_own(self, path: str) -> bool:
-        return path.startswith(f"{self.folder}/") and "/../" not in path
+        return path.startswith(f"{self.folder}/") and path == os.path.normpath(path)
 
     def compile(self, name: str, path: str) -> None:
         environment: Any = self.environment.__wrapped__(())
