@@ -16,7 +16,7 @@ const mebibyte = 1 << 20
 // measureRelay measures how fast one follower gets a large log of a job that has ended. The baseline reads the same messages
 // from the same stream.
 func measureRelay(ctx context.Context, b *bench) (rows []row, err error) {
-	size := int64(b.amount(64, 1)) * mebibyte
+	size := int64(b.amount(200, 1)) * mebibyte
 	s, err := b.startNoopSystem(ctx, 1, noopWorker{Slots: 1, Flood: size})
 	if err != nil {
 		return nil, err
