@@ -146,6 +146,17 @@ func (a *api) awaitReady(hostCount int) {
 	a.t.Fatal("the API did not become ready")
 }
 
+// awaitKnown waits until the API knows the job: a worker makes its jobs known to a bus without them only once it holds its host's name.
+func (a *api) awaitKnown(t *testing.T, id string) {
+	t.Helper()
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+		if status, _ := a.do(t, "GET", "/jobs/"+id, nil); status == http.StatusOK {
+			return
+		}
+	}
+	t.Fatalf("job %s did not become known", id)
+}
+
 func (a *api) online(t *testing.T) int {
 	t.Helper()
 	var list struct {

@@ -66,6 +66,7 @@ func TestTheEmbeddedBusLosesItsStore(t *testing.T) {
 	f.startSingle()
 	openGate(t, dir)
 	for _, id := range []string{runs.ID, queued.ID} {
+		f.any().awaitKnown(t, id)
 		job, log := f.any().finish(t, id)
 		if job.State != jobs.Success || startsOf(log) != 1 || f.busLog(t, id) != log {
 			t.Errorf("%s %s, started %d times", job.State, text(job.Error), startsOf(log))
