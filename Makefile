@@ -102,9 +102,9 @@ fixtures: venv ## Write samples of each message and file format into testdata/fo
 bench: venv ## Run the benchmarks of docs/performance.md; ARGS are their flags, such as ARGS="-short -run post" or ARGS=-grow
 	go run ./test/bench $(ARGS)
 
-# The working tree against the previous release, or two other revisions: BASE and HEAD.
-BASE ?=
-HEAD ?=
+# The working tree against the previous release, or two other revisions: BASE and HEAD, of the command line alone.
+BASE =
+HEAD =
 .PHONY: bench-compare
 bench-compare: venv ## Run the benchmarks of two revisions (BASE, HEAD) in turns and say what changed; ARGS such as ARGS="-run 'post|get'"
 	go run ./test/benchcompare $(if $(BASE),-base $(BASE)) $(if $(HEAD),-head $(HEAD)) $(ARGS)

@@ -227,6 +227,33 @@ func TestNoPreviousRelease(t *testing.T) {
 	}
 }
 
+// A base that runs no more is compared by the turns in which it did.
+func TestBaseRunsOnce(t *testing.T) {
+	t.Parallel()
+	const onlyOnce = `if err := os.Mkdir(marks+"/ran", 0o700); err != nil {
+		panic(err)
+	}
+	var values`
+	once := strings.Replace(fmt.Sprintf(benchmark, 10, t.TempDir()), "var values", onlyOnce, 1)
+	r := newRepository(t, once, fmt.Sprintf(benchmark, 50, ""))
+	o := r.options(r.revisions[0], r.revisions[1])
+	o.rounds = 4
+	var out, progress bytes.Buffer
+	if err := o.compare(t.Context(), &out, &progress); err == nil || !strings.Contains(err.Error(), "more than 2: request") || !strings.Contains(progress.String(), "the turns before are compared") {
+		t.Errorf("%v\n%s%s", err, progress.String(), out.String())
+	}
+	r.checkTidy()
+}
+
+// What is said goes before what the brief form would take.
+func TestBrief(t *testing.T) {
+	t.Parallel()
+	got, err := parseOptions([]string{"-brief", "-turns", "7", "-within", "0s"})
+	if err != nil || got.turns != 7 || got.within != 0 || got.figures != briefFigures || got.rounds != briefRounds {
+		t.Errorf("%+v, %v", got, err)
+	}
+}
+
 // What takes longer than it may is ended, and what was not taken cannot fail.
 func TestTimeIsOver(t *testing.T) {
 	t.Parallel()

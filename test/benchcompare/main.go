@@ -18,7 +18,7 @@ import (
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	o, err := parseOptions(os.Args[1:])
 	if err == nil {
 		err = o.compare(ctx, os.Stdout, os.Stderr)
@@ -68,7 +68,7 @@ func parseOptions(args []string) (*options, error) {
 	f.BoolVar(&o.short, "short", false, "small amounts, to see that it works: they are not the same in all revisions")
 	f.StringVar(&o.dir, "dir", "", "`directory` for all that is built and stored meanwhile (default the system's for temporary files)")
 	f.StringVar(&o.python, "python", os.Getenv("NETLAB_WORKER_PYTHON"), "Python `interpreter` that has Netlab (default .venv/bin/python)")
-	brief := f.Bool("brief", false, fmt.Sprintf("as CI does: -run '%s' -turns %d -rounds %d -within %s", briefFigures, briefTurns, briefRounds, briefWithin))
+	brief := f.Bool("brief", false, fmt.Sprintf("as CI does, where nothing else is said: -run '%s' -turns %d -rounds %d -within %s", briefFigures, briefTurns, briefRounds, briefWithin))
 	if err := f.Parse(args); err != nil {
 		return nil, err
 	}
@@ -76,7 +76,7 @@ func parseOptions(args []string) (*options, error) {
 		return nil, fmt.Errorf("%q: there are no arguments but flags, see -help", f.Arg(0))
 	}
 	if *brief {
-		o.figures, o.turns, o.rounds, o.within = briefFigures, briefTurns, briefRounds, briefWithin
+		o.beBrief(f)
 	}
 	var err error
 	if o.root, err = os.Getwd(); err != nil {
@@ -92,6 +92,24 @@ func parseOptions(args []string) (*options, error) {
 		o.dir, err = filepath.Abs(o.dir)
 	}
 	return o, err
+}
+
+// beBrief sets what the flags do not say.
+func (o *options) beBrief(f *flag.FlagSet) {
+	said := map[string]bool{}
+	f.Visit(func(f *flag.Flag) { said[f.Name] = true })
+	if !said["run"] {
+		o.figures = briefFigures
+	}
+	if !said["turns"] {
+		o.turns = briefTurns
+	}
+	if !said["rounds"] {
+		o.rounds = briefRounds
+	}
+	if !said["within"] {
+		o.within = briefWithin
+	}
 }
 
 // compare writes the table, and returns an error where something got worse by more than a factor of 2 or could not be run. A base
@@ -136,11 +154,14 @@ func (o *options) compare(ctx context.Context, stdout, progress io.Writer) (err 
 	}
 	if err := o.takeTurns(ctx, progress, start, before, after); err != nil {
 		var unusable *unusableError
-		if errors.As(err, &unusable) && unusable.revision == before {
+		if !errors.As(err, &unusable) || unusable.revision != before {
+			return err
+		}
+		if before.rows == nil || after.rows == nil {
 			_, err := fmt.Fprintf(stdout, "nothing to compare with: %v\n", err)
 			return err
 		}
-		return err
+		_, _ = fmt.Fprintf(progress, "the turns before are compared: %v\n", err)
 	}
 	changes := changesOf(before.rows, after.rows)
 	if err := writeChanges(stdout, before, after, changes); err != nil {
