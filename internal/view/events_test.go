@@ -158,10 +158,8 @@ func TestEventsWaitForTheLog(t *testing.T) {
 func TestALogThatCannotBeWritten(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
+	b.fillPatience = time.Second
 	v, _ := b.run(time.Minute)
-	v.mu.Lock()
-	v.fillPatience = time.Second
-	v.mu.Unlock()
 	f := v.Follow(Filter{}, "", nil)
 	path := v.logs.Path("j1")
 	if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o700), os.Symlink(filepath.Join(b.dir, "nowhere", "log"), path)); err != nil {
@@ -242,12 +240,9 @@ func TestALogThatCanBeWrittenAgain(t *testing.T) {
 // Where nothing comes of a log, nobody waits for it for ever: neither who fetches it, nor who would fetch another.
 func TestALogThatDoesNotCome(t *testing.T) {
 	t.Parallel()
-	busOfTest, server := bustest.NewServer(t)
-	b := &bundle{t: t, bus: busOfTest, dir: t.TempDir()}
+	b := setup(t)
+	b.fillPatience = 100 * time.Millisecond
 	v, _ := b.run(time.Minute)
-	v.mu.Lock()
-	v.fillPatience = 100 * time.Millisecond
-	v.mu.Unlock()
 	v.filling <- struct{}{}
 	short, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
 	defer cancel()
@@ -275,7 +270,7 @@ func TestALogThatDoesNotCome(t *testing.T) {
 	filled := make(chan error, 1)
 	go func() { filled <- v.fill(ctx, "a", "j1") }()
 	b.eventually("the first chunk has come", func() bool { return v.logs.Get("j1").Size() > 0 })
-	server.Stop()
+	b.server.Stop()
 	v.mu.RUnlock()
 	if err := <-filled; !errors.Is(err, bus.ErrUnavailable) || !strings.Contains(err.Error(), "nothing of the log came") {
 		t.Errorf("of a bus that went away: %v, with %d bytes", err, v.logs.Get("j1").Size())

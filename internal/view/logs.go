@@ -104,14 +104,13 @@ func (v *View) fill(ctx context.Context, host, id string) error {
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	patience := v.patience()
-	idle := time.AfterFunc(patience, func() {
-		cancel(fmt.Errorf("%w: nothing of the log came for %s", bus.ErrUnavailable, patience))
+	idle := time.AfterFunc(v.fillPatience, func() {
+		cancel(fmt.Errorf("%w: nothing of the log came for %s", bus.ErrUnavailable, v.fillPatience))
 	})
 	defer idle.Stop()
 	read := func() error {
 		return v.bus.ReadLog(ctx, host, id, func(c *bus.Chunk) error {
-			idle.Reset(patience)
+			idle.Reset(v.fillPatience)
 			return v.append(c)
 		})
 	}
@@ -126,12 +125,6 @@ func (v *View) fill(ctx context.Context, host, id string) error {
 		return cause
 	}
 	return err
-}
-
-func (v *View) patience() time.Duration {
-	v.mu.RLock()
-	defer v.mu.RUnlock()
-	return v.fillPatience
 }
 
 // fillLater fetches what is missing of the logs of ended jobs, unless it comes by itself, and the logs that have to be tried

@@ -157,7 +157,7 @@ func TestABusThatCannotBeToldAtOnce(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	var told lines
-	b.logger, b.patience = slog.New(slog.NewTextHandler(&told, nil)), 500*time.Millisecond
+	b.logger, b.restorePatience = slog.New(slog.NewTextHandler(&told, nil)), 500*time.Millisecond
 	v, _ := b.run(time.Minute)
 	b.born("j1", "a", "/x")
 	b.eventually("it is known", func() bool { return followed(v, "j1") == jobs.Queued })

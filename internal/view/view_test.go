@@ -26,15 +26,15 @@ type bundle struct {
 	bus    *bus.Bus
 	server *bus.Server
 	dir    string
-	// logger and patience, restorePatience, are those of the views.
-	logger   *slog.Logger
-	patience time.Duration
+	// logger and what follows are those of the views.
+	logger                        *slog.Logger
+	fillPatience, restorePatience time.Duration
 }
 
 func setup(t *testing.T) *bundle {
 	t.Helper()
 	b, server := bustest.NewServer(t)
-	return &bundle{t: t, bus: b, server: server, dir: t.TempDir(), logger: slog.New(slog.DiscardHandler), patience: restorePatience}
+	return &bundle{t: t, bus: b, server: server, dir: t.TempDir(), logger: slog.New(slog.DiscardHandler), fillPatience: fillPatience, restorePatience: restorePatience}
 }
 
 // run starts a view and waits until it has caught up. stop ends it.
@@ -45,7 +45,7 @@ func (b *bundle) run(lease time.Duration) (v *View, stop func()) {
 		b.t.Fatal(err)
 	}
 	v = New(b.bus, logs, filepath.Join(b.dir, "cursor"), lease, b.logger)
-	v.restorePatience = b.patience
+	v.fillPatience, v.restorePatience = b.fillPatience, b.restorePatience
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() {
