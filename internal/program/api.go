@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/netip"
 	"path/filepath"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -28,6 +29,10 @@ const stopTimeout = 10 * time.Second
 
 // catchUpTimeout is how long clients wait for an API that has started and reads what there is. After it they are told so.
 const catchUpTimeout = 5 * time.Second
+
+// settleTime is how long after it has caught up an API gives back the memory that its start took. The embedded server keeps the blocks that
+// were read for 10 s; then Go alone would wait for as much garbage again, or some minutes.
+const settleTime = 15 * time.Second
 
 // RunAPI serves until ctx ends or something fails for good: the embedded bus where there is no other, the worker where
 // one is asked for, the view and the HTTP API.
@@ -139,6 +144,7 @@ func RunAPI(ctx context.Context, s *settings.API, version string, log *slog.Logg
 		}
 		return nil
 	})
+	parts.Go(func() { giveBackMemory(ctx, v) })
 	parts.Go(func() { watch(ctx, func() { v.NotReady() }, log) })
 	<-ctx.Done()
 	notify(daemon.SdNotifyStopping, log)
@@ -151,6 +157,16 @@ func RunAPI(ctx context.Context, s *settings.API, version string, log *slog.Logg
 		return cause
 	}
 	return nil
+}
+
+// giveBackMemory gives back, once, what the start took.
+func giveBackMemory(ctx context.Context, v *view.View) {
+	v.AwaitCaughtUp(ctx)
+	select {
+	case <-time.After(settleTime):
+		debug.FreeOSMemory()
+	case <-ctx.Done():
+	}
 }
 
 // network is that of the address: 0.0.0.0 is not to mean every IPv6 address as well.
