@@ -53,9 +53,9 @@ const (
 	readyTimeout = time.Second
 	// healthEvery is how often the server's store is looked at.
 	healthEvery = time.Second
-	// strayPatience is how long a stream may be on the disk and unknown to the server. One that is just being made or removed is so for
-	// as long as the disk takes, which may be seconds.
-	strayPatience = 10 * time.Second
+	// healthPatience is how long a server that can write may say that it is not well. A stream that is just being made or removed is
+	// unknown to it for as long as the disk takes, which may be seconds; and it has a millisecond to see that it takes connections.
+	healthPatience = 10 * time.Second
 	// healthRoom is how much has to fit onto the disk before a server is started anew, in bytes.
 	healthRoom = 8 << 20
 )
@@ -169,14 +169,14 @@ func (s *Server) nurse(ctx context.Context) {
 		if since.IsZero() {
 			since = time.Now()
 		}
-		stray := srv.Running() && isStray(health)
-		if stray && time.Since(since) < strayPatience {
+		writes := srv.Running() && srv.JetStreamEnabled() && !isWriteError(health)
+		if writes && time.Since(since) < healthPatience {
 			continue
 		}
 		if s.trouble.Load() == nil {
 			text := "the disk of NETLAB_API_DATA_DIR cannot be written: make room, and the bus goes on by itself"
-			if stray {
-				text = "a stream in NETLAB_API_DATA_DIR cannot be read: see the lines of the API's log above"
+			if writes {
+				text = "the store in NETLAB_API_DATA_DIR is not well: see the lines of the API's log above"
 			}
 			s.trouble.Store(&text)
 			s.log.Error("embedded bus: "+text, "error", health.Error)
@@ -189,9 +189,9 @@ func (s *Server) nurse(ctx context.Context) {
 	}
 }
 
-// isStray says whether all that is wrong is a stream on the disk that the server does not know.
-func isStray(health *server.HealthStatus) bool {
-	return strings.HasSuffix(health.Error, "could not be recovered")
+// isWriteError says whether the store has met an error of the disk.
+func isWriteError(health *server.HealthStatus) bool {
+	return strings.Contains(health.Error, " write error: ")
 }
 
 // restart replaces the server, if the disk has room.
