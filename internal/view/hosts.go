@@ -3,6 +3,7 @@ package view
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -63,23 +64,23 @@ func (v *View) hear(e bus.HostEvent, now time.Time) (isNew, due bool) {
 	return isNew, due
 }
 
-// admit makes the host's consumer, for which its worker waits.
+// admit makes the host's consumer, for which its worker waits, and tells the worker which jobs are under way. Until then the host is there
+// all the same: what it is to do waits on the bus.
 func (v *View) admit(ctx context.Context, host string) {
 	err := v.bus.Retry(ctx, "consumer of host "+host, func(ctx context.Context) error { return v.bus.EnsureConsumer(ctx, host) })
-	if err != nil && ctx.Err() == nil {
-		v.log.Error("view: host not admitted, trying again with its next sign of life", "host", host, "error", err)
-		v.mu.Lock()
-		delete(v.hosts, host)
-		v.mu.Unlock()
+	if err != nil {
+		err = fmt.Errorf("its consumer: %w", err)
+	} else if err = v.reconcile(ctx, host); err != nil {
+		err = fmt.Errorf("which jobs are under way: %w", err)
+	}
+	if err == nil || ctx.Err() != nil {
 		return
 	}
-	if err := v.reconcile(ctx, host); err != nil && ctx.Err() == nil {
-		v.log.Warn("view: the host was not told which of its jobs are under way, trying again with its next sign of life", "host", host, "error", err)
-		v.mu.Lock()
-		defer v.mu.Unlock()
-		if h := v.hosts[host]; h != nil {
-			h.tellAt = time.Time{}
-		}
+	v.log.Warn("view: the host has not got all that it needs, trying again with its next sign of life", "host", host, "error", err)
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if h := v.hosts[host]; h != nil {
+		h.tellAt = time.Time{}
 	}
 }
 

@@ -559,3 +559,40 @@ func TestAHostIsToldAgain(t *testing.T) {
 		t.Errorf("it is told %s", first)
 	}
 }
+
+// A host whose consumer cannot be made is there all the same, and gets it once it can.
+func TestAHostWithoutItsConsumer(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	var told lines
+	b.logger = slog.New(slog.NewTextHandler(&told, nil))
+	mend := bustest.SpoilConsumer(t, b.server, "a")
+	v, _ := b.run(time.Minute)
+	h := &hosts.Host{Name: "a", Identity: "one"}
+	lease, err := b.bus.AcquireLease(t.Context(), h)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.eventually("the failure is told", func() bool { return told.count("its consumer") > 0 })
+	if h, _ := v.Host("a"); !h.Online {
+		t.Error("the host is not online")
+	}
+	mend()
+	begun := make(chan struct{})
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	go func() {
+		_ = b.bus.TakeRequests(ctx, "a", func() { close(begun) }, func(context.Context, *bus.Birth, uint64) error { return nil })
+	}()
+	b.eventually("requests are taken", func() bool {
+		if err := lease.Renew(t.Context(), h); err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case <-begun:
+			return true
+		default:
+			return false
+		}
+	})
+}

@@ -74,6 +74,22 @@ func SilenceJobs(t testing.TB, s *bus.Server) {
 	}
 }
 
+// SpoilConsumer makes the consumer of a host in a way in which ours cannot be made, until the function that it returns is called.
+func SpoilConsumer(t testing.TB, s *bus.Server, host string) (mend func()) {
+	t.Helper()
+	js := dial(t, s)
+	other := jetstream.ConsumerConfig{Durable: host, AckPolicy: jetstream.AckNonePolicy}
+	if _, err := js.CreateConsumer(t.Context(), "NETLAB_JOBS", other); err != nil {
+		t.Fatal(err)
+	}
+	return func() {
+		t.Helper()
+		if err := js.DeleteConsumer(t.Context(), "NETLAB_JOBS", host); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // Publish stores a message that this program would not, as an earlier release may have left it.
 func Publish(t testing.TB, s *bus.Server, subject string, data []byte) (seq uint64) {
 	t.Helper()
