@@ -83,7 +83,9 @@ func outOfMeans(err error) bool {
 // its goroutine for ever.
 type conn struct {
 	net.Conn
-	stall     time.Duration
+	stall time.Duration
+	// until is the write deadline, in nanoseconds since opened.
+	until     atomic.Int64
 	lingering atomic.Bool
 	// late is how much of what came before the read deadline is still to be read behind it, once that was looked for.
 	late   atomic.Int64
@@ -107,6 +109,18 @@ func (c *conn) SetReadDeadline(t time.Time) error {
 		t = last
 	}
 	return c.Conn.SetReadDeadline(t)
+}
+
+// SetWriteDeadline is as of any connection.
+func (c *conn) SetWriteDeadline(t time.Time) error {
+	c.until.Store(int64(t.Sub(c.opened)))
+	return c.Conn.SetWriteDeadline(t)
+}
+
+// SetDeadline is as of any connection. The server below takes both deadlines away from one that it gives out of its hands.
+func (c *conn) SetDeadline(t time.Time) error {
+	c.until.Store(int64(t.Sub(c.opened)))
+	return c.Conn.SetDeadline(t)
 }
 
 // tlsRecord is the first byte of a client that speaks TLS. No request begins with it.
@@ -136,7 +150,7 @@ func (c *conn) Read(p []byte) (n int, err error) {
 func (c *conn) Write(p []byte) (n int, err error) {
 	for {
 		piece := p[n:min(n+writePiece, len(p))]
-		if err := c.SetWriteDeadline(time.Now().Add(c.stall)); err != nil {
+		if err := c.extend(time.Now()); err != nil {
 			return n, err
 		}
 		written, err := c.Conn.Write(piece)
@@ -145,6 +159,15 @@ func (c *conn) Write(p []byte) (n int, err error) {
 			return n, err
 		}
 	}
+}
+
+// extend gives the client the time of stall from now on, or less by an eighth of it at most: to set a deadline for each write is 2 % of
+// what a small answer costs.
+func (c *conn) extend(now time.Time) error {
+	if time.Duration(c.until.Load()) > now.Sub(c.opened)+c.stall-c.stall/8 {
+		return nil
+	}
+	return c.SetWriteDeadline(now.Add(c.stall))
 }
 
 // readLate reads of what was there at the first look behind the deadline, and waits for nothing.

@@ -180,3 +180,53 @@ func TestWhatCameBeforeTheDeadlineIsRead(t *testing.T) {
 		t.Errorf("of nothing: %q, %v", buffer[:n], err)
 	}
 }
+
+// deadlines is a connection that knows its write deadline.
+type deadlines struct {
+	net.Conn
+	write time.Time
+	set   int
+}
+
+func (d *deadlines) SetWriteDeadline(t time.Time) error {
+	d.write, d.set = t, d.set+1
+	return nil
+}
+
+func (d *deadlines) SetDeadline(t time.Time) error { return d.SetWriteDeadline(t) }
+
+// A client has the time of stall for each write, or little less, also where somebody else has taken the deadline away meanwhile.
+func TestEachWriteHasItsDeadline(t *testing.T) {
+	t.Parallel()
+	below := &deadlines{}
+	opened := time.Now()
+	c := &conn{Conn: below, stall: 8 * time.Minute, opened: opened}
+	for _, w := range []struct {
+		name   string
+		before func() error
+		after  time.Duration // since the connection was opened
+		until  time.Duration
+	}{
+		{"the first", nil, 0, 8 * time.Minute},
+		{"one soon after", nil, 59 * time.Second, 8 * time.Minute},
+		{"one later", nil, time.Minute, 9 * time.Minute},
+		{"one of a process that was stopped", nil, time.Hour, time.Hour + 8*time.Minute},
+		{"one after both deadlines were taken away", func() error { return c.SetDeadline(time.Time{}) }, time.Hour + time.Second, time.Hour + 8*time.Minute + time.Second},
+		{"one after the deadline was taken away", func() error { return c.SetWriteDeadline(time.Time{}) }, time.Hour + 2*time.Second, time.Hour + 8*time.Minute + 2*time.Second},
+	} {
+		if w.before != nil {
+			if err := w.before(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := c.extend(opened.Add(w.after)); err != nil {
+			t.Fatal(err)
+		}
+		if got := below.write.Sub(opened); got != w.until {
+			t.Errorf("%s: until %s, want %s", w.name, got, w.until)
+		}
+	}
+	if below.set != 7 {
+		t.Errorf("the deadline was set %d times", below.set)
+	}
+}

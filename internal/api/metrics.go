@@ -20,23 +20,17 @@ func (s *Server) getMetrics(c *fiber.Ctx) error {
 
 // notePatterns learns the routes, each of which is one value in the metrics.
 func (s *Server) notePatterns() {
-	s.patterns = map[string]bool{}
+	s.patterns = map[string]string{}
 	for _, r := range s.app.GetRoutes(true) {
-		s.patterns[r.Path] = true
+		s.patterns[r.Path] = r.Path
+		if below, ok := strings.CutPrefix(r.Path, s.config.Prefix+"/"); ok {
+			s.patterns[r.Path] = "/" + below
+		}
 	}
 }
 
 // pattern is the route that a request got to, without the prefix; empty where it got to none.
-func (s *Server) pattern(c *fiber.Ctx) string {
-	path := c.Route().Path
-	if !s.patterns[path] {
-		return ""
-	}
-	if below, ok := strings.CutPrefix(path, s.config.Prefix+"/"); ok {
-		return "/" + below
-	}
-	return path
-}
+func (s *Server) pattern(c *fiber.Ctx) string { return s.patterns[c.Route().Path] }
 
 // openStream is an answer without an end of its own, as the metrics count it. The server closes it when it has sent it, or
 // cannot.

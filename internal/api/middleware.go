@@ -14,7 +14,7 @@ import (
 // around stands around every handler: its error becomes an answer, and the request a line in the log. Of the request only
 // method and path are logged: the query and the headers may hold what is not for a log.
 func (s *Server) around(c *fiber.Ctx) error {
-	start := time.Now()
+	start := c.Context().Time()
 	c.Set(fiber.HeaderXContentTypeOptions, "nosniff")
 	if err := s.guarded(c); err != nil {
 		if err := s.fail(c, err); err != nil {

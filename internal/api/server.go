@@ -131,8 +131,8 @@ type Server struct {
 	log     *slog.Logger
 	app     *fiber.App
 	metrics *metrics.Metrics
-	// patterns are the routes, as they were named.
-	patterns map[string]bool
+	// patterns are the routes without the prefix, by what they are with it.
+	patterns map[string]string
 	// anonymous is who sends a request where the API is open to all.
 	anonymous *credential
 	// bodies is the room for large bodies, in bytes.

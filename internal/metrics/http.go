@@ -13,6 +13,22 @@ type HTTP struct {
 	requests  *prometheus.CounterVec
 	durations *prometheus.HistogramVec
 	streams   *prometheus.GaugeVec
+
+	mu sync.RWMutex
+	// answers are the metrics of the answers that there have been: to find them by their labels costs as much as to find a job.
+	answers map[answer]answered
+}
+
+// answer is what the metrics tell of an answer.
+type answer struct {
+	route, method string
+	code          int
+}
+
+// answered are the metrics of one kind of answer.
+type answered struct {
+	requests  prometheus.Counter
+	durations prometheus.Observer
 }
 
 // none is the route of a request that got to none, and the method of one that could not be read.
@@ -21,6 +37,7 @@ const none = "none"
 func newHTTP() *HTTP {
 	const subsystem = "http"
 	return &HTTP{
+		answers: map[answer]answered{},
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Namespace: namespace, Subsystem: subsystem, Name: "requests_total",
 			Help: "Requests that were answered, by route (none where there is no such route, the client may not use it, or the request was refused before one was looked for), method and status.",
@@ -42,8 +59,23 @@ func (h *HTTP) Answered(route, method string, code int, after time.Duration) {
 	if route == "" {
 		route = none
 	}
-	h.requests.WithLabelValues(route, method, strconv.Itoa(code)).Inc()
-	h.durations.WithLabelValues(route, method).Observe(after.Seconds())
+	of := h.of(answer{route, method, code})
+	of.requests.Inc()
+	of.durations.Observe(after.Seconds())
+}
+
+func (h *HTTP) of(a answer) answered {
+	h.mu.RLock()
+	of, ok := h.answers[a]
+	h.mu.RUnlock()
+	if ok {
+		return of
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	of = answered{h.requests.WithLabelValues(a.route, a.method, strconv.Itoa(a.code)), h.durations.WithLabelValues(a.route, a.method)}
+	h.answers[a] = of
+	return of
 }
 
 // Refused counts what could not be read as a request.
