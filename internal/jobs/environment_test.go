@@ -1,6 +1,7 @@
 package jobs_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"strings"
 	"testing"
@@ -21,6 +22,28 @@ func TestEnvironment(t *testing.T) {
 	}
 	if p := parse(t, body(`"environment":["NETLAB_DEVICE=frr"]`)); p.Secrets != nil {
 		t.Errorf("secrets without any: %v", p.Secrets)
+	}
+}
+
+// The members of an object, however it is written, are those that the standard library reads.
+func TestEnvironmentAsItIsWritten(t *testing.T) {
+	t.Parallel()
+	for _, text := range []string{
+		`{"A":"1"}`, "\r\n{\n\t\"A\" : \"1\" , \"B\":\"2\"\n} ", `{"A":"{,:}]","B":"\\","C":"\"","D":"\\\",","E":"e"}`,
+		`{"\u0041":"\u00e4\ud800","B":"ä\n"}`, `{"A":"","B":":"}`,
+	} {
+		var want map[string]string
+		if err := json.Unmarshal([]byte(text), &want); err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want, parse(t, body(`"environment":`+text)).Secrets); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", text, diff)
+		}
+	}
+	for _, text := range []string{`{}`, "{ \n}", `{"A":null}`} {
+		if p := parse(t, body(`"environment":`+text)); len(p.Secrets) > 0 {
+			t.Errorf("%s: %v", text, p.Secrets)
+		}
 	}
 }
 

@@ -69,14 +69,30 @@ type member struct {
 // objectMembers lists the members of a valid JSON object as they come, those of the same name too.
 func objectMembers(object json.RawMessage) []member {
 	var members []member
-	d := json.NewDecoder(bytes.NewReader(object))
-	_, _ = d.Token() // the brace
-	for d.More() {
-		var m member
-		name, _ := d.Token()
-		m.name, _ = name.(string)
-		_ = d.Decode(&m.value) // valid, as the whole is
-		members = append(members, m)
+	depth, start, colon, quoted := 0, 0, 0, false
+	for i := 0; i < len(object); i++ {
+		switch c := object[i]; {
+		case quoted && c == '\\':
+			i++
+		case c == '"':
+			quoted = !quoted
+		case quoted:
+		case depth == 1 && c == ':':
+			colon = i
+		case depth == 1 && (c == ',' || c == '}'):
+			if colon > start { // not in {}
+				members = append(members, member{
+					unquote(bytes.TrimSpace(object[start:colon])), json.RawMessage(bytes.TrimSpace(object[colon+1 : i])),
+				})
+			}
+			start = i + 1
+		case c == '{' || c == '[':
+			if depth++; depth == 1 {
+				start = i + 1
+			}
+		case c == '}' || c == ']':
+			depth--
+		}
 	}
 	return members
 }
@@ -100,6 +116,9 @@ func kind(raw json.RawMessage) string {
 }
 
 func unquote(raw json.RawMessage) string {
+	if bytes.IndexByte(raw, '\\') < 0 {
+		return string(raw[1 : len(raw)-1]) // of a body of valid UTF-8
+	}
 	var s string
 	_ = json.Unmarshal(raw, &s) // a string, as its kind says
 	return s
