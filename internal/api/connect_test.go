@@ -50,7 +50,7 @@ func TestConnect(t *testing.T) {
 	b.online(hostNamed("b"))
 	b.isError(post(connectBody), http.StatusBadRequest, "host", "/hosts")
 	// Where the lab is.
-	if _, err := b.bus.Place(b.ctx, "/home/lab/one", "b"); err != nil {
+	if _, _, err := b.bus.Place(b.ctx, "/home/lab/one", "b"); err != nil {
 		t.Fatal(err)
 	}
 	b.play("b", "connect", "", `{"status":404,"error":"the lab has no node r1"}`)

@@ -435,12 +435,12 @@ func TestPlacementHasOneWinner(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, host := range []string{"a", "b"} {
-		got, err := b.Place(ctx, "/home/x", host)
+		got, isNew, err := b.Place(ctx, "/home/x", host)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got != "a" {
-			t.Errorf("placed on %s, want a", got)
+		if got != "a" || isNew != (host == "a") {
+			t.Errorf("placed on %s, new: %v; want a, which had it first", got, isNew)
 		}
 	}
 }

@@ -252,7 +252,7 @@ func TestFormats(t *testing.T) {
 			Name: "placement.json", Type: storedText{},
 			Sample: func(t *testing.T) []byte {
 				return written(t, placesStream, "$KV.netlab_placements."+placeKey("/home/ada/lab"), func(ctx context.Context, b *Bus) error {
-					_, err := b.Place(ctx, "/home/ada/lab", "alpha")
+					_, _, err := b.Place(ctx, "/home/ada/lab", "alpha")
 					return err
 				})
 			},

@@ -52,17 +52,18 @@ func (b *Bus) MovePlace(ctx context.Context, workdir, host string) error {
 }
 
 // Place gives the working directory to the host unless another one has it already, and returns who has it: two APIs that
-// place at the same moment get the same answer.
-func (b *Bus) Place(ctx context.Context, workdir, host string) (string, error) {
+// place at the same moment get the same answer. isNew says that nobody had it.
+func (b *Bus) Place(ctx context.Context, workdir, host string) (placed string, isNew bool, err error) {
 	kv, err := b.places(ctx)
 	if err != nil {
-		return "", err
+		return "", false, err
 	}
 	if _, err = kv.Create(ctx, placeKey(workdir), []byte(host)); errors.Is(err, jetstream.ErrKeyExists) {
-		return b.PlaceOf(ctx, workdir)
+		placed, err = b.PlaceOf(ctx, workdir)
+		return placed, false, err
 	}
 	if err != nil {
-		return "", translate(err)
+		return "", false, translate(err)
 	}
-	return host, nil
+	return host, true, nil
 }

@@ -35,12 +35,13 @@ type Dispatcher struct {
 	bus  *bus.Bus
 	view *view.View
 	keep []string
+	had  recent
 }
 
 // New returns a dispatcher to the hosts that the view knows. keep are patterns of the files that each job leaves in the store of
 // objects, see artifact.CheckPattern.
 func New(b *bus.Bus, v *view.View, keep []string) *Dispatcher {
-	return &Dispatcher{bus: b, view: v, keep: keep}
+	return &Dispatcher{bus: b, view: v, keep: keep, had: newRecent(maxRecent)}
 }
 
 // Submit makes a job of the payload. Errors: *jobs.Invalid, *PlacedError, ErrNoHost, bus.ErrUnavailable, bus.ErrFull,
@@ -149,19 +150,13 @@ func (d *Dispatcher) place(ctx context.Context, p *jobs.Payload) (host hosts.Hos
 	if workdir == "" {
 		return host, "", "", refusal
 	}
-	placed, err := d.bus.PlaceOf(ctx, workdir)
-	if errors.Is(err, bus.ErrNotFound) {
-		why = fmt.Sprintf("most room of %d", len(fitting))
-		best := fitting[0]
-		if !p.Request.Action.Changes() {
-			return best, workdir, why, nil
-		}
-		if placed, err = d.bus.Place(ctx, workdir, best.Name); err == nil && placed == best.Name {
-			return best, workdir, why, nil
-		}
-	}
+	best := fitting[0]
+	placed, isNew, err := d.placeOf(ctx, workdir, best.Name, p.Request.Action)
 	if err != nil {
 		return host, "", "", err
+	}
+	if isNew {
+		return best, workdir, fmt.Sprintf("most room of %d", len(fitting)), nil
 	}
 	why = "the working directory is on this host"
 	h, ok := d.view.Host(placed)

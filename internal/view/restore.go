@@ -112,7 +112,7 @@ func (v *View) restorePlaces(ctx context.Context, hosts map[string]string) error
 	for workdir, host := range hosts {
 		attempt, cancel := context.WithTimeout(ctx, v.restorePatience)
 		err := v.bus.Retry(attempt, "placements", func(ctx context.Context) error {
-			_, err := v.bus.Place(ctx, workdir, host)
+			_, _, err := v.bus.Place(ctx, workdir, host)
 			return err
 		})
 		cancel()
