@@ -50,19 +50,17 @@ const (
 //
 // ErrUnavailable: there is no job, unless the error says that there may be one, because no answer came before ctx ended.
 func (b *Bus) Submit(ctx context.Context, birth *Birth) (seq uint64, err error) {
-	shown, err := json.Marshal(birth.Job)
-	if err != nil {
-		return 0, fmt.Errorf("job %s: %w", birth.ID, err)
-	}
-	if size := len(shown); size > MaxMessage-statusRoom {
-		return 0, fmt.Errorf("%w: the job has %d bytes, at most %d", ErrTooLarge, size, MaxMessage-statusRoom)
-	}
 	if b.crowded.Load() {
 		return 0, fmt.Errorf("%w: what is left of its room (NETLAB_BUS_JOBS_BYTES) is for the jobs that it has; ended ones are let go", ErrFull)
 	}
 	m, err := b.jobEvent(kindRequest, &birth.Job, birth)
 	if err != nil {
 		return 0, err
+	}
+	if len(m.Data) > MaxMessage-statusRoom {
+		if err := leavesRoom(&birth.Job); err != nil {
+			return 0, err
+		}
 	}
 	// Of a job that is just being let go the birth goes first: its id is free when all the rest of it has gone.
 	stored, free := publicSubject("*", birth.ID, kindRequest), publicSubject("*", birth.ID, "*")
@@ -84,6 +82,18 @@ func (b *Bus) Submit(ctx context.Context, birth *Birth) (seq uint64, err error) 
 			return 0, err
 		}
 	}
+}
+
+// leavesRoom returns ErrTooLarge where the later states of the job would not fit into a message.
+func leavesRoom(job *jobs.Job) error {
+	shown, err := jobs.Encode(job)
+	if err != nil {
+		return fmt.Errorf("job %s: %w", job.ID, err)
+	}
+	if size := len(shown); size > MaxMessage-statusRoom {
+		return fmt.Errorf("%w: the job has %d bytes, at most %d", ErrTooLarge, size, MaxMessage-statusRoom)
+	}
+	return nil
 }
 
 // FindJob reads a job that may have been born a moment ago elsewhere: its last status, or its birth. ErrNotFound: no such job.

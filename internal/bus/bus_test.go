@@ -240,7 +240,7 @@ func TestFollowJobsGivesTheLastOfEachAndThenTheNew(t *testing.T) {
 	seen := make(chan string, 10)
 	done := make(chan error, 1)
 	go func() {
-		done <- b.FollowJobs(ctx, false, func(m *JobMessage) { seen <- m.ID + " " + string(m.State) + " " + m.Phase },
+		done <- b.FollowJobs(ctx, false, nil, func(m *JobMessage) { seen <- m.ID + " " + string(m.State) + " " + m.Phase },
 			func(id string, _ uint64) { seen <- "cancel " + id }, func() { seen <- "caught up" })
 	}()
 	expect := func(want ...string) {
@@ -296,7 +296,7 @@ func TestFollowJobsReadsHistory(t *testing.T) {
 	following, cancel := context.WithCancel(ctx)
 	defer cancel()
 	seen := make(chan string, 100)
-	err := b.FollowJobs(following, true, func(m *JobMessage) {
+	err := b.FollowJobs(following, true, nil, func(m *JobMessage) {
 		if seen <- fmt.Sprint(m.ID, " ", m.State, " ", m.Seq, " born ", m.Born); m.ID == "new" {
 			cancel()
 		}
@@ -779,7 +779,7 @@ func TestForeignStatesAreSkipped(t *testing.T) {
 	for _, history := range []bool{false, true} {
 		following, cancel := context.WithCancel(ctx)
 		var seen []string
-		_ = b.FollowJobs(following, history, func(m *JobMessage) { seen = append(seen, m.ID+" "+string(m.State)) }, func(string, uint64) {}, cancel)
+		_ = b.FollowJobs(following, history, nil, func(m *JobMessage) { seen = append(seen, m.ID+" "+string(m.State)) }, func(string, uint64) {}, cancel)
 		if diff := cmp.Diff([]string{"mine queued"}, seen); diff != "" {
 			t.Error(diff)
 		}
@@ -829,7 +829,9 @@ func TestRoomForStates(t *testing.T) {
 	}
 	following, cancel := context.WithCancel(ctx)
 	defer cancel()
-	go func() { _ = b.FollowJobs(following, false, func(*JobMessage) {}, func(string, uint64) {}, func() {}) }()
+	go func() {
+		_ = b.FollowJobs(following, false, nil, func(*JobMessage) {}, func(string, uint64) {}, func() {})
+	}()
 	var born []*jobs.Job
 	for {
 		j := job(fmt.Sprint("j", len(born)), "a")

@@ -93,11 +93,8 @@ func (d *Dispatcher) submit(ctx context.Context, p *jobs.Payload, id, fingerprin
 		d.discard(ctx, birth, err)
 		return jobs.Job{}, err
 	}
-	d.view.Add(birth, seq)
-	if err := d.settle(ctx, &job); err != nil {
-		return jobs.Job{}, err
-	}
-	return d.view.Job(ctx, job.ID)
+	job = d.view.Add(birth, seq)
+	return job, d.settle(ctx, &job)
 }
 
 // settle notes the host that the request of a job names: from now on the lab is there, and the next job of its directory finds

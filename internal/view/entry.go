@@ -95,11 +95,11 @@ func (v *View) shown(e *entry) jobs.Job {
 	}
 	job := e.open.job
 	job.CancelRequested = e.cancelRequested(&job)
-	if !job.State.Terminal() {
-		job.LogBytes = v.logs.Get(job.ID).Size()
-	}
-	if job.State == jobs.Queued && v.jobs[e.id] == e { // who follows may still hold one that was let go
+	switch {
+	case job.State == jobs.Queued && v.jobs[e.id] == e: // who follows may still hold one that was let go
 		job.Waiting = v.waiting(e)
+	case job.State == jobs.Running:
+		job.LogBytes = v.logs.Get(job.ID).Size()
 	}
 	return job
 }

@@ -29,7 +29,7 @@ type Event struct {
 // it. So one sequence says what a follower knows: everything up to it.
 type events struct {
 	// recent are the events that are told, the oldest first: all of those after start.
-	recent []Event
+	recent []*Event
 	bytes  int
 	start  uint64
 	// told is up to which sequence everything is told, heard the sequence of the newest message.
@@ -125,12 +125,12 @@ func (v *View) tellOne(h *heldEvent) {
 	}
 	e.told = h.Seq
 	ev := &v.events
-	ev.recent = append(ev.recent, Event{Seq: h.Seq, Job: job, size: h.size})
+	ev.recent = append(ev.recent, &Event{Seq: h.Seq, Job: job, size: h.size})
 	ev.bytes += h.size
 	for len(ev.recent) > ev.maxEvents || ev.bytes > ev.maxBytes && len(ev.recent) > 1 {
 		ev.start = ev.recent[0].Seq
 		ev.bytes -= ev.recent[0].size
-		ev.recent[0] = Event{}
+		ev.recent[0] = nil
 		ev.recent = ev.recent[1:]
 	}
 	ev.observe(&job)

@@ -112,7 +112,7 @@ func (f *Follower) take() (events []Event, changed <-chan struct{}) {
 		event := ev.recent[at]
 		f.after = event.Seq
 		if f.wants(event.Job.ID, filterOf(&event.Job)) {
-			events = append(events, event)
+			events = append(events, *event)
 		}
 	}
 	if at == len(ev.recent) {
