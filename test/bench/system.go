@@ -138,6 +138,10 @@ func (s *system) awaitHosts(ctx context.Context, count int) error {
 	})
 }
 
+// longestPause is between two questions where an answer has taken long: one that waits for the API to have read its jobs, say, of
+// which four times as long would be most of what is measured.
+const longestPause = 50 * time.Millisecond
+
 // eventually asks again and again, with pauses that are short beside all that is measured with it, but so long that the asking is a
 // small part of what the system does.
 func (s *system) eventually(ctx context.Context, what string, holds func() (bool, error)) error {
@@ -150,7 +154,7 @@ func (s *system) eventually(ctx context.Context, what string, holds func() (bool
 			return err
 		}
 		select {
-		case <-time.After(max(2*time.Millisecond, 4*time.Since(began))):
+		case <-time.After(min(max(2*time.Millisecond, 4*time.Since(began)), longestPause)):
 		case <-ctx.Done():
 			return fmt.Errorf("waited in vain until %s: %w", what, ctx.Err())
 		}
