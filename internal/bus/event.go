@@ -72,9 +72,12 @@ func storedAt(m *nats.Msg) time.Time {
 
 // subjectTokens splits netlab.jobs.<host>.<id>.<kind>.
 func subjectTokens(subject string) (host, id, kind string, ok bool) {
-	t := strings.Split(subject, ".")
-	if len(t) != 5 {
+	if strings.Count(subject, ".") != 4 {
 		return "", "", "", false
 	}
-	return t[2], t[3], t[4], true
+	_, rest, _ := strings.Cut(subject, ".")
+	_, rest, _ = strings.Cut(rest, ".")
+	host, rest, _ = strings.Cut(rest, ".")
+	id, kind, _ = strings.Cut(rest, ".")
+	return host, id, kind, true
 }

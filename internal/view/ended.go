@@ -87,7 +87,7 @@ func (v *View) forget(e *entry) {
 }
 
 // list puts an entry among those that have ended, by what the stream says of their order and not by its clock, which may be set.
-func (v *View) list(e *entry) {
+func (v *View) list(e *entry, job *jobs.Job) {
 	v.finished = insert(v.finished, e, byEnd)
 	at := len(v.finished) - 1
 	for v.finished[at] != e {
@@ -95,7 +95,6 @@ func (v *View) list(e *entry) {
 	}
 	around := v.finished[max(at-1, 0):min(at+2, len(v.finished))]
 	v.unsorted = v.unsorted || !slices.IsSortedFunc(around, func(a, b *entry) int { return a.end.Compare(b.end) })
-	job := &e.open.job
 	if e.logBytes = job.LogBytes; job.Kept != nil {
 		e.kept = job.Kept.Bytes
 	}

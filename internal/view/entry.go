@@ -61,16 +61,14 @@ func (e *entry) ending() *jobs.Job {
 
 // pack keeps nothing but the text of a job that has ended and has its whole log. stored is the message that told of the end; nil:
 // the answer is made now, as it will be asked for.
-func (v *View) pack(e *entry, stored []byte) {
-	job := e.open.job
-	if e.cancelRequested(&job) && !job.CancelRequested {
-		job.CancelRequested, stored = true, nil
-	}
-	if stored != nil {
+func (v *View) pack(e *entry, ended *jobs.Job, stored []byte) {
+	canceled := e.cancelRequested(ended)
+	if stored != nil && canceled == ended.CancelRequested {
 		e.text, e.answer, e.open = bytes.Clone(stored), false, nil // of a buffer with more in it
 		return
 	}
-	job.LogPath = v.logs.Path(e.id)
+	job := *ended
+	job.CancelRequested, job.LogPath = canceled, v.logs.Path(e.id)
 	text, err := jobs.Encode(&job)
 	if err != nil {
 		v.log.Error("view: a job that cannot be shown", "job", e.id, "error", err)

@@ -55,6 +55,9 @@ func (x index) insert(e *entry, t term) {
 }
 
 func (x index) remove(e *entry, t term) {
+	if t.value == "" {
+		return
+	}
 	if x[t] = remove(x[t], e); len(x[t]) == 0 {
 		delete(x, t)
 	}

@@ -244,7 +244,7 @@ func (v *View) complete(e *entry) {
 	if e.ending() != nil {
 		v.end(e, nil)
 	} else if e.open != nil {
-		v.pack(e, nil)
+		v.pack(e, &e.open.job, nil)
 	}
 	v.logs.Get(e.id).Finish()
 }

@@ -345,13 +345,13 @@ func (v *View) add(m *bus.JobMessage) *entry {
 // addEnded makes an entry of the end of a job of which nothing else is known.
 func (v *View) addEnded(m *bus.JobMessage) {
 	e := &entry{
-		id: m.ID, birth: cmp.Or(m.Born, m.Seq), seq: m.Seq, source: unique.Make(m.Source), open: &open{job: m.Job}, traits: traitsOf(&m.Job),
+		id: m.ID, birth: cmp.Or(m.Born, m.Seq), seq: m.Seq, source: unique.Make(m.Source), traits: traitsOf(&m.Job),
 		endedAt: time.Now(), end: m.Stored, endSeq: m.Seq,
 	}
 	v.jobs[m.ID] = e
 	v.insert(e)
-	v.list(e)
-	v.pack(e, m.JSON)
+	v.list(e, &m.Job)
+	v.pack(e, &m.Job, m.JSON)
 }
 
 // isBefore says whether a birth is that of a later job of the same id. Within one stream its order says so: the clocks of APIs differ.
@@ -377,8 +377,8 @@ func (v *View) cancelLocked(id string, seq uint64) {
 	e.canceled = seq
 	if e.open == nil && seq < e.seq {
 		// What is kept of it was found before the request.
-		e.open = &open{job: v.unpack(id, e.text)}
-		v.pack(e, nil)
+		job := v.unpack(id, e.text)
+		v.pack(e, &job, nil)
 	}
 }
 
@@ -398,10 +398,10 @@ func (v *View) end(e *entry, stored []byte) {
 	v.deactivate(e)
 	v.become(e, e.open.ended)
 	e.open.ended = nil
-	v.list(e)
+	v.list(e, &e.open.job)
 	v.tell()
 	if _, lacks := v.lacking[e.id]; !lacks {
-		v.pack(e, stored)
+		v.pack(e, &e.open.job, stored)
 	}
 }
 
