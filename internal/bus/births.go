@@ -62,6 +62,12 @@ func (b *Bus) Submit(ctx context.Context, birth *Birth) (seq uint64, err error) 
 			return 0, err
 		}
 	}
+	b.given.add(&birth.Job, m.Data)
+	defer func() {
+		if err != nil {
+			b.given.drop(birth.ID)
+		}
+	}()
 	// Of a job that is just being let go the birth goes first: its id is free when all the rest of it has gone.
 	stored, free := publicSubject("*", birth.ID, kindRequest), publicSubject("*", birth.ID, "*")
 	for {

@@ -72,6 +72,8 @@ type Bus struct {
 	ownMu sync.Mutex
 	own   map[string][]own
 
+	given given
+
 	placesMu sync.Mutex
 	placesKV jetstream.KeyValue
 	log      *slog.Logger

@@ -240,7 +240,7 @@ func TestFollowJobsGivesTheLastOfEachAndThenTheNew(t *testing.T) {
 	seen := make(chan string, 10)
 	done := make(chan error, 1)
 	go func() {
-		done <- b.FollowJobs(ctx, false, nil, func(m *JobMessage) { seen <- m.ID + " " + string(m.State) + " " + m.Phase },
+		done <- b.FollowJobs(ctx, false, func(m *JobMessage) { seen <- m.ID + " " + string(m.State) + " " + m.Phase },
 			func(id string, _ uint64) { seen <- "cancel " + id }, func() { seen <- "caught up" })
 	}()
 	expect := func(want ...string) {
@@ -296,7 +296,7 @@ func TestFollowJobsReadsHistory(t *testing.T) {
 	following, cancel := context.WithCancel(ctx)
 	defer cancel()
 	seen := make(chan string, 100)
-	err := b.FollowJobs(following, true, nil, func(m *JobMessage) {
+	err := b.FollowJobs(following, true, func(m *JobMessage) {
 		if seen <- fmt.Sprint(m.ID, " ", m.State, " ", m.Seq, " born ", m.Born); m.ID == "new" {
 			cancel()
 		}
@@ -683,6 +683,60 @@ func TestReplicasOfAServerThatIsAlone(t *testing.T) {
 	}
 }
 
+// What this program has given birth to is not decoded again when it comes back, and is what anybody else reads.
+func TestOwnBirthsAreAsOthersReadThem(t *testing.T) {
+	t.Parallel()
+	ctx, b := ready(t)
+	other, err := Connect(Config{Server: b.server, Source: "/other"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	own := job("j1", "a")
+	own.Warnings, own.Request.Environment = []string{"<a> & \u00e4"}, map[string]string{"A": jobs.Masked}
+	if _, err := b.Submit(ctx, &Birth{Job: *own, Topology: "nodes: [ a ]"}); err != nil {
+		t.Fatal(err)
+	}
+	read := func(b *Bus) (got *JobMessage) {
+		following, cancel := context.WithCancel(ctx)
+		defer cancel()
+		_ = b.FollowJobs(following, false, func(m *JobMessage) { got = m }, func(string, uint64) {}, cancel)
+		return got
+	}
+	if len(b.given.births) != 1 {
+		t.Error("the birth is not kept until it comes back")
+	}
+	if diff := cmp.Diff(read(other), read(b)); diff != "" {
+		t.Errorf("(-others +own):\n%s", diff)
+	}
+	if len(b.given.births) != 0 {
+		t.Error("it is kept though it came back")
+	}
+	// The same id with another text: another API's birth in a stream that was made anew.
+	b.given.add(job("j1", "a"), []byte(`{"id":"j1"}`))
+	if diff := cmp.Diff(read(other), read(b)); diff != "" {
+		t.Errorf("another one's birth (-others +own):\n%s", diff)
+	}
+}
+
+// A birth that failed is not waited for, nor are more than a thousand.
+func TestFewOwnBirthsAreKept(t *testing.T) {
+	t.Parallel()
+	ctx, b := ready(t)
+	for range 2 {
+		_, _ = b.Submit(ctx, &Birth{Job: *job("j1", "a")})
+	}
+	if len(b.given.births) != 0 {
+		t.Error("one that failed is kept")
+	}
+	for n := range maxGiven + 1 {
+		b.given.add(job(fmt.Sprint("j", n), "a"), nil)
+	}
+	if got := len(b.given.births); got != 1 {
+		t.Errorf("%d are kept", got)
+	}
+}
+
 // A job whose later states would not fit is refused at its birth, not when it ends.
 func TestJobsOfWhichTheStatesWouldNotFitAreRefused(t *testing.T) {
 	t.Parallel()
@@ -779,7 +833,7 @@ func TestForeignStatesAreSkipped(t *testing.T) {
 	for _, history := range []bool{false, true} {
 		following, cancel := context.WithCancel(ctx)
 		var seen []string
-		_ = b.FollowJobs(following, history, nil, func(m *JobMessage) { seen = append(seen, m.ID+" "+string(m.State)) }, func(string, uint64) {}, cancel)
+		_ = b.FollowJobs(following, history, func(m *JobMessage) { seen = append(seen, m.ID+" "+string(m.State)) }, func(string, uint64) {}, cancel)
 		if diff := cmp.Diff([]string{"mine queued"}, seen); diff != "" {
 			t.Error(diff)
 		}
@@ -829,9 +883,7 @@ func TestRoomForStates(t *testing.T) {
 	}
 	following, cancel := context.WithCancel(ctx)
 	defer cancel()
-	go func() {
-		_ = b.FollowJobs(following, false, nil, func(*JobMessage) {}, func(string, uint64) {}, func() {})
-	}()
+	go func() { _ = b.FollowJobs(following, false, func(*JobMessage) {}, func(string, uint64) {}, func() {}) }()
 	var born []*jobs.Job
 	for {
 		j := job(fmt.Sprint("j", len(born)), "a")

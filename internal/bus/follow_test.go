@@ -43,7 +43,7 @@ func TestSequencesAreUsedAgain(t *testing.T) {
 	read := map[string]chan string{"jobs": make(chan string, 100), "logs": make(chan string, 100)}
 	ended := map[string]chan error{"jobs": make(chan error, 1), "logs": make(chan error, 1)}
 	go func() {
-		ended["jobs"] <- b.FollowJobs(following, false, nil, func(m *JobMessage) { read["jobs"] <- m.ID }, func(string, uint64) {}, func() {})
+		ended["jobs"] <- b.FollowJobs(following, false, func(m *JobMessage) { read["jobs"] <- m.ID }, func(string, uint64) {}, func() {})
 	}()
 	go func() {
 		ended["logs"] <- b.FollowLogs(following, Mark{}, func(c *Chunk, _ Mark) { read["logs"] <- c.Job }, func() {})
@@ -236,7 +236,7 @@ func TestAStreamThatHasLostItsEnd(t *testing.T) {
 	b := connect(t, Config{URL: s.URL(), Creds: s.CredsFile})
 	heard, caughtUp, ended := make(chan string, 10), make(chan struct{}), make(chan error, 1)
 	go func() {
-		ended <- b.FollowJobs(ctx, false, nil, func(m *JobMessage) { heard <- m.ID }, func(string, uint64) {}, func() { close(caughtUp) })
+		ended <- b.FollowJobs(ctx, false, func(m *JobMessage) { heard <- m.ID }, func(string, uint64) {}, func() { close(caughtUp) })
 	}()
 	await(ctx, t, caughtUp)
 	for i := range 3 {

@@ -43,13 +43,13 @@ func (b *Bus) LastStatus(ctx context.Context, host, id string) (*JobMessage, err
 //
 // history says that up to caughtUp the order of the messages of one job is enough. Then no birth is read that has a status behind it:
 // that of most jobs has said all that was born.
-//
-// known, which may be nil, is asked of each new birth whether its text is what the caller has under that sequence. Such a one is not
-// decoded, and handle does not get it.
-func (b *Bus) FollowJobs(ctx context.Context, history bool, known func(id string, seq uint64, text []byte) bool, handle func(*JobMessage), canceled func(id string, seq uint64), caughtUp func()) error {
+func (b *Bus) FollowJobs(ctx context.Context, history bool, handle func(*JobMessage), canceled func(id string, seq uint64), caughtUp func()) error {
 	births := births{}
 	read := func(m jetstream.Msg, at Mark) {
-		job, err := decodeJobOf(m.Subject(), m.Headers(), m.Data(), at.Seq)
+		job, err := b.given.take(m, at.Seq), error(nil)
+		if job == nil {
+			job, err = decodeJobOf(m.Subject(), m.Headers(), m.Data(), at.Seq)
+		}
 		if err != nil {
 			b.log.Error("bus: unreadable message skipped", "subject", m.Subject(), "error", err)
 			return
@@ -70,7 +70,6 @@ func (b *Bus) FollowJobs(ctx context.Context, history bool, known func(id string
 			canceled(id, at.Seq)
 		case ok && kind == kindRequest && history:
 			births[jobOf(m.Subject())] = unread{m, at}
-		case ok && kind == kindRequest && known != nil && known(id, at.Seq, m.Data()):
 		default:
 			read(m, at)
 		}

@@ -145,34 +145,6 @@ func TestALogThatIsLetGoWhileItIsFetched(t *testing.T) {
 	}
 }
 
-// A birth that was added here is not decoded again, but told, when it comes from the stream; one that is another's is decoded.
-func TestAnAddedBirthIsNotReadAgain(t *testing.T) {
-	t.Parallel()
-	v := many(t, 0)
-	birth := &bus.Birth{Job: jobs.Job{ID: "j1", State: jobs.Queued, Host: "a"}, JSON: []byte(`{"id":"j1"}`)}
-	if job := v.Add(birth, 5); job.ID != "j1" || job.State != jobs.Queued || job.LogPath == "" {
-		t.Errorf("%+v", job)
-	}
-	for why, is := range map[string]bool{
-		"another text":     v.hearAdded("j1", 5, []byte(`{"id":"j1","user":"x"}`)),
-		"another sequence": v.hearAdded("j1", 6, birth.JSON),
-		"another job":      v.hearAdded("j2", 5, birth.JSON),
-	} {
-		if is {
-			t.Error("taken for what was added: ", why)
-		}
-	}
-	if !v.hearAdded("j1", 5, birth.JSON) || v.EventsUpTo() != 5 || len(v.events.recent) != 1 || v.events.recent[0].Job.ID != "j1" {
-		t.Errorf("what was added: told up to %d, %d events", v.EventsUpTo(), len(v.events.recent))
-	}
-	job := birth.Job
-	job.State = jobs.Running
-	v.Moved(&job, 7)
-	if v.hearAdded("j1", 5, birth.JSON) {
-		t.Error("the job has moved since, and its birth is told as it is now")
-	}
-}
-
 // What the stream has of a job is known when its end comes from there, and not when this API has published the end.
 func TestAnEndThatDidNotComeFromTheBusIsNoneYet(t *testing.T) {
 	t.Parallel()

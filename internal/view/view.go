@@ -4,7 +4,6 @@
 package view
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -211,7 +210,7 @@ func (v *View) followJobs(ctx context.Context, done func()) error {
 	v.mu.RLock()
 	history := v.starting()
 	v.mu.RUnlock()
-	return v.bus.FollowJobs(ctx, history, v.hearAdded, func(m *bus.JobMessage) {
+	return v.bus.FollowJobs(ctx, history, func(m *bus.JobMessage) {
 		v.mu.Lock()
 		defer v.mu.Unlock()
 		v.takeLocked(m)
@@ -239,18 +238,6 @@ func (v *View) Add(birth *bus.Birth, seq uint64) jobs.Job {
 	defer v.mu.Unlock()
 	v.takeLocked(&bus.JobMessage{Job: birth.Job, Seq: seq, Birth: true, JSON: birth.JSON})
 	return v.shown(v.jobs[birth.ID])
-}
-
-// hearAdded takes in a birth that comes from the stream, if it is the one that was added and nothing has come of the job since.
-func (v *View) hearAdded(id string, seq uint64, text []byte) bool {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	e := v.jobs[id]
-	if e == nil || e.birth != seq || e.seq != seq || e.open == nil || !bytes.Equal(e.open.request, text) {
-		return false
-	}
-	v.happened(e, seq, &e.open.job, len(text))
-	return true
 }
 
 // take brings the view up to a message, which may be older than what the view has.

@@ -34,7 +34,7 @@ func (b *testBundle) states() func() []string {
 	ctx, cancel := context.WithCancel(b.t.Context())
 	done := make(chan error, 1)
 	go func() {
-		done <- b.bus.FollowJobs(ctx, false, nil, func(m *bus.JobMessage) {
+		done <- b.bus.FollowJobs(ctx, false, func(m *bus.JobMessage) {
 			text, _ := json.Marshal(m.Job)
 			told = append(told, string(text))
 		}, func(string, uint64) {}, func() {})
