@@ -32,25 +32,26 @@ func parseFields(body []byte) (*fields, error) {
 	if problem := shapeProblem(body); problem != "" {
 		return broken("%s", problem)
 	}
-	var raw json.RawMessage
-	switch err := json.Unmarshal(body, &raw); {
+	switch {
 	case len(bytes.TrimSpace(body)) == 0:
 		return broken("is empty: send a JSON object")
 	case !utf8.Valid(body):
 		return broken("is not valid UTF-8: send JSON in UTF-8")
 	case bytes.IndexByte(body, 0) >= 0:
 		return broken("holds a NUL byte: send a JSON object")
-	case err != nil:
+	case !json.Valid(body):
+		err := json.Unmarshal(body, new(json.RawMessage))
 		var syntax *json.SyntaxError
 		if errors.As(err, &syntax) {
 			return broken("is not JSON: %v (at byte %d)", err, syntax.Offset)
 		}
 		return broken("is not JSON: %v", err)
-	case kind(raw) != "an object":
-		return broken("must be a JSON object, is %s", kind(raw))
+	case kind(body) != "an object":
+		return broken("must be a JSON object, is %s", kind(body))
 	}
-	f := &fields{members: make(map[string]json.RawMessage), unnamed: make(map[string]int)}
-	for _, m := range objectMembers(raw) {
+	members := objectMembers(body)
+	f := newFields(len(members))
+	for _, m := range members {
 		if _, ok := f.members[m.name]; ok {
 			f.fault("body", "has the field %s twice: send it once", shown(m.name))
 			continue
@@ -60,6 +61,17 @@ func parseFields(body []byte) (*fields, error) {
 	}
 	return f, nil
 }
+
+// newFields returns those of a payload with so many members.
+func newFields(members int) *fields {
+	return &fields{
+		members: make(map[string]json.RawMessage, members), order: make([]string, 0, members),
+		unnamed: make(map[string]int), asked: make([]string, 0, maxFields),
+	}
+}
+
+// maxFields is room for the names of all fields of a payload.
+const maxFields = 32
 
 type member struct {
 	name  string

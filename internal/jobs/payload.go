@@ -72,7 +72,7 @@ func ParseWithBundle(body, bundle []byte) (*Payload, error) {
 
 // PayloadFields lists the fields that a payload may have, by their names in JSON.
 func PayloadFields() []string {
-	f := &fields{unnamed: make(map[string]int)}
+	f := newFields(0)
 	f.payload(nil)
 	return f.asked
 }
