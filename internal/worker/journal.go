@@ -28,6 +28,8 @@ type journal struct {
 	logLimit int64
 	source   string
 
+	spares *spares
+
 	mu sync.Mutex
 	// known are the jobs that are in the journal and with this worker: what is on the disk alone may be torn.
 	known map[string]*entry
@@ -56,13 +58,19 @@ const (
 	requestFile = "request.json"
 	outputFile  = "output"
 	runPrefix   = "run-"
+	// sparesDir is beside the journal's folder.
+	sparesDir = "spare"
 )
 
 func openJournal(dir string) (*journal, error) {
 	if err := os.MkdirAll(dir, 0o711); err != nil {
 		return nil, fmt.Errorf("journal: %w", err)
 	}
-	return &journal{dir: dir, known: map[string]*entry{}}, nil
+	spares, err := openSpares(filepath.Join(filepath.Dir(dir), sparesDir))
+	if err != nil {
+		return nil, fmt.Errorf("journal: %w", err)
+	}
+	return &journal{dir: dir, spares: spares, known: map[string]*entry{}}, nil
 }
 
 // has says whether the job is in the journal and with this worker.
@@ -114,19 +122,22 @@ func (j *journal) add(birth *bus.Birth, seq uint64, lost bool) (e *entry, isNew 
 	return e, true, nil
 }
 
-// write puts the entry on the disk.
+// write puts the entry on the disk: as one of the spares, which gets into the journal as a whole, or else file by file.
 func (e *entry) write() error {
 	data, err := json.Marshal(e)
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(e.dir, 0o711); err != nil {
-		return err
+	j := e.journal
+	if !j.spares.use(e.dir, data) {
+		if err := os.MkdirAll(e.dir, 0o711); err != nil {
+			return err
+		}
+		if err := writeDurably(filepath.Join(e.dir, requestFile), data); err != nil {
+			return err
+		}
 	}
-	if err := writeDurably(filepath.Join(e.dir, requestFile), data); err != nil {
-		return err
-	}
-	return syncDir(e.journal.dir)
+	return j.spares.settle(func() error { return syncDir(j.dir) })
 }
 
 // mend writes an entry again that somebody has removed from the disk, and says whether it was gone.
@@ -249,13 +260,26 @@ func (e *entry) runs(over bool) (bool, error) {
 
 // remove forgets the job, whose end the bus has.
 func (e *entry) remove() error {
+	spare, err := e.forget()
+	if err != nil || spare == "" {
+		return err
+	}
+	return e.journal.spares.put(spare)
+}
+
+// forget takes the job's directory out of the journal. It returns where it is kept, empty where it was removed.
+func (e *entry) forget() (spare string, err error) {
 	// All of it under the lock: the same request may just come again.
 	e.journal.mu.Lock()
 	defer e.journal.mu.Unlock()
+	if spare = e.journal.spares.take(e.dir); spare != "" {
+		delete(e.journal.known, e.Birth.ID)
+		return spare, nil
+	}
 	// First the request: what a crash leaves behind is then removed by the next load.
 	if err := os.Remove(filepath.Join(e.dir, requestFile)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("journal: %w", err)
+		return "", fmt.Errorf("journal: %w", err)
 	}
 	delete(e.journal.known, e.Birth.ID)
-	return os.RemoveAll(e.dir)
+	return "", os.RemoveAll(e.dir)
 }
