@@ -77,7 +77,7 @@ func (s *site) topology(path string) (topology string, err error) {
 				return nil
 			}
 		}
-		topology, err = findTopology(dir, s.dir, &jobs.Job{Request: jobs.Request{TopologyPath: path}}, &material{})
+		topology, err = findTopology(dir, s.dir, &jobs.Job{Request: jobs.Request{TopologyPath: path}})
 		return err
 	})
 	return topology, err

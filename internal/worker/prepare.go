@@ -122,10 +122,14 @@ func (w *Worker) prepareAs(job *jobs.Job, who *account.Account, root *os.Root, r
 
 // fill puts what came with the job into its directory, and looks at what the action needs of it.
 func fill(dir *os.Root, p *place, job *jobs.Job, who *account.Account, m *material) (err error) {
-	if job.Action.Changes() {
+	stored, storing := store(dir, topologyFile, m.topology)
+	if job.Action.Changes() && !stored {
 		if err := checkWritable(dir); err != nil {
 			return invalid("workdir", "%s cannot be written by %s: %v; change its owner or mode", job.Workdir, who.Name, err)
 		}
+	}
+	if storing != nil {
+		return invalid("topology", "it cannot be stored: %v", storing)
 	}
 	switch job.Action {
 	case jobs.Up, jobs.Create, jobs.Restart, jobs.Validate:
@@ -138,7 +142,11 @@ func fill(dir *os.Root, p *place, job *jobs.Job, who *account.Account, m *materi
 		if job.Action == jobs.Validate && m.bundle != nil {
 			where = "the bundle" // and not the scratch directory that it was unpacked into
 		}
-		p.topology, err = findTopology(dir, where, job, m)
+		if m.topology != "" {
+			p.topology, p.multilab = topologyFile, strings.Contains(m.topology, multilab)
+			return nil
+		}
+		p.topology, err = findTopology(dir, where, job)
 		p.multilab = err == nil && mentions(dir, p.topology, multilab)
 		return err
 	case jobs.Collect:
@@ -174,7 +182,7 @@ func refusedBundle(err error) error {
 	return invalid("bundle", "it cannot be unpacked: %v", err)
 }
 
-// checkWritable makes a file and removes it: what the modes say is not all that decides.
+// checkWritable makes a file and removes it, where none was stored that shows it: what the modes say is not all that decides.
 func checkWritable(dir *os.Root) error {
 	const probe = ".netlab-runner-probe"
 	file, err := create(dir, probe)
@@ -187,10 +195,15 @@ func checkWritable(dir *os.Root) error {
 // create makes a file of the worker's own, in the place of one that was left, or that somebody has put there: never through a
 // symlink, and never a pipe.
 func create(dir *os.Root, name string) (*os.File, error) {
+	const anew = os.O_WRONLY | os.O_CREATE | os.O_EXCL
+	file, err := dir.OpenFile(name, anew, 0o644)
+	if !errors.Is(err, fs.ErrExist) {
+		return file, err
+	}
 	if err := dir.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
-	return dir.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	return dir.OpenFile(name, anew, 0o644)
 }
 
 // makeFirst makes the first directory below a root that is root's own, for the job's user: only root can. It makes none that
@@ -233,11 +246,12 @@ func makeFirst(root *os.Root, rel string, who *account.Account, workdir string) 
 func (w *Worker) within(field, path string, atRoot bool) (*os.Root, string, error) {
 	real := realPath(path)
 	for _, allowed := range w.config.Roots {
-		rel, err := filepath.Rel(realPath(allowed), real)
+		top := realPath(allowed)
+		rel, err := filepath.Rel(top, real)
 		if err != nil || rel == "." && !atRoot || !filepath.IsLocal(rel) {
 			continue
 		}
-		root, err := os.OpenRoot(realPath(allowed))
+		root, err := os.OpenRoot(top)
 		if err != nil {
 			return nil, "", invalid(field, "%s lies below the root %s, which cannot be opened: %v; see NETLAB_WORKER_ROOTS", path, allowed, err)
 		}
@@ -260,11 +274,8 @@ func realPath(path string) string {
 	}
 }
 
-// findTopology stores a topology that came with the job, or finds the one that it means.
-func findTopology(dir *os.Root, path string, job *jobs.Job, m *material) (string, error) {
-	if m.topology != "" {
-		return topologyFile, store(dir, topologyFile, []byte(m.topology))
-	}
+// findTopology finds the one that a job means which came without any.
+func findTopology(dir *os.Root, path string, job *jobs.Job) (string, error) {
 	r := &job.Request
 	if _, err := dir.Lstat(inventory.SnapshotFile); err == nil && job.Action == jobs.Restart && r.TopologyPath == "" {
 		return "", nil // the driver knows what the lab that is there was made of
@@ -306,15 +317,13 @@ func leadsOut(dir *os.Root, name string) string {
 	return real
 }
 
-// store writes a file only if its content differs, so that an unchanged topology is not newer than its lab.
-func store(dir *os.Root, name string, content []byte) error {
-	if has(dir, name, content) {
-		return nil
+// store writes a file that is to have content, and does not have it already, so that an unchanged topology is not newer than its lab.
+func store(dir *os.Root, name, content string) (stored bool, err error) {
+	if content == "" || has(dir, name, []byte(content)) {
+		return false, nil
 	}
-	if err := replace(dir, name, content); err != nil {
-		return invalid("topology", "it cannot be stored: %v", err)
-	}
-	return nil
+	err = replace(dir, name, []byte(content))
+	return err == nil, err
 }
 
 // replace writes a file by a rename.

@@ -130,6 +130,7 @@ func TestPrepareAsTheUser(t *testing.T) {
 		words     string
 	}{
 		{"not writable", theirs, inline("nodes: [ r1 ]"), "cannot be written by " + a.Name},
+		{"not writable, nothing to be stored", theirs, inline(""), "cannot be written by " + a.Name},
 		{"not to be entered", closed, inline("nodes: [ r1 ]"), a.Name},
 		{"below one that is not to be entered", filepath.Join(closed, "lab"), inline("nodes: [ r1 ]"), a.Name},
 		{"a file", filepath.Join(b.root, "file"), inline("nodes: [ r1 ]"), "is a file"},
@@ -177,6 +178,9 @@ func TestThingsInTheWay(t *testing.T) {
 				done := make(chan error, 1)
 				go func() {
 					_, err := b.preparedAs(who, job(jobs.Up, dir, ""), inline("nodes: [ r1 ]"))
+					if err == nil { // nothing is to be stored any more
+						_, err = b.preparedAs(who, job(jobs.Up, dir, ""), inline("nodes: [ r1 ]"))
+					}
 					done <- err
 				}()
 				if err := receive(t, done); err != nil {

@@ -76,6 +76,9 @@ func (r *run) tidy() {
 // giveBackFirst gives the job's user what root has left in the working directory and in ~/.netlab before, by a command by hand,
 // say: Netlab could not write over it.
 func (r *run) giveBackFirst(who *account.Account, workdir string) {
+	if !gives(who) {
+		return
+	}
 	root, rel, err := r.w.within("workdir", workdir, false)
 	if err != nil {
 		return // what makes the directory ready says so
@@ -85,8 +88,11 @@ func (r *run) giveBackFirst(who *account.Account, workdir string) {
 	r.giveBack(who, realPath(filepath.Dir(inventory.StatusFile(who.Home))))
 }
 
+// gives says whether this process may have files of root's to give to the user.
+func gives(who *account.Account) bool { return os.Geteuid() == 0 && who.UID != 0 }
+
 func (r *run) giveBack(who *account.Account, dir string) {
-	if os.Geteuid() != 0 || who.UID == 0 {
+	if !gives(who) {
 		return
 	}
 	given, err := giveBack(who, dir)
