@@ -82,7 +82,7 @@ func prepare(t *testing.T, change func(*Config)) *testBundle {
 	}
 	t.Cleanup(func() { _ = b.logs.Close() })
 	quiet := slog.New(slog.DiscardHandler)
-	b.view = view.New(b.bus, b.logs, filepath.Join(dir, "cursor"), 10*time.Second, quiet)
+	b.view = view.New(b.bus, b.logs, filepath.Join(dir, "cursor"), leaseTime, quiet)
 	c := Config{View: b.view, Dispatcher: dispatch.New(b.bus, b.view, nil), Bus: b.bus, Log: quiet}
 	if change != nil {
 		change(&c)
@@ -92,10 +92,13 @@ func prepare(t *testing.T, change func(*Config)) *testBundle {
 	return b
 }
 
+// leaseTime is longer than any test: nobody renews the leases.
+const leaseTime = time.Hour
+
 // follow brings the view up to the bus and keeps it there.
 func (b *testBundle) follow() {
 	b.t.Helper()
-	err := b.bus.EnsureStreams(b.ctx, bus.Limits{Replicas: 1, JobsBytes: 64 << 20, LogsBytes: 64 << 20, ObjectsBytes: 64 << 20, Lease: time.Hour})
+	err := b.bus.EnsureStreams(b.ctx, bus.Limits{Replicas: 1, JobsBytes: 64 << 20, LogsBytes: 64 << 20, ObjectsBytes: 64 << 20, Lease: leaseTime})
 	if err != nil {
 		b.t.Fatal(err)
 	}
