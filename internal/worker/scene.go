@@ -39,9 +39,29 @@ func (e *entry) saveScene(s scene) error {
 	if err != nil {
 		return fmt.Errorf("journal: %w", err)
 	}
+	file := filepath.Join(e.dir, sceneFile)
 	// Not synced: what takes it from the disk, a power cut, takes the run as well, and who tidies up then does without, as after a run
 	// that an earlier version of this program began.
-	return replaceFile(filepath.Join(e.dir, sceneFile), data, false)
+	if fillEmpty(file, data) == nil {
+		return nil
+	}
+	return replaceFile(file, data, false)
+}
+
+// fillEmpty writes a file that is empty, or not there. Until it returns nobody needs what is in it, so a crash may leave it in part.
+func fillEmpty(file string, data []byte) error {
+	f, err := os.OpenFile(filepath.Clean(file), os.O_WRONLY|os.O_CREATE|unix.O_NONBLOCK|unix.O_NOFOLLOW, 0o600)
+	if err != nil {
+		return err
+	}
+	info, err := f.Stat()
+	if err == nil && (info.Size() > 0 || !info.Mode().IsRegular()) {
+		err = fs.ErrExist
+	}
+	if err == nil {
+		_, err = f.Write(data)
+	}
+	return errors.Join(err, f.Close())
 }
 
 // loadScene returns the scene of an earlier start; ok is false where there was none, or none that can be read.

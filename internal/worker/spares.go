@@ -13,8 +13,8 @@ import (
 // sparesMost is how many spares are kept: more than this many jobs seldom come and end at the same time.
 const sparesMost = 100
 
-// spares are directories of jobs that the journal has forgotten, with nothing in them but the file of the request. The next jobs get
-// them: to make and remove a directory and a file for each job, and to sync both, takes longer than most of what a worker does for it.
+// spares are directories of jobs that the journal has forgotten, with the file of the request and an empty one for the scene. The next
+// jobs get them: to make and remove these for each job, and to sync them, takes longer than most of what a worker does for it.
 //
 // An output or a directory of a run is never used again: a process that a job has left may have it open.
 type spares struct {
@@ -58,29 +58,42 @@ func (s *spares) put(spare string) error {
 	return nil
 }
 
-// strip removes all but the file of the request. An error says that the directory is none to be used again.
+// strip leaves the file of the request alone, and one for the scene that is empty. An error says that the directory is none to be used
+// again.
 func strip(dir string) error {
 	files, err := os.ReadDir(dir)
 	if err != nil {
 		return err
 	}
+	whole := false
 	for _, f := range files {
-		if f.Name() == requestFile {
-			continue
+		path := filepath.Join(dir, f.Name())
+		switch {
+		case f.Name() == requestFile && isOwn(path):
+			whole = true
+		case f.Name() == sceneFile && isOwn(path):
+			err = os.Truncate(path, 0)
+		default:
+			err = os.RemoveAll(path)
 		}
-		if err := os.RemoveAll(filepath.Join(dir, f.Name())); err != nil {
+		if err != nil {
 			return err
 		}
 	}
-	info, err := os.Lstat(filepath.Join(dir, requestFile))
-	if err != nil {
-		return err
-	}
-	// A link to it may be somebody's backup.
-	if stat, ok := info.Sys().(*syscall.Stat_t); !ok || !info.Mode().IsRegular() || stat.Nlink != 1 {
-		return fmt.Errorf("%s: %w", requestFile, fs.ErrInvalid)
+	if !whole {
+		return fmt.Errorf("%s: %w", requestFile, fs.ErrNotExist)
 	}
 	return nil
+}
+
+// isOwn says whether the path is a file that has no other name: such a one may be somebody's backup.
+func isOwn(path string) bool {
+	info, err := os.Lstat(path)
+	if err != nil || !info.Mode().IsRegular() {
+		return false
+	}
+	stat, ok := info.Sys().(*syscall.Stat_t)
+	return ok && stat.Nlink == 1
 }
 
 // settle calls sync, which syncs the journal's folder: none that was taken before is in it any more.

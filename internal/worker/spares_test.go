@@ -3,6 +3,7 @@ package worker
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
@@ -52,8 +53,15 @@ func TestASpareHasNothingOfTheJobBefore(t *testing.T) {
 	if is, err := os.Stat(fourth.dir); err != nil || !os.SameFile(was, is) {
 		t.Fatalf("it is not the directory of the job before, %v", err)
 	}
-	if diff := cmp.Diff([]string{requestFile}, namesIn(t, fourth.dir)); diff != "" {
+	if diff := cmp.Diff([]string{requestFile, sceneFile}, namesIn(t, fourth.dir)); diff != "" {
 		t.Error(diff)
+	}
+	if _, ok := fourth.loadScene(slog.New(slog.DiscardHandler)); ok {
+		t.Error("it has a scene")
+	}
+	must(t, fourth.saveScene(scene{Dir: "/a/longer/path"}), fourth.saveScene(scene{Dir: "/short"}))
+	if s, ok := fourth.loadScene(slog.New(slog.DiscardHandler)); !ok || s.Dir != "/short" {
+		t.Errorf("its scene is %+v", s)
 	}
 	// Whoever has the output of the first one open writes nowhere.
 	must(t, say(fourth.output(), "its own"))
