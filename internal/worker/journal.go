@@ -165,7 +165,8 @@ func (j *journal) load(log *slog.Logger) (entries []*entry, damaged []string, er
 		}
 		e := &entry{dir: filepath.Join(j.dir, d.Name()), journal: j}
 		data, err := os.ReadFile(filepath.Join(e.dir, requestFile))
-		if errors.Is(err, fs.ErrNotExist) {
+		// It is empty where a power cut has brought back what was kept as a spare.
+		if errors.Is(err, fs.ErrNotExist) || err == nil && len(data) == 0 {
 			if n, err := e.highest(); err == nil && n == 0 {
 				_ = os.RemoveAll(e.dir)
 				continue
@@ -193,7 +194,8 @@ func (j *journal) clear(id string) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	dir := filepath.Join(j.dir, id)
-	if _, err := os.Stat(filepath.Join(dir, requestFile)); !errors.Is(err, fs.ErrNotExist) {
+	info, err := os.Stat(filepath.Join(dir, requestFile))
+	if err == nil && info.Size() > 0 || err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	return os.RemoveAll(dir)

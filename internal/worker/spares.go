@@ -13,8 +13,8 @@ import (
 // sparesMost is how many spares are kept: more than this many jobs seldom come and end at the same time.
 const sparesMost = 100
 
-// spares are directories of jobs that the journal has forgotten, with the file of the request and an empty one for the scene. The next
-// jobs get them: to make and remove these for each job, and to sync them, takes longer than most of what a worker does for it.
+// spares are directories of jobs that the journal has forgotten, with the files of the request and of the scene, empty. The next jobs get
+// them: to make and remove these for each job, and to sync them, takes longer than most of what a worker does for it.
 //
 // An output or a directory of a run is never used again: a process that a job has left may have it open.
 type spares struct {
@@ -58,8 +58,8 @@ func (s *spares) put(spare string) error {
 	return nil
 }
 
-// strip leaves the file of the request alone, and one for the scene that is empty. An error says that the directory is none to be used
-// again.
+// strip leaves the files of the request and of the scene alone, empty: the request may have what is nobody's business once its job is
+// over. An error says that the directory is none to be used again.
 func strip(dir string) error {
 	files, err := os.ReadDir(dir)
 	if err != nil {
@@ -68,10 +68,9 @@ func strip(dir string) error {
 	whole := false
 	for _, f := range files {
 		path := filepath.Join(dir, f.Name())
-		switch {
-		case f.Name() == requestFile && isOwn(path):
-			whole = true
-		case f.Name() == sceneFile && isOwn(path):
+		switch keep := f.Name() == requestFile || f.Name() == sceneFile; {
+		case keep && isOwn(path):
+			whole = whole || f.Name() == requestFile
 			err = os.Truncate(path, 0)
 		default:
 			err = os.RemoveAll(path)
