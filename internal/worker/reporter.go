@@ -29,9 +29,12 @@ type reporter struct {
 	mu  sync.Mutex
 	job jobs.Job
 	seq uint64
+	// doubt says that the bus may have lost some of what goes before a terminal state.
+	doubt bool
 }
 
-// move applies an event and publishes the job. change sets what goes with it.
+// move applies an event and publishes the job. change sets what goes with it. errAgain: the state is terminal, and it is to be looked
+// first, once, whether the bus still has the birth and the log.
 func (r *reporter) move(ctx context.Context, e jobs.Event, change func(*jobs.Job)) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -43,6 +46,10 @@ func (r *reporter) move(ctx context.Context, e jobs.Event, change func(*jobs.Job
 		change(&job)
 	}
 	for {
+		if r.doubt && job.State.Terminal() {
+			r.doubt = false
+			return errAgain
+		}
 		seq, err := r.bus.PublishStatus(ctx, &job, r.seq)
 		if err == nil {
 			r.job, r.seq = job, seq
@@ -55,14 +62,14 @@ func (r *reporter) move(ctx context.Context, e jobs.Event, change func(*jobs.Job
 		switch {
 		case errors.Is(err, bus.ErrNotFound):
 			// The stream was lost: this is the first it hears of the job.
-			r.seq = 0
+			r.seq, r.doubt = 0, true
 		case err != nil:
 			return err
 		case !r.own(last.Source) || last.State.Terminal():
 			return fmt.Errorf("%w: it is %s by %s", errLost, last.State, last.Source)
 		case last.Seq != r.seq:
-			// A publish of this worker's own whose answer it did not wait for.
-			r.seq = last.Seq
+			// A publish of this worker's own whose answer it did not wait for, or what an API has told a stream that was lost.
+			r.seq, r.doubt = last.Seq, true
 			continue
 		}
 		// A server of a cluster that lags behind gave the answer.
@@ -75,6 +82,13 @@ func (r *reporter) move(ctx context.Context, e jobs.Event, change func(*jobs.Job
 // own says whether the source is this worker, also as it was called when it took the job.
 func (r *reporter) own(source string) bool {
 	return source == r.source || r.taken != "" && source == r.taken
+}
+
+// doubts takes in that the bus has lost something, before a terminal state is published.
+func (r *reporter) doubts() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.doubt = true
 }
 
 // confirm publishes the job's state again if the bus has lost it.

@@ -118,8 +118,22 @@ func (w *Worker) noteEnd(ctx context.Context, job *jobs.Job) error {
 
 // confirm publishes the run's state and log again, where the bus has them no more.
 func (r *run) confirm(ctx context.Context) error {
+	r.reporter.doubts() // the log may be published to its end, and its spool listen no more
 	r.spool.again()
 	return r.reporter.confirm(ctx)
+}
+
+// complete publishes again what the bus has lost of a run that has ended: the job and its log, which come before its end.
+func (r *run) complete(ctx context.Context, ended <-chan struct{}) error {
+	if err := r.reporter.confirm(ctx); err != nil {
+		return err
+	}
+	stands, err := r.spool.stands(ctx)
+	if err != nil || stands {
+		return err
+	}
+	r.log.Warn("the bus has lost the log of a run that has ended, it is published again")
+	return r.spool.keep(ctx, ended, true, r.log)
 }
 
 // ensureBorn gives birth to a job again that the bus has lost. errLost: it was let go, so that nothing on the bus would keep it from

@@ -97,6 +97,63 @@ func TestAStateAfterALossThatNobodyHasNoticed(t *testing.T) {
 	}
 }
 
+// The runs end before this worker has noticed that the bus has lost its store: their logs and births are there before their ends.
+func TestARunEndsAfterALossThatNobodyHasNoticed(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.run()
+	ids := []string{"forgotten", "told", "phase"}
+	runs, logs := map[string]*played{}, map[string]string{}
+	for _, id := range ids {
+		b.submit(id, nil)
+		runs[id] = b.next()
+		must(t, say(filepath.Join(b.worker.journal.dir, id, outputFile), "a line before the loss"))
+		b.eventually("the log is on the bus", func() bool {
+			logs[id] = b.log(id)
+			return strings.HasSuffix(logs[id], "a line before the loss\n")
+		})
+	}
+	told, err := b.bus.LastStatus(t.Context(), "a", "told")
+	must(t, err)
+
+	bustest.Lose(t, b.server)
+	// As an API does, which leaves the logs of jobs under way to their worker.
+	must(t, b.bus.MendStreams(t.Context()))
+	must(t, b.bus.Restore(t.Context(), &bus.Known{Job: told.Job, Source: told.Source}))
+	runs["phase"].phases <- "deploy"
+	for _, id := range ids[:2] {
+		runs[id].result <- exec.Result{}
+	}
+	b.await("phase", func(m *bus.JobMessage) bool { return m.Phase == "deploy" })
+	runs["phase"].result <- exec.Result{}
+	for _, id := range ids {
+		got := b.await(id, ended)
+		if log := b.log(id); log != logs[id] || got.LogBytes != int64(len(log)) {
+			t.Errorf("%s has ended with %d bytes of log, and the bus has %q of %q", id, got.LogBytes, log, logs[id])
+		}
+		if _, _, err := b.bus.Birth(t.Context(), "a", id); err != nil {
+			t.Errorf("the birth of %s: %v", id, err)
+		}
+	}
+}
+
+// A loss that is noticed when the log of a run is published to its end is made good before the end is told.
+func TestALossThatIsNoticedAtTheEnd(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	birth := b.birth("j1", jobs.Create)
+	r := &run{
+		reporter: reporter{bus: b.bus, source: "/test", job: birth.Job},
+		spool:    newSpool(b.bus, "a", "j1", filepath.Join(t.TempDir(), outputFile), nil, 0),
+	}
+	_, err := r.reporter.claim(t.Context(), false)
+	must(t, err, r.confirm(t.Context()))
+	if err := r.reporter.move(t.Context(), jobs.Succeed, nil); !errors.Is(err, errAgain) {
+		t.Errorf("%v, want errAgain", err)
+	}
+	must(t, r.reporter.move(t.Context(), jobs.Succeed, nil))
+}
+
 // A worker that starts before a bus that has lost everything makes known what its journal has.
 func TestAWorkerStartsBeforeABusThatHasLostItsStore(t *testing.T) {
 	t.Parallel()

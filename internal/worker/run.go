@@ -140,9 +140,17 @@ func (r *run) journey(ctx context.Context) error {
 	if spoolErr := <-spooled; err == nil {
 		err = spoolErr
 	}
-	if err != nil {
-		return err
+	for err == nil {
+		if err = r.conclude(ctx, end); !errors.Is(err, errAgain) {
+			return err
+		}
+		err = r.complete(ctx, ended)
 	}
+	return err
+}
+
+// conclude publishes the terminal state, once the bus has the whole log. It has the errors of move.
+func (r *run) conclude(ctx context.Context, end outcome) error {
 	return r.reporter.move(ctx, end.event, func(j *jobs.Job) {
 		r.tell(j)
 		j.Reason, j.ExitCode = end.reason, end.exitCode

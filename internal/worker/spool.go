@@ -117,6 +117,23 @@ func (s *spool) keep(ctx context.Context, ended <-chan struct{}, known bool, log
 	}
 }
 
+// stands says whether the bus has the log up to where it was published.
+func (s *spool) stands(ctx context.Context) (stands bool, err error) {
+	err = s.bus.Retry(ctx, "log of job "+s.job, func(ctx context.Context) error {
+		end := int64(0)
+		chunk, err := s.bus.LastChunk(ctx, s.host, s.job)
+		switch {
+		case err == nil:
+			end = chunk.End()
+		case !errors.Is(err, bus.ErrNotFound):
+			return err
+		}
+		stands = end == s.published.Load()
+		return nil
+	})
+	return stands, err
+}
+
 // again has the log published once more, where the bus has not what it had of it.
 func (s *spool) again() {
 	select {
