@@ -157,26 +157,51 @@ func (v *View) endReplay() {
 	v.events.changed = make(chan struct{})
 }
 
+// restorePause is between two looks which of the jobs that were under way at a loss have ended.
+const restorePause = time.Second
+
 // restoreLogs publishes what the bus has lost of the logs of ended jobs and the files have, the newest first. Those of jobs under
-// way are their workers' to publish.
+// way are their workers' to publish: each is looked at when it has ended, since its worker may not have noticed the loss before.
 func (v *View) restoreLogs(ctx context.Context) {
-	for _, e := range slices.Backward(v.all()) {
+	left := v.all()
+	slices.Reverse(left)
+	for len(left) > 0 {
+		var err error
+		if left, err = v.restoreEnded(ctx, left); err != nil {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(restorePause):
+		}
+	}
+}
+
+// restoreEnded restores the logs of those jobs that have ended, and returns the others. An error says that no more can be restored.
+func (v *View) restoreEnded(ctx context.Context, list []*entry) (left []*entry, err error) {
+	for _, e := range list {
 		job, ok := v.Look(e.id)
-		if !ok || !job.State.Terminal() {
+		if !ok {
+			continue
+		}
+		if !job.State.Terminal() {
+			left = append(left, e)
 			continue
 		}
 		err := v.restoreLog(ctx, job)
 		if ctx.Err() != nil {
-			return
+			return nil, ctx.Err()
 		}
 		if errors.Is(err, bus.ErrFull) {
 			v.log.Warn("view: the bus has no room for more of the logs that it has lost", "job", job.ID, "error", err)
-			return
+			return nil, err
 		}
 		if err != nil {
 			v.log.Warn("view: a log that the bus has lost is not made known to it again", "job", job.ID, "error", err)
 		}
 	}
+	return left, nil
 }
 
 func (v *View) restoreLog(ctx context.Context, job *Shown) error {

@@ -13,7 +13,6 @@ import (
 	"netlab-runner/internal/bus"
 	"netlab-runner/internal/bus/bustest"
 	"netlab-runner/internal/jobs"
-	"netlab-runner/internal/logfile"
 )
 
 // A bus that has lost its store is told all that the view knows: a view that begins anew knows the same.
@@ -128,12 +127,7 @@ func TestABusThatHasLostItsStore(t *testing.T) {
 func TestAJobIsKnownInFullFromItsBirth(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
-	logs, err := logfile.Open(t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = logs.Close() })
-	v := New(b.bus, logs, t.TempDir()+"/cursor", time.Minute, slog.New(slog.DiscardHandler))
+	v := b.unfed()
 	birth := &bus.Birth{Job: jobs.Job{ID: "j1", Action: jobs.Up, State: jobs.Queued, Host: "a", Workdir: "/x"}, Topology: "nodes: [ a ]\n"}
 	seq, err := b.bus.Submit(t.Context(), birth)
 	if err != nil {
@@ -178,6 +172,35 @@ func TestABusThatCannotBeToldAtOnce(t *testing.T) {
 	if _, _, err := b.bus.Birth(t.Context(), "a", "j1"); err != nil {
 		t.Error(err)
 	}
+}
+
+// A job that was under way at the loss ends, and its worker has not noticed that.
+func TestALogOfAJobThatEndsAfterTheLoss(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	v := b.unfed()
+	at := func(id string, state jobs.State, seq uint64) {
+		v.take(&bus.JobMessage{Job: jobs.Job{ID: id, Host: "a", State: state, LogBytes: 8}, Seq: seq})
+	}
+	at("before", jobs.Success, 1)
+	at("after", jobs.Running, 2) // the newer one, looked at first
+	for _, id := range []string{"before", "after"} {
+		if err := v.logs.Get(id).Append(0, []byte("one\ntwo\n")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	restored := make(chan struct{})
+	go func() { defer close(restored); v.restoreLogs(t.Context()) }()
+	there := func(id string) func() bool {
+		return func() bool {
+			chunk, err := b.bus.LastChunk(t.Context(), "a", id)
+			return err == nil && chunk.End() == 8
+		}
+	}
+	b.eventually("the log of the one that has ended is there again", there("before"))
+	at("after", jobs.Success, 3)
+	b.eventually("the log of the other one is there too", there("after"))
+	<-restored
 }
 
 // lines are what was logged.

@@ -37,6 +37,17 @@ func setup(t *testing.T) *bundle {
 	return &bundle{t: t, bus: b, server: server, dir: t.TempDir(), logger: slog.New(slog.DiscardHandler), fillPatience: fillPatience, restorePatience: restorePatience}
 }
 
+// unfed is a view that does not follow the bus.
+func (b *bundle) unfed() *View {
+	b.t.Helper()
+	logs, err := logfile.Open(filepath.Join(b.dir, "logs"))
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	b.t.Cleanup(func() { _ = logs.Close() })
+	return New(b.bus, logs, filepath.Join(b.dir, "cursor"), time.Minute, b.logger)
+}
+
 // run starts a view and waits until it has caught up. stop ends it.
 func (b *bundle) run(lease time.Duration) (v *View, stop func()) {
 	b.t.Helper()
