@@ -1,6 +1,7 @@
 package e2e_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -16,6 +17,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/coreos/go-systemd/v22/unit"
 
 	"netlab-runner/internal/jobs"
 )
@@ -156,28 +159,60 @@ func TestServicesSayHowTheyAre(t *testing.T) {
 	said("STOPPING=1")
 }
 
-// What is in deploy is what systemd takes.
+// What is in deploy is what systemd takes, and has the lines that promises rest on.
 func TestUnits(t *testing.T) {
 	t.Parallel()
-	if _, err := exec.LookPath("systemd-analyze"); err != nil {
-		t.Skip("systemd-analyze is not installed here")
-	}
-	dir := t.TempDir()
-	units, err := filepath.Glob("../../deploy/systemd/*")
+	const directory = "../../deploy/systemd"
+	units, err := os.ReadDir(directory)
 	if err != nil || len(units) != 3 {
 		t.Fatalf("%q %v", units, err)
 	}
-	args := []string{"verify"}
-	for _, unit := range units {
-		text, err := os.ReadFile(unit)
+	dir, args, lines := t.TempDir(), []string{"verify"}, map[string]string{}
+	for _, u := range units {
+		text, err := os.ReadFile(filepath.Join(directory, u.Name()))
 		if err != nil {
 			t.Fatal(err)
 		}
-		copied := filepath.Join(dir, filepath.Base(unit))
+		options, err := unit.DeserializeOptions(bytes.NewReader(text))
+		if err != nil {
+			t.Fatalf("%s: %v", u.Name(), err)
+		}
+		for _, o := range options {
+			lines[u.Name()+" "+o.Section+" "+o.Name] = o.Value // the last one is what counts
+		}
+		copied := filepath.Join(dir, u.Name())
 		if err := os.WriteFile(copied, []byte(strings.ReplaceAll(string(text), "/usr/local/bin", binaries)), 0o644); err != nil {
 			t.Fatal(err)
 		}
 		args = append(args, copied)
+	}
+	const api, socket, worker = "netlab-api.service", "netlab-api.socket", "netlab-worker.service"
+	for _, needed := range []struct{ unit, section, name, value, reason string }{
+		{worker, "Service", "KillMode", "process", "runs of Netlab go on while the worker is stopped"},
+		{worker, "Service", "OOMPolicy", "continue", "a process of a lab that takes too much memory does not end the worker"},
+		{worker, "Service", "TasksMax", "infinity", "the processes of all labs count as the worker's"},
+		{worker, "Service", "StateDirectoryMode", "0711", "the users of the jobs read the driver there"},
+		{worker, "Service", "Type", "notify", "a restart says when the worker is ready"},
+		{worker, "Service", "WatchdogSec", "30s", "a worker that hangs is started anew"},
+		{worker, "Service", "Restart", "always", "a worker that ended by a fault is started anew"},
+		{worker, "Service", "RestartSec", "500ms", "and at once"},
+		{worker, "Unit", "StartLimitIntervalSec", "0", "and as often as it takes"},
+		{api, "Service", "Type", "notify", "systemd waits for an API whose bus reads a large store, and a restart says when the API is ready"},
+		{api, "Service", "WatchdogSec", "30s", "an API that hangs is started anew"},
+		{api, "Service", "Restart", "always", "an API that ended by a fault is started anew"},
+		{api, "Service", "RestartSec", "500ms", "and at once: its clients wait"},
+		{api, "Service", "StateDirectoryMode", "0700", "logs and keys are for nobody else"},
+		{api, "Unit", "StartLimitIntervalSec", "0", "and as often as it takes: the socket would be closed with it"},
+		{api, "Unit", "Requires", socket, "the API takes the address that systemd holds"},
+		{socket, "Socket", "ListenStream", "127.0.0.1:8090", "whoever may reach more of it needs credentials"},
+		{socket, "Socket", "Backlog", "4096", "clients wait while the API is started anew"},
+	} {
+		if got := lines[needed.unit+" "+needed.section+" "+needed.name]; got != needed.value {
+			t.Errorf("%s: %s=%s in [%s], want %s: %s", needed.unit, needed.name, got, needed.section, needed.value, needed.reason)
+		}
+	}
+	if _, err := exec.LookPath("systemd-analyze"); err != nil {
+		t.Skip("systemd-analyze is not installed here")
 	}
 	if out, err := exec.Command("systemd-analyze", args...).CombinedOutput(); err != nil || len(out) > 0 {
 		t.Errorf("%v: %s", err, out)
