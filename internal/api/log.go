@@ -55,15 +55,12 @@ func (s *Server) getLog(c *fiber.Ctx) error {
 	if q.form == logJSON {
 		return s.logDocument(c, log, q.offset, job.State)
 	}
-	f := follower{log: log, conn: connOf(c), running: s.running, heartbeat: s.config.Heartbeat, offset: q.offset}
+	f := follower{
+		log: log, job: func() (*view.Shown, error) { return s.shown(id) },
+		conn: connOf(c), running: s.running, heartbeat: s.config.Heartbeat, offset: q.offset,
+	}
 	if q.form == logEvents {
-		return s.stream(c, q.form, -1, s.counted(c, &eventStream{follower: f, state: func() (jobs.State, error) {
-			job, err := s.shown(id)
-			if err != nil {
-				return "", err
-			}
-			return job.State, nil
-		}}))
+		return s.stream(c, q.form, -1, s.counted(c, &eventStream{follower: f}))
 	}
 	if q.follow {
 		return s.stream(c, q.form, -1, s.counted(c, &textStream{f}))

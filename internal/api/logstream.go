@@ -9,6 +9,7 @@ import (
 
 	"netlab-runner/internal/jobs"
 	"netlab-runner/internal/logfile"
+	"netlab-runner/internal/view"
 )
 
 var (
@@ -16,11 +17,15 @@ var (
 	errIdle = errors.New("nothing new")
 	// errGone is a client that has closed its connection.
 	errGone = errors.New("the client is gone")
+	// errShort is the end of a log that is not whole.
+	errShort = errors.New("the log is incomplete")
 )
 
 // follower waits for a log on behalf of one client. Nothing of it belongs to the request, which is over when it is used.
 type follower struct {
-	log       *logfile.Log
+	log *logfile.Log
+	// job is asked for when the log is finished.
+	job       func() (*view.Shown, error)
 	conn      *conn
 	running   context.Context
 	heartbeat time.Duration
@@ -52,6 +57,16 @@ func (f *follower) wait(size int64) (have int64, finished bool, err error) {
 	}
 }
 
+// end returns the state of the job whose log is finished. errShort: the log ends before its end, since the bus has lost the rest, or
+// the job was let go meanwhile: the client finds out when it comes back.
+func (f *follower) end() (jobs.State, error) {
+	job, err := f.job()
+	if err != nil || !job.State.Terminal() || f.offset < job.LogBytes {
+		return "", errShort
+	}
+	return job.State, nil
+}
+
 // textStream is the text of a log until the job ends. When it cannot be read to its end, its Read fails, and the connection
 // is closed in the middle of the answer: a client can tell it from a log that is whole.
 type textStream struct{ follower }
@@ -63,6 +78,9 @@ func (t *textStream) await() error {
 		case have > t.offset:
 			return nil
 		case finished:
+			if _, err := t.end(); err != nil {
+				return err
+			}
 			return io.EOF
 		case err != nil && !errors.Is(err, errIdle):
 			return err
@@ -91,7 +109,6 @@ func (t *textStream) Read(p []byte) (int, error) {
 // with the job's state.
 type eventStream struct {
 	follower
-	state func() (jobs.State, error)
 
 	ready []byte // made and not read yet
 	ended bool
@@ -100,8 +117,8 @@ type eventStream struct {
 // eventSize bounds what of a log is in one event, in bytes: an event is a line, and clients bound those.
 const eventSize = 8 << 10
 
-// await makes the next event. The stream ends without an event "end" when the server shuts down or the log is removed: the
-// client comes back with the last id it has, and is told.
+// await makes the next event. The stream ends without an event "end" when the server shuts down, the log is removed, or the bus has lost
+// the rest of it: the client comes back with the last id it has, and is told.
 func (e *eventStream) await() error {
 	for len(e.ready) == 0 {
 		if e.ended {
@@ -150,7 +167,7 @@ func (e *eventStream) next() error {
 	case n > 0: // a damaged file: its rest is not to come
 		return e.event(text[:n])
 	default:
-		return e.end()
+		return e.last()
 	}
 }
 
@@ -164,11 +181,12 @@ func (e *eventStream) event(block []byte) error {
 	return nil
 }
 
-func (e *eventStream) end() error {
+// last makes the event "end".
+func (e *eventStream) last() error {
 	e.ended = true
-	state, err := e.state()
-	if err != nil || !state.Terminal() {
-		return nil //nolint:nilerr // the job was removed meanwhile: the client finds out when it comes back
+	state, err := e.end()
+	if err != nil {
+		return nil //nolint:nilerr // it ends without
 	}
 	e.ready = fmt.Appendf(nil, "event: end\ndata: {\"state\":%q}\n\n", state)
 	return nil

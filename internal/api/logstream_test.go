@@ -193,6 +193,28 @@ func TestRemovedLogIsNotWhole(t *testing.T) {
 	b.broken(text, stream)
 }
 
+// Of a log of which the bus has lost the end everybody gets what there is, and no stream ends in order.
+func TestAShortLogIsNotWhole(t *testing.T) {
+	t.Parallel()
+	b := setup(t, nil)
+	b.online(hostNamed("a"))
+	p := b.running()
+	p.write("line\n")
+	p.shown()
+	text, stream := b.streams(p)
+	p.LogBytes += 7
+	p.move(jobs.Succeed)
+	b.broken(text, stream)
+	p.shown()
+	b.broken(b.streams(p)) // of who comes later
+	path := "/jobs/" + p.ID + "/log"
+	b.is(b.get(path, "Accept: application/json"), http.StatusOK, `{"log":"line\n","offset":5,"state":"success"}`)
+	b.is(b.get(path+"?follow=false"), http.StatusOK, "line")
+	if job := decode[jobs.Job](t, b.get("/jobs/"+p.ID).body); job.LogBytes != 12 || len(job.Warnings) != 1 {
+		t.Errorf("%d bytes, warnings %q", job.LogBytes, job.Warnings)
+	}
+}
+
 // streams follows the log of a job, which is "line\n" so far, as text and as events.
 func (b *testBundle) streams(p *played) (*bufio.Reader, events) {
 	b.t.Helper()

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"netlab-runner/internal/bus"
@@ -210,11 +211,35 @@ func (v *View) failed(host, id string, began time.Time, err error) {
 
 // giveUp ends the wait for a log of which the bus itself has not the whole any more.
 func (v *View) giveUp(e *entry) {
-	job := v.waitsForLog(e)
-	text := fmt.Sprintf("the log is incomplete: the bus has %d of its %d bytes", v.logs.Get(job.ID).Size(), job.LogBytes)
+	v.warnOfGap(v.waitsForLog(e))
+	v.complete(e)
+}
+
+// shortLog begins the warning of a job whose log lacks what the bus has lost.
+const shortLog = "the log is incomplete: "
+
+// warnOfGap says in an ended job that its log lacks something.
+func (v *View) warnOfGap(job *jobs.Job) {
+	text := fmt.Sprintf(shortLog+"the bus has %d of its %d bytes", v.logs.Get(job.ID).Size(), job.LogBytes)
 	v.log.Error("view: "+text, "job", job.ID)
 	job.Warnings = append(slices.Clone(job.Warnings), text)
-	v.complete(e)
+}
+
+// noteGap is warnOfGap of a job of which nothing but its text is kept: it had ended before this view began, and nobody has read its
+// log since.
+func (v *View) noteGap(id string) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	e := v.jobs[id]
+	if e == nil || e.open != nil {
+		return
+	}
+	job := v.unpack(id, e.text)
+	if slices.ContainsFunc(job.Warnings, func(w string) bool { return strings.HasPrefix(w, shortLog) }) {
+		return
+	}
+	v.warnOfGap(&job)
+	v.pack(e, &job, nil)
 }
 
 // waitsForLog is the terminal state of a job whose log may lack something, or nil.
@@ -275,8 +300,8 @@ func (v *View) due(now time.Time) (list map[string]string, left bool) {
 	return list, left
 }
 
-// Log returns the log of a job. Of a terminal job it is whole: what the file lacks is fetched first. ErrUnknown: there is no such
-// job, or it is let go just now.
+// Log returns the log of a job. Of a terminal job it is whole, what the file lacks is fetched first, or else the job has a warning:
+// the bus has lost the rest. ErrUnknown: there is no such job, or it is let go just now.
 func (v *View) Log(ctx context.Context, id string) (*logfile.Log, error) {
 	job, err := v.Show(ctx, id)
 	if err != nil {
@@ -293,6 +318,9 @@ func (v *View) Log(ctx context.Context, id string) (*logfile.Log, error) {
 		if err := v.fill(ctx, job.Host, id); err != nil && !isGap(err) {
 			return nil, fmt.Errorf("log of job %s: %w", id, err)
 		}
+	}
+	if log.Size() < job.LogBytes {
+		v.noteGap(id)
 	}
 	log.Finish()
 	if _, ok := v.Look(id); !ok {

@@ -473,6 +473,36 @@ func TestLogThatTheBusHasLost(t *testing.T) {
 	}
 }
 
+// The job had ended before this API began, and the bus has lost some of its log: who reads that is told.
+func TestALogThatWasLostBefore(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	job := b.born("j1", "a", "/x")
+	b.log(job, "text\n", 0)
+	job.LogBytes = 1000
+	b.move(job, jobs.Succeed, b.move(job, jobs.Start, 0))
+	v, _ := b.run(time.Minute)
+	answer(t, v, "j1") // which is kept, without the warning
+	for range 2 {
+		if got := b.text(v, "j1"); got != "text\n" {
+			t.Errorf("%q", got)
+		}
+		if got, _ := v.Known("j1"); len(got.Warnings) != 1 || !strings.Contains(got.Warnings[0], "has 5 of its 1000 bytes") {
+			t.Errorf("warnings %q", got.Warnings)
+		}
+	}
+	wantWarning := func() {
+		t.Helper()
+		if got := answer(t, v, "j1"); !strings.Contains(got, shortLog) {
+			t.Error(got)
+		}
+	}
+	wantWarning()
+	// An answer that was being made meanwhile does not take its place.
+	v.keepAnswer(v.jobs["j1"], []byte("{}"))
+	wantWarning()
+}
+
 // A job that changes nothing waits for others of its action alone.
 func TestWaitingOfReaders(t *testing.T) {
 	t.Parallel()
