@@ -1,10 +1,15 @@
 package worker
 
 import (
+	"errors"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -151,4 +156,31 @@ func TestJournalKeepsTheLimitOfALog(t *testing.T) {
 	if err != nil || len(entries) != 2 || entries[0].LogLimit != 100 || entries[1].LogLimit != 200 {
 		t.Errorf("%+v %v", entries, err)
 	}
+}
+
+// A worker that is killed while it forgets a job leaves nothing that would be run again: the request goes before all else.
+func TestTheRequestIsForgottenFirst(t *testing.T) {
+	t.Parallel()
+	e := addEntry(t, newJournal(t), "j1", 1)
+	var runs []string
+	for i := range 8 {
+		dir := e.run(i)
+		must(t, os.Mkdir(dir, 0o700))
+		for n := range 100 {
+			must(t, os.WriteFile(filepath.Join(dir, strconv.Itoa(n)), nil, 0o600))
+		}
+		must(t, os.Chtimes(dir, time.Time{}, time.Unix(0, 0)))
+		if runs = append(runs, dir); i == 3 {
+			must(t, e.write()) // among them, in whatever order they are removed
+		}
+	}
+	removed := make(chan error, 1)
+	go func() { removed <- e.remove() }()
+	for begun := false; !begun; {
+		begun = slices.ContainsFunc(runs, func(dir string) bool { return !changed(dir).Equal(time.Unix(0, 0)) })
+	}
+	if _, err := os.Stat(filepath.Join(e.dir, requestFile)); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the request, with something gone: %v", err)
+	}
+	must(t, <-removed)
 }

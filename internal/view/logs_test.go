@@ -1,0 +1,77 @@
+package view
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"netlab-runner/internal/bus"
+	"netlab-runner/internal/jobs"
+)
+
+// awaitsLog is a view that follows nothing, with an ended job whose log has not come.
+func (b *bundle) awaitsLog(id string) (*View, *entry) {
+	v := b.unfed()
+	v.caughtUp(partJobs)
+	for i, state := range []jobs.State{jobs.Running, jobs.Success} {
+		v.take(&bus.JobMessage{Job: jobs.Job{ID: id, Host: "a", State: state, LogBytes: 5}, Seq: uint64(i) + 1})
+	}
+	return v, v.jobs[id]
+}
+
+// A bus that has lost its store is told that a job has ended, though its end is not shown yet.
+func TestAnEndThatWaitsForItsLogIsKnown(t *testing.T) {
+	t.Parallel()
+	v, e := setup(t).awaitsLog("j1")
+	if shown, known := v.shown(e).State, v.knowledge(e).Job.State; shown != jobs.Running || known != jobs.Success {
+		t.Errorf("%s is shown, and %s is told", shown, known)
+	}
+}
+
+// The time in which the bus is away is none in which it would not give a log.
+func TestALogIsWaitedForWhileTheBusIsAway(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	v, e := b.awaitsLog("j1")
+	fails := func() jobs.State {
+		v.mu.Lock()
+		defer v.mu.Unlock()
+		v.failed("a", "j1", time.Now().Add(-time.Hour), errors.New("it does not come"))
+		return e.traits.Value().State
+	}
+	b.server.Stop()
+	b.eventually("the bus is away", func() bool { return !b.bus.Connected() })
+	if got := fails(); got != jobs.Running {
+		t.Errorf("the job is shown as %s", got)
+	}
+}
+
+// A start anew has to read again what could not be brought into its file: the cursor stays before it.
+func TestTheCursorStaysBeforeALogThatIsTriedAgain(t *testing.T) {
+	t.Parallel()
+	v := setup(t).unfed()
+	v.retries["other"] = &retry{}
+	if v.store(t.Context(), &bus.Chunk{Host: "a", Job: "j1", Text: []byte("one\n")}) {
+		t.Error("all is said to be in the files")
+	}
+	delete(v.retries, "other")
+	if !v.store(t.Context(), &bus.Chunk{Host: "a", Job: "j1", Offset: 4, Text: []byte("two\n")}) {
+		t.Error("it is not, though it is")
+	}
+}
+
+// Of a job that is let go nothing is waited for, nor tried again, for a later one of its id.
+func TestALogOfAJobThatIsLetGoIsNotTriedAgain(t *testing.T) {
+	t.Parallel()
+	v, e := setup(t).awaitsLog("j1")
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.failed("a", "j1", time.Now().Add(-time.Hour), errors.New("it does not come"))
+	if len(v.retries) != 1 || v.lacking["j1"] != e {
+		t.Fatalf("%d logs are tried again, %d lack something", len(v.retries), len(v.lacking))
+	}
+	v.forget(e)
+	if len(v.retries)+len(v.lacking) > 0 {
+		t.Errorf("%d logs are tried again, %d lack something", len(v.retries), len(v.lacking))
+	}
+}
