@@ -5,7 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
+	"os"
 	"slices"
 	"sync"
 	"time"
@@ -131,6 +133,10 @@ func (r *run) complete(ctx context.Context, ended <-chan struct{}) error {
 	stands, err := r.spool.stands(ctx)
 	if err != nil || stands {
 		return err
+	}
+	if _, err := os.Stat(r.entry.output()); errors.Is(err, fs.ErrNotExist) {
+		r.log.Error("the bus has lost the log of a run that has ended, and the journal has none: it is left to the APIs, which may have it")
+		return nil
 	}
 	r.log.Warn("the bus has lost the log of a run that has ended, it is published again")
 	return r.spool.keep(ctx, ended, true, r.log)
