@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"net"
 	"os"
@@ -252,20 +251,9 @@ func (s *Server) connection() ([]nats.Option, error) {
 
 // loadOrMakeUser returns the public key of the seed in file, which it makes on first use.
 func loadOrMakeUser(file string) (string, error) {
-	seed, err := os.ReadFile(file)
-	if errors.Is(err, fs.ErrNotExist) {
-		pair, err := nkeys.CreateUser()
-		if err != nil {
-			return "", err
-		}
-		if seed, err = pair.Seed(); err != nil {
-			return "", err
-		}
-		if err := os.WriteFile(file, append(seed, '\n'), 0o600); err != nil {
-			return "", fmt.Errorf("bus credentials: %w (NETLAB_API_DATA_DIR must be writable)", err)
-		}
-	} else if err != nil {
-		return "", fmt.Errorf("bus credentials: %w", err)
+	seed, err := loadOrMakeSeed(file, nkeys.CreateUser, "\n")
+	if err != nil {
+		return "", fmt.Errorf("bus credentials: %w (NETLAB_API_DATA_DIR must be writable)", err)
 	}
 	pair, err := nkeys.ParseDecoratedNKey(seed)
 	if err != nil {

@@ -6,8 +6,11 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
 
 	"github.com/nats-io/nkeys"
+
+	"netlab-runner/internal/durable"
 )
 
 // Sealed is text that only the host with the fitting key can read.
@@ -52,19 +55,8 @@ type HostKey struct{ pair nkeys.KeyPair }
 
 // LoadHostKey reads the key in file, which it makes on first use, readable by its owner alone.
 func LoadHostKey(file string) (*HostKey, error) {
-	seed, err := os.ReadFile(file)
-	if errors.Is(err, fs.ErrNotExist) {
-		pair, err := nkeys.CreateCurveKeys()
-		if err != nil {
-			return nil, fmt.Errorf("host key: %w", err)
-		}
-		if seed, err = pair.Seed(); err != nil {
-			return nil, fmt.Errorf("host key: %w", err)
-		}
-		if err := os.WriteFile(file, seed, 0o600); err != nil {
-			return nil, fmt.Errorf("host key: %w", err)
-		}
-	} else if err != nil {
+	seed, err := loadOrMakeSeed(file, nkeys.CreateCurveKeys, "")
+	if err != nil {
 		return nil, fmt.Errorf("host key: %w", err)
 	}
 	pair, err := nkeys.FromCurveSeed(seed)
@@ -72,6 +64,23 @@ func LoadHostKey(file string) (*HostKey, error) {
 		return nil, fmt.Errorf("host key %s: %w; jobs sealed to it cannot run, remove the file to have a new one made", file, err)
 	}
 	return &HostKey{pair: pair}, nil
+}
+
+// loadOrMakeSeed returns the seed in file, which it makes on first use, with that behind it. A file that is empty is as none: a full disk
+// or a power cut has left one of a release that did not write it whole.
+func loadOrMakeSeed(file string, create func() (nkeys.KeyPair, error), behind string) ([]byte, error) {
+	seed, err := os.ReadFile(file)
+	if len(seed) > 0 || err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return seed, err
+	}
+	pair, err := create()
+	if err != nil {
+		return nil, err
+	}
+	if seed, err = pair.Seed(); err != nil {
+		return nil, err
+	}
+	return seed, durable.Write(file, append(slices.Clone(seed), behind...))
 }
 
 // Public is the half that goes into the lease.

@@ -9,6 +9,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+
+	"netlab-runner/internal/durable"
 )
 
 //go:embed driver/*.py
@@ -41,7 +43,7 @@ func installDriver(dataDir string) (string, error) {
 			return "", fmt.Errorf("installing the driver: %w", err)
 		}
 	}
-	if err := errors.Join(os.Chmod(draft, 0o755), syncDir(draft)); err != nil {
+	if err := errors.Join(os.Chmod(draft, 0o755), durable.SyncDir(draft)); err != nil {
 		return "", fmt.Errorf("installing the driver: %w", err)
 	}
 	// Another process may have been faster; then the folder is there and not empty.
@@ -93,14 +95,6 @@ func RemoveOldDrivers(dataDir string) error {
 	return nil
 }
 
-func syncDir(name string) error {
-	dir, err := os.Open(name)
-	if err != nil {
-		return err
-	}
-	return errors.Join(dir.Sync(), dir.Close())
-}
-
 // writeSynced writes a file that must not exist yet and returns when it is on the disk.
 func writeSynced(name string, content []byte, mode fs.FileMode) error {
 	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
@@ -133,5 +127,5 @@ func linkSynced(dir, name string, content []byte) error {
 	if err := os.Link(draft.Name(), filepath.Join(dir, name)); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
-	return syncDir(dir)
+	return durable.SyncDir(dir)
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/google/uuid"
 
 	"netlab-runner/internal/dirlock"
+	"netlab-runner/internal/durable"
 	"netlab-runner/internal/hosts"
 )
 
@@ -43,18 +44,18 @@ func (d *dataDir) close() { d.lock.Release() }
 
 func loadOrMakeIdentity(file string) (string, error) {
 	text, err := os.ReadFile(file)
-	if err == nil {
+	if err == nil && len(text) > 0 { // one that a fault of the disk has emptied is as none
 		if identity := strings.TrimSpace(string(text)); uuid.Validate(identity) == nil {
 			return identity, nil
 		}
 		return "", fmt.Errorf("%s does not hold an identity; put the old one back, or remove it to have a new one made: "+
 			"the journal's jobs stay this worker's, and the host's name is its own when the old one's lease is over", file)
 	}
-	if !errors.Is(err, fs.ErrNotExist) {
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return "", fmt.Errorf("identity: %w", err)
 	}
 	identity := uuid.NewString()
-	if err := writeDurably(file, []byte(identity+"\n")); err != nil {
+	if err := durable.Write(file, []byte(identity+"\n")); err != nil {
 		return "", fmt.Errorf("identity: %w", err)
 	}
 	return identity, nil
@@ -81,45 +82,8 @@ func keepHost(file, host string, j *journal) error {
 				"or name another directory", host, before, before)
 		}
 	}
-	if err := writeDurably(file, []byte(host+"\n")); err != nil {
+	if err := durable.Write(file, []byte(host+"\n")); err != nil {
 		return fmt.Errorf("host: %w", err)
 	}
 	return nil
-}
-
-// writeDurably replaces file by one that holds data, on the disk when it returns: a crash leaves the old or the new one.
-func writeDurably(file string, data []byte) error {
-	if err := replaceFile(file, data, true); err != nil {
-		return err
-	}
-	return syncDir(filepath.Dir(file))
-}
-
-// replaceFile replaces file by one that holds data: a crash of this program leaves the old or the new one, and so does one of the machine
-// where the data is synced.
-func replaceFile(file string, data []byte, synced bool) error {
-	temporary, err := os.CreateTemp(filepath.Dir(file), "."+filepath.Base(file)+"-*")
-	if err != nil {
-		return err
-	}
-	_, err = temporary.Write(data)
-	if err == nil && synced {
-		err = temporary.Sync()
-	}
-	err = errors.Join(err, temporary.Close())
-	if err == nil {
-		err = os.Rename(temporary.Name(), file)
-	}
-	if err != nil {
-		_ = os.Remove(temporary.Name())
-	}
-	return err
-}
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }

@@ -13,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"netlab-runner/internal/durable"
 	"netlab-runner/internal/jobs"
 )
 
@@ -130,7 +131,7 @@ func (e *endedJobs) write(job *endedJob, at time.Time) error {
 	if err := os.MkdirAll(e.dir, 0o700); err != nil { // somebody may have removed it
 		return err
 	}
-	if err := writeDurably(e.file(job.ID), data); err != nil {
+	if err := durable.Write(e.file(job.ID), data); err != nil {
 		return err
 	}
 	return os.Chtimes(e.file(job.ID), at, at)

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"netlab-runner/internal/bus"
+	"netlab-runner/internal/durable"
 	"netlab-runner/internal/exec"
 	"netlab-runner/internal/jobs"
 )
@@ -133,11 +134,11 @@ func (e *entry) write() error {
 		if err := os.MkdirAll(e.dir, 0o711); err != nil {
 			return err
 		}
-		if err := writeDurably(filepath.Join(e.dir, requestFile), data); err != nil {
+		if err := durable.Write(filepath.Join(e.dir, requestFile), data); err != nil {
 			return err
 		}
 	}
-	return j.spares.settle(func() error { return syncDir(j.dir) })
+	return j.spares.settle(func() error { return durable.SyncDir(j.dir) })
 }
 
 // mend writes an entry again that somebody has removed from the disk, and says whether it was gone.

@@ -140,6 +140,24 @@ func TestDataDirBelongsToOneWorker(t *testing.T) {
 	}
 }
 
+// An identity that a fault of the disk has emptied is made anew. One with content is left to people.
+func TestAnIdentityThatIsEmpty(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "identity")
+	must(t, os.WriteFile(file, nil, 0o600))
+	made, err := loadOrMakeIdentity(file)
+	if err != nil || made == "" {
+		t.Fatalf("%q %v", made, err)
+	}
+	if again, err := loadOrMakeIdentity(file); again != made || err != nil {
+		t.Errorf("%q, then %q %v", made, again, err)
+	}
+	must(t, os.WriteFile(file, []byte(made[:10]), 0o600))
+	if torn, err := loadOrMakeIdentity(file); err == nil {
+		t.Errorf("of a torn one it made %q", torn)
+	}
+}
+
 // A job keeps the limit of its log that it was taken with: another one would make another log of the same output.
 func TestJournalKeepsTheLimitOfALog(t *testing.T) {
 	t.Parallel()

@@ -14,6 +14,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"netlab-runner/internal/durable"
 )
 
 // knownLab is what the worker remembers of a working directory in which it has started a lab.
@@ -103,7 +105,7 @@ func (k *knownLabs) save(lab knownLab) error {
 	}
 	err = os.MkdirAll(k.dir, 0o700) // somebody may have removed it
 	if err == nil {
-		err = writeDurably(k.file(lab.Dir), data)
+		err = durable.Write(k.file(lab.Dir), data)
 	}
 	if err != nil {
 		return fmt.Errorf("labs: %w", err)

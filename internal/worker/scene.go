@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"netlab-runner/internal/account"
+	"netlab-runner/internal/durable"
 	"netlab-runner/internal/inventory"
 )
 
@@ -45,7 +46,7 @@ func (e *entry) saveScene(s scene) error {
 	if fillEmpty(file, data) == nil {
 		return nil
 	}
-	return replaceFile(file, data, false)
+	return durable.Replace(file, data)
 }
 
 // fillEmpty writes a file that is empty, or not there. Until it returns nobody needs what is in it, so a crash may leave it in part.

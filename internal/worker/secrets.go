@@ -8,6 +8,7 @@ import (
 	"os"
 	"slices"
 
+	"netlab-runner/internal/durable"
 	"netlab-runner/internal/logtext"
 )
 
@@ -73,5 +74,5 @@ func (r *run) hideOutput(ctx context.Context, begun bool) error {
 	if err != nil {
 		return err
 	}
-	return writeDurably(output, []byte(logtext.Own+hiddenText+"\n"))
+	return durable.Write(output, []byte(logtext.Own+hiddenText+"\n"))
 }

@@ -8,6 +8,8 @@ import (
 	"os"
 	"strconv"
 	"strings"
+
+	"netlab-runner/internal/durable"
 )
 
 // errCut is an output that is shorter, or other, than what was read of it already. A script that writes `> /dev/stderr` opens
@@ -84,5 +86,5 @@ func loadOffset(file string, none int64) (int64, error) {
 }
 
 func saveOffset(file string, offset int64) error {
-	return writeDurably(file, []byte(strconv.FormatInt(offset, 10)+"\n"))
+	return durable.Write(file, []byte(strconv.FormatInt(offset, 10)+"\n"))
 }
