@@ -52,7 +52,7 @@ func FuzzRequests(f *testing.F) {
 	} {
 		f.Add([]byte(seed))
 	}
-	server, err := bus.StartServer(bus.ServerConfig{Dir: f.TempDir()})
+	server, err := bus.StartServer(f.Context(), bus.ServerConfig{Dir: f.TempDir()})
 	if err != nil {
 		f.Fatal(err)
 	}

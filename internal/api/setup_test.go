@@ -68,7 +68,7 @@ func prepare(t *testing.T, change func(*Config)) *testBundle {
 	b := &testBundle{t: t, ctx: ctx, client: &http.Client{Transport: &http.Transport{}}}
 	t.Cleanup(b.client.CloseIdleConnections)
 	var err error
-	if b.server, err = bus.StartServer(bus.ServerConfig{Dir: t.TempDir()}); err != nil {
+	if b.server, err = bus.StartServer(t.Context(), bus.ServerConfig{Dir: t.TempDir()}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(b.server.Stop)

@@ -33,7 +33,7 @@ var testLimits = Limits{Replicas: 1, JobsBytes: 16 << 20, LogsBytes: 16 << 20, O
 // newBus runs an embedded server without a listener and connects to it.
 func newBus(t *testing.T) *Bus {
 	t.Helper()
-	s, err := StartServer(ServerConfig{Dir: t.TempDir()})
+	s, err := StartServer(t.Context(), ServerConfig{Dir: t.TempDir()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -571,7 +571,7 @@ func TestEnsureStreamsMendsOrRefuses(t *testing.T) {
 func TestListenerAsksForItsKey(t *testing.T) {
 	t.Parallel()
 	ctx, dir := deadline(t), t.TempDir()
-	s, err := StartServer(ServerConfig{Dir: dir, Listen: "127.0.0.1:0"})
+	s, err := StartServer(t.Context(), ServerConfig{Dir: dir, Listen: "127.0.0.1:0"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -592,7 +592,7 @@ func TestListenerAsksForItsKey(t *testing.T) {
 
 func TestWithoutListenerNothingListens(t *testing.T) {
 	t.Parallel()
-	s, err := StartServer(ServerConfig{Dir: t.TempDir()})
+	s, err := StartServer(t.Context(), ServerConfig{Dir: t.TempDir()})
 	if err != nil {
 		t.Fatal(err)
 	}

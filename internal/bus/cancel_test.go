@@ -113,7 +113,7 @@ func TestClaimAndCancelHaveOneWinner(t *testing.T) {
 func TestFollowCancelsOverAReconnect(t *testing.T) {
 	t.Parallel()
 	ctx := deadline(t)
-	s, err := StartServer(ServerConfig{Dir: t.TempDir(), Listen: "127.0.0.1:0"})
+	s, err := StartServer(t.Context(), ServerConfig{Dir: t.TempDir(), Listen: "127.0.0.1:0"})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -40,7 +40,7 @@ func lagging(t *testing.T, s *Server, answers ...*nats.Msg) *Bus {
 func readyServer(t *testing.T) (context.Context, *Server, *Bus) {
 	t.Helper()
 	ctx := deadline(t)
-	s, err := StartServer(ServerConfig{Dir: t.TempDir()})
+	s, err := StartServer(t.Context(), ServerConfig{Dir: t.TempDir()})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,8 +1,11 @@
 package bus
 
 import (
+	"bufio"
 	"errors"
 	"fmt"
+	"io"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -33,7 +36,7 @@ func TestTheDiskOfTheBusIsFull(t *testing.T) {
 	t.Parallel()
 	ctx := deadline(t)
 	dir := smallDisk(t, 64<<20)
-	s, err := StartServer(ServerConfig{Dir: dir, SyncInterval: time.Second, Listen: "127.0.0.1:0"})
+	s, err := StartServer(t.Context(), ServerConfig{Dir: dir, SyncInterval: time.Second, Listen: "127.0.0.1:0"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -106,7 +109,7 @@ func TestTheDiskOfTheBusIsFull(t *testing.T) {
 func TestAStreamThatIsBeingMade(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	s, err := StartServer(ServerConfig{Dir: dir})
+	s, err := StartServer(t.Context(), ServerConfig{Dir: dir})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -127,5 +130,51 @@ func TestAStreamThatIsBeingMade(t *testing.T) {
 	<-looked.C
 	if trouble := s.Trouble(); s.server.Load() != before || trouble != "" {
 		t.Errorf("the server is another one: %t, %q", s.server.Load() != before, trouble)
+	}
+}
+
+// A server that reads its store for long is waited for, and says so.
+func TestAStoreThatIsReadForLong(t *testing.T) {
+	t.Parallel()
+	ctx, dir := deadline(t), t.TempDir()
+	s, err := StartServer(ctx, ServerConfig{Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := connect(t, Config{Server: s})
+	if err := b.EnsureStreams(ctx, testLimits); err != nil {
+		t.Fatal(err)
+	}
+	_, err = b.Submit(ctx, &Birth{Job: *job("j1", "a")})
+	s.Stop()
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Whoever reads a pipe waits for its writer.
+	file := filepath.Join(dir, "bus", "jetstream", "$G", "streams", jobsStream, server.JetStreamMetaFile)
+	content, err := os.ReadFile(file)
+	if err = errors.Join(err, os.Remove(file), unix.Mkfifo(file, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	log, said := io.Pipe()
+	defer log.Close()
+	go func() {
+		lines := bufio.NewScanner(log)
+		for reading := 0; lines.Scan(); {
+			if strings.Contains(lines.Text(), "still reading its store") {
+				if reading++; reading == 2 {
+					_ = os.WriteFile(file, content, 0o600)
+				}
+			}
+		}
+	}()
+	s, err = StartServer(ctx, ServerConfig{Dir: dir, Log: slog.New(slog.NewTextHandler(said, nil)), sayEvery: 10 * time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Stop()
+	again := connect(t, Config{Server: s})
+	if _, _, err := again.Birth(ctx, "a", "j1"); err != nil {
+		t.Errorf("the job: %v", err)
 	}
 }

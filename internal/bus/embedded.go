@@ -1,6 +1,7 @@
 package bus
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -29,6 +30,8 @@ type ServerConfig struct {
 	SyncInterval time.Duration
 	// Log receives the server's own warnings and errors.
 	Log *slog.Logger
+	// sayEvery is the constant, where a test does not set it.
+	sayEvery time.Duration
 }
 
 // Server is a NATS server with JetStream in this process.
@@ -41,13 +44,17 @@ type Server struct {
 	// CredsFile holds the key that a client of the listener shows (nats --nkey). Empty without a listener.
 	CredsFile string
 
-	log    *slog.Logger
+	log *slog.Logger
+	// sayEvery is how often it is said that the store is still being read.
+	sayEvery time.Duration
+
 	cancel context.CancelFunc
 	done   chan struct{}
 }
 
 const (
-	startTimeout = 30 * time.Second
+	// sayEvery is how often it is said that a server is still reading its store.
+	sayEvery = 10 * time.Second
 	// readyTimeout is for one that has started. It says so at once, but is not asked even once when the time is over before.
 	readyTimeout = time.Second
 	// healthEvery is how often the server's store is looked at.
@@ -59,8 +66,9 @@ const (
 	healthRoom = 8 << 20
 )
 
-// StartServer runs a server until Stop. An error names the setting that can mend it.
-func StartServer(c ServerConfig) (*Server, error) {
+// StartServer runs a server until Stop. It returns when the server has read its store, which after a crash takes minutes where there are
+// gigabytes of logs, or ctx has ended. Another error names the setting that can mend it.
+func StartServer(ctx context.Context, c ServerConfig) (*Server, error) {
 	o := &server.Options{
 		ServerName: "netlab-api",
 		JetStream:  true,
@@ -72,7 +80,7 @@ func StartServer(c ServerConfig) (*Server, error) {
 		SyncAlways:   c.SyncAlways,
 		SyncInterval: c.SyncInterval,
 	}
-	s := &Server{options: o, log: c.Log, done: make(chan struct{})}
+	s := &Server{options: o, log: c.Log, sayEvery: cmp.Or(c.sayEvery, sayEvery), done: make(chan struct{})}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
@@ -103,19 +111,19 @@ func StartServer(c ServerConfig) (*Server, error) {
 		}
 		_ = probe.Close()
 	}
-	if err := s.start(); err != nil {
+	if err := s.start(ctx); err != nil {
 		return nil, err
 	}
 	if address, ok := s.server.Load().Addr().(*net.TCPAddr); ok {
 		o.Port = address.Port // clients come back to it
 	}
-	ctx, cancel := context.WithCancel(context.Background())
+	nursing, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	s.cancel = cancel
-	go s.nurse(ctx)
+	go s.nurse(nursing)
 	return s, nil
 }
 
-func (s *Server) start() error {
+func (s *Server) start(ctx context.Context) error {
 	srv, err := server.NewServer(s.options)
 	if err != nil {
 		return fmt.Errorf("embedded bus: %w", err)
@@ -126,11 +134,13 @@ func (s *Server) start() error {
 		defer close(started)
 		srv.Start()
 	}()
-	select {
-	case <-started:
-	case <-time.After(startTimeout):
-		srv.Shutdown()
-		return fmt.Errorf("embedded bus: not started after %s; see the lines above", startTimeout)
+	if err := s.awaitStart(ctx, started); err != nil {
+		// Nothing interrupts it while it reads. A program that ends does not wait for that: its store bears a kill.
+		go func() {
+			<-started
+			srv.Shutdown()
+		}()
+		return err
 	}
 	// Asked before it has started it would look again only 25 ms later.
 	if !srv.ReadyForConnections(readyTimeout) {
@@ -143,6 +153,24 @@ func (s *Server) start() error {
 	}
 	s.server.Store(srv)
 	return nil
+}
+
+// awaitStart returns when started is closed, however long that takes, or with the error of ctx. A limit would begin the reading of a large
+// store again and again.
+func (s *Server) awaitStart(ctx context.Context, started <-chan struct{}) error {
+	begin, tick := time.Now(), time.NewTicker(s.sayEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-started:
+			return nil
+		case <-ctx.Done():
+			return fmt.Errorf("embedded bus: %w", ctx.Err())
+		case <-tick.C:
+			s.log.Info("embedded bus: still reading its store, which takes minutes where it is large and was not closed in order",
+				"store", s.options.StoreDir, "since", time.Since(begin).Round(time.Second))
+		}
+	}
 }
 
 // nurse starts the server anew once its store could not write, of a full disk say, and can again: until then it refuses every
@@ -180,7 +208,7 @@ func (s *Server) nurse(ctx context.Context) {
 			s.trouble.Store(&text)
 			s.log.Error("embedded bus: "+text, "error", health.Error)
 		}
-		if err := s.restart(srv); err != nil {
+		if err := s.restart(ctx, srv); err != nil {
 			s.log.Debug("embedded bus", "error", err)
 			continue
 		}
@@ -194,7 +222,7 @@ func isWriteError(health *server.HealthStatus) bool {
 }
 
 // restart replaces the server, if the disk has room.
-func (s *Server) restart(srv *server.Server) error {
+func (s *Server) restart(ctx context.Context, srv *server.Server) error {
 	probe := filepath.Join(s.options.StoreDir, "room")
 	err := os.WriteFile(probe, make([]byte, healthRoom), 0o600)
 	if err = errors.Join(err, os.Remove(probe)); err != nil {
@@ -202,7 +230,7 @@ func (s *Server) restart(srv *server.Server) error {
 	}
 	srv.Shutdown()
 	srv.WaitForShutdown()
-	if err := s.start(); err != nil {
+	if err := s.start(ctx); err != nil {
 		return err
 	}
 	s.log.Info("embedded bus: started anew")

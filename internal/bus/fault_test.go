@@ -79,7 +79,7 @@ func (h *heldReader) Read(b []byte) (int, error) {
 func TestSubmitWithoutAnswer(t *testing.T) {
 	t.Parallel()
 	ctx, dir := deadline(t), t.TempDir()
-	s, err := StartServer(ServerConfig{Dir: dir, Listen: "127.0.0.1:0"})
+	s, err := StartServer(t.Context(), ServerConfig{Dir: dir, Listen: "127.0.0.1:0"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -124,7 +124,7 @@ func TestSubmitWithoutAnswer(t *testing.T) {
 func TestRefusedCredentialsAreTriedAgain(t *testing.T) {
 	t.Parallel()
 	ctx, right := deadline(t), t.TempDir()
-	s, err := StartServer(ServerConfig{Dir: right, Listen: "127.0.0.1:0"})
+	s, err := StartServer(t.Context(), ServerConfig{Dir: right, Listen: "127.0.0.1:0"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -134,7 +134,7 @@ func TestRefusedCredentialsAreTriedAgain(t *testing.T) {
 	}
 	b := connect(t, Config{URL: s.URL(), Creds: s.CredsFile})
 	s.Stop()
-	other, err := StartServer(ServerConfig{Dir: t.TempDir(), Listen: address.Host})
+	other, err := StartServer(t.Context(), ServerConfig{Dir: t.TempDir(), Listen: address.Host})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -143,7 +143,7 @@ func TestRefusedCredentialsAreTriedAgain(t *testing.T) {
 		time.Sleep(10 * time.Millisecond)
 	}
 	other.Stop()
-	again, err := StartServer(ServerConfig{Dir: right, Listen: address.Host})
+	again, err := StartServer(t.Context(), ServerConfig{Dir: right, Listen: address.Host})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -161,7 +161,7 @@ func TestRefusedCredentialsAreTriedAgain(t *testing.T) {
 func TestHostsAreHeardAfterAServerWasStartedAnew(t *testing.T) {
 	t.Parallel()
 	ctx, dir := deadline(t), t.TempDir()
-	s, err := StartServer(ServerConfig{Dir: dir, Listen: "127.0.0.1:0"})
+	s, err := StartServer(t.Context(), ServerConfig{Dir: dir, Listen: "127.0.0.1:0"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -192,7 +192,7 @@ func TestHostsAreHeardAfterAServerWasStartedAnew(t *testing.T) {
 		<-heard
 	}
 	s.Stop()
-	if s, err = StartServer(ServerConfig{Dir: dir, Listen: address.Host}); err != nil {
+	if s, err = StartServer(t.Context(), ServerConfig{Dir: dir, Listen: address.Host}); err != nil {
 		t.Fatal(err)
 	}
 	defer s.Stop()

@@ -205,7 +205,7 @@ func newStoreToTurnBack(ctx context.Context, t *testing.T, id string) *storeToTu
 func (s *storeToTurnBack) start(address string) {
 	s.t.Helper()
 	var err error
-	if s.Server, err = StartServer(ServerConfig{Dir: s.dir, Listen: address}); err != nil {
+	if s.Server, err = StartServer(s.t.Context(), ServerConfig{Dir: s.dir, Listen: address}); err != nil {
 		s.t.Fatal(err)
 	}
 }

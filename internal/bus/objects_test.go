@@ -245,7 +245,7 @@ func TestSealedURL(t *testing.T) {
 func TestObjectsWhileTheBusIsAway(t *testing.T) {
 	t.Parallel()
 	ctx := deadline(t)
-	s, err := StartServer(ServerConfig{Dir: t.TempDir()})
+	s, err := StartServer(t.Context(), ServerConfig{Dir: t.TempDir()})
 	if err != nil {
 		t.Fatal(err)
 	}

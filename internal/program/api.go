@@ -51,7 +51,7 @@ func RunAPI(ctx context.Context, s *settings.API, version string, log *slog.Logg
 		return fmt.Errorf("NETLAB_API_DATA_DIR: %w", err)
 	}
 	defer lock.Release()
-	server, err := embeddedBus(s, log)
+	server, err := embeddedBus(ctx, s, log)
 	if err != nil {
 		return err
 	}
@@ -183,14 +183,17 @@ func network(bind string) string {
 }
 
 // embeddedBus starts the server of a program that was given no other; nil where it was.
-func embeddedBus(s *settings.API, log *slog.Logger) (*bus.Server, error) {
+func embeddedBus(ctx context.Context, s *settings.API, log *slog.Logger) (*bus.Server, error) {
 	if len(s.Bus.URLs) > 0 {
 		if s.Bus.Creds == "" {
 			log.Warn("the bus is used without credentials of its own: anybody on this machine can read and write it", "remedy", "NETLAB_BUS_CREDS")
 		}
 		return nil, nil
 	}
-	server, err := bus.StartServer(bus.ServerConfig{
+	starting, started := context.WithCancel(ctx)
+	defer started()
+	go extendStart(starting, log)
+	server, err := bus.StartServer(ctx, bus.ServerConfig{
 		Dir: s.DataDir, Listen: s.Store.Listen, SyncAlways: s.Store.Sync.Always, SyncInterval: s.Store.Sync.Interval, Log: log,
 	})
 	if err != nil {

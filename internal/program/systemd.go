@@ -53,6 +53,26 @@ func notify(state string, log *slog.Logger) {
 	}
 }
 
+const (
+	// extendEvery is how often systemd is asked to wait on.
+	extendEvery = 10 * time.Second
+	// extension is for how long it is asked each time, and so for how long a start may take that has read its store.
+	extension = time.Minute
+)
+
+// extendStart asks systemd to wait on for the program's start, beyond TimeoutStartSec=, until ctx ends.
+func extendStart(ctx context.Context, log *slog.Logger) {
+	tick := time.NewTicker(extendEvery)
+	defer tick.Stop()
+	for ctx.Err() == nil {
+		notify(fmt.Sprintf("EXTEND_TIMEOUT_USEC=%d", extension.Microseconds()), log)
+		select {
+		case <-ctx.Done():
+		case <-tick.C:
+		}
+	}
+}
+
 // watch tells systemd that the program is alive for as long as alive returns, until ctx ends. A unit with WatchdogSec= starts a
 // program anew that hangs; no run of Netlab is hurt by that.
 func watch(ctx context.Context, alive func(), log *slog.Logger) {

@@ -154,7 +154,7 @@ func roleBus(ctx context.Context, config json.RawMessage, t *talk) error {
 	if err != nil {
 		return err
 	}
-	server, err := bus.StartServer(bus.ServerConfig{
+	server, err := bus.StartServer(ctx, bus.ServerConfig{
 		Dir: dir, Listen: "127.0.0.1:0", SyncAlways: store.Sync.Always, SyncInterval: store.Sync.Interval, Log: slog.New(quiet()),
 	})
 	if err != nil {

@@ -1,6 +1,7 @@
 package e2e_test
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
@@ -15,6 +16,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -59,22 +61,28 @@ func asService(t *testing.T, socket *os.File, name string, env []string, args ..
 	return p, said
 }
 
-// The socket of the unit is held while the program is started anew: whoever polls waits, and sees no error.
-func TestRestartUnderPollers(t *testing.T) {
-	t.Parallel()
-	f := newFleet(t)
+// heldSocket is what systemd holds for the API, and its address.
+func heldSocket(t *testing.T) (socket *os.File, address string) {
+	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	socket, err := listener.(*net.TCPListener).File()
-	if err != nil {
+	if socket, err = listener.(*net.TCPListener).File(); err != nil {
 		t.Fatal(err)
 	}
-	defer socket.Close()
+	t.Cleanup(func() { _ = socket.Close() })
 	if err := listener.Close(); err != nil { // the file is the socket's, too
 		t.Fatal(err)
 	}
+	return socket, listener.Addr().String()
+}
+
+// The socket of the unit is held while the program is started anew: whoever polls waits, and sees no error.
+func TestRestartUnderPollers(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t)
+	socket, address := heldSocket(t)
 	env := append(f.environment("home"), "NETLAB_API_DATA_DIR="+f.path("data"), "NETLAB_API_WITH_WORKER=true", "NETLAB_WORKER_HOST=alpha",
 		"NETLAB_API_PORT=1", "NETLAB_API_CLIENT_CONNECTIONS=4096")
 	start := func() *program {
@@ -83,7 +91,7 @@ func TestRestartUnderPollers(t *testing.T) {
 		return p
 	}
 	p := start()
-	base := "http://" + p.expect(`listening.* address=(\S+)`)[1]
+	base := "http://" + address
 	a := &api{program: p, base: base, client: http.DefaultClient}
 	job, _ := a.run(t, jobs.Success, object{"action": "validate", "workdir": f.lab("ext", "external")})
 
@@ -157,6 +165,52 @@ func TestServicesSayHowTheyAre(t *testing.T) {
 	said("WATCHDOG=1")
 	worker.stop()
 	said("STOPPING=1")
+}
+
+// While the API's server reads a large store after a crash, systemd is asked to wait, and so do clients. A signal ends the program all the same.
+func TestAStoreThatIsReadForLong(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t)
+	env := append(f.environment("home"), "NETLAB_API_DATA_DIR="+f.path("api"), "NETLAB_API_PORT=0")
+	first, said := asService(t, nil, "netlab-api", env)
+	said("READY=1")
+	first.stop()
+	// Whoever reads a pipe waits for its writer.
+	store := filepath.Join(f.path("api"), "bus", "jetstream", "$G", "streams", "NETLAB_JOBS", "meta.inf")
+	content, err := os.ReadFile(store)
+	if err = errors.Join(err, os.Remove(store), syscall.Mkfifo(store, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	const wait = "EXTEND_TIMEOUT_USEC=60000000"
+	ended, said := asService(t, nil, "netlab-api", env)
+	said(wait)
+	ended.stop()
+	if code := ended.cmd.ProcessState.ExitCode(); code != 0 {
+		t.Errorf("it ended with %d", code)
+	}
+
+	socket, address := heldSocket(t)
+	_, said = asService(t, socket, "netlab-api", env)
+	said(wait)
+	client, err := net.Dial("tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	if _, err := io.WriteString(client, "GET /readyz HTTP/1.1\r\nHost: api\r\n\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(store, content, 0o600); err != nil { // it returns when the server has begun to read
+		t.Fatal(err)
+	}
+	said("READY=1")
+	if err := client.SetReadDeadline(time.Now().Add(patience)); err != nil {
+		t.Fatal(err)
+	}
+	response, err := http.ReadResponse(bufio.NewReader(client), nil)
+	if err != nil || response.StatusCode != http.StatusOK {
+		t.Errorf("who came meanwhile gets %+v, %v", response, err)
+	}
 }
 
 // What is in deploy is what systemd takes, and has the lines that promises rest on.

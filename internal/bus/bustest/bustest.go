@@ -32,7 +32,7 @@ func Limits() bus.Limits {
 // NewServerWith is NewServer with other limits of the streams.
 func NewServerWith(t testing.TB, limits bus.Limits) (*bus.Bus, *bus.Server) {
 	t.Helper()
-	s, err := bus.StartServer(bus.ServerConfig{Dir: t.TempDir(), Listen: "127.0.0.1:0"})
+	s, err := bus.StartServer(t.Context(), bus.ServerConfig{Dir: t.TempDir(), Listen: "127.0.0.1:0"})
 	if err != nil {
 		t.Fatal(err)
 	}
