@@ -3,6 +3,7 @@ package main
 
 import (
 	"netlab-runner/internal/program"
+	"netlab-runner/internal/program/apiprogram"
 	"netlab-runner/internal/settings"
 )
 
@@ -10,5 +11,5 @@ import (
 var version = "dev"
 
 func main() {
-	program.Main("netlab-api", version, settings.ParseAPI, program.RunAPI)
+	program.Main("netlab-api", version, settings.ParseAPI, apiprogram.Run)
 }

@@ -3,6 +3,7 @@ package main
 
 import (
 	"netlab-runner/internal/program"
+	"netlab-runner/internal/program/workerprogram"
 	"netlab-runner/internal/settings"
 )
 
@@ -10,5 +11,5 @@ import (
 var version = "dev"
 
 func main() {
-	program.Main("netlab-worker", version, settings.ParseWorker, program.RunWorker)
+	program.Main("netlab-worker", version, settings.ParseWorker, workerprogram.Run)
 }

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"netlab-runner/internal/bus"
+	"netlab-runner/internal/bus/embedded"
 	"netlab-runner/internal/dispatch"
 	"netlab-runner/internal/logfile"
 	"netlab-runner/internal/view"
@@ -52,7 +53,7 @@ func FuzzRequests(f *testing.F) {
 	} {
 		f.Add([]byte(seed))
 	}
-	server, err := bus.StartServer(f.Context(), bus.ServerConfig{Dir: f.TempDir()})
+	server, err := embedded.Start(f.Context(), embedded.Config{Dir: f.TempDir()})
 	if err != nil {
 		f.Fatal(err)
 	}

@@ -13,6 +13,7 @@ import (
 	"go.uber.org/goleak"
 
 	"netlab-runner/internal/bus"
+	"netlab-runner/internal/bus/embedded"
 	"netlab-runner/internal/dispatch"
 	"netlab-runner/internal/hosts"
 	"netlab-runner/internal/logfile"
@@ -36,7 +37,7 @@ func TestMain(m *testing.M) {
 type testBundle struct {
 	t       *testing.T
 	ctx     context.Context
-	server  *bus.Server
+	server  *embedded.Server
 	bus     *bus.Bus
 	view    *view.View
 	logs    *logfile.Store
@@ -68,7 +69,7 @@ func prepare(t *testing.T, change func(*Config)) *testBundle {
 	b := &testBundle{t: t, ctx: ctx, client: &http.Client{Transport: &http.Transport{}}}
 	t.Cleanup(b.client.CloseIdleConnections)
 	var err error
-	if b.server, err = bus.StartServer(t.Context(), bus.ServerConfig{Dir: t.TempDir()}); err != nil {
+	if b.server, err = embedded.Start(t.Context(), embedded.Config{Dir: t.TempDir()}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(b.server.Stop)

@@ -31,8 +31,10 @@ const answerTimeout = 5 * time.Second
 
 // Config says how to reach the bus.
 type Config struct {
-	// Server is the embedded server; nil: URL is used.
-	Server *Server
+	// Server is the one in this process (package embedded); nil: URL is used.
+	Server nats.InProcessConnProvider
+	// Trouble is why that server can store nothing and what to do, empty where all is well. nil: nobody knows.
+	Trouble func() string
 	// URL of the bus, several separated by commas.
 	URL string
 	// Creds is a file with a NATS credential (.creds) or a bare nkey seed. Empty: none.
@@ -57,8 +59,7 @@ type Bus struct {
 	js        jetstream.JetStream
 	apiPrefix string
 	source    string
-	// server is the embedded one, or nil.
-	server *Server
+	trouble   func() string
 	// answered is when a stream was last looked at.
 	answered atomic.Pointer[time.Time]
 	// crowded says, by the last look, that the stream of jobs has room left only for the states of those that it has.
@@ -131,19 +132,19 @@ func Connect(c Config) (*Bus, error) {
 		opts = append(opts, nats.CustomInboxPrefix(c.InboxPrefix))
 	}
 	url := c.URL
-	if c.Server != nil {
-		inProcess, err := c.Server.connection()
-		if err != nil {
-			return nil, err
-		}
-		opts = append(opts, inProcess...)
+	switch {
+	case c.Server != nil:
+		opts = append(opts, nats.InProcessServer(c.Server))
 		url = ""
-	} else {
-		remote, err := remoteOptions(c)
+	case c.CA != "":
+		opts = append(opts, nats.RootCAs(c.CA))
+	}
+	if c.Creds != "" {
+		creds, err := credentials(c.Creds)
 		if err != nil {
 			return nil, err
 		}
-		opts = append(opts, remote...)
+		opts = append(opts, creds)
 	}
 	nc, err := nats.Connect(url, opts...)
 	if err != nil {
@@ -154,29 +155,22 @@ func Connect(c Config) (*Bus, error) {
 		nc.Close()
 		return nil, fmt.Errorf("bus: %w", err)
 	}
-	return &Bus{nc: nc, js: js, apiPrefix: c.APIPrefix, source: c.Source, server: c.Server, own: map[string][]own{}, behindPatience: behindPatience, log: c.Log}, nil
+	return &Bus{nc: nc, js: js, apiPrefix: c.APIPrefix, source: c.Source, trouble: c.Trouble, own: map[string][]own{}, behindPatience: behindPatience, log: c.Log}, nil
 }
 
-func remoteOptions(c Config) ([]nats.Option, error) {
-	var opts []nats.Option
-	if c.CA != "" {
-		opts = append(opts, nats.RootCAs(c.CA))
-	}
-	if c.Creds == "" {
-		return opts, nil
-	}
-	content, err := os.ReadFile(c.Creds)
+func credentials(file string) (nats.Option, error) {
+	content, err := os.ReadFile(file)
 	if err != nil {
 		return nil, fmt.Errorf("NETLAB_BUS_CREDS: %w", err)
 	}
 	if bytes.Contains(content, []byte("BEGIN NATS USER JWT")) {
-		return append(opts, nats.UserCredentials(c.Creds)), nil
+		return nats.UserCredentials(file), nil
 	}
-	key, err := nats.NkeyOptionFromSeed(c.Creds)
+	key, err := nats.NkeyOptionFromSeed(file)
 	if err != nil {
-		return nil, fmt.Errorf("NETLAB_BUS_CREDS %s: neither a .creds file nor an nkey seed: %w", c.Creds, err)
+		return nil, fmt.Errorf("NETLAB_BUS_CREDS %s: neither a .creds file nor an nkey seed: %w", file, err)
 	}
-	return append(opts, key), nil
+	return key, nil
 }
 
 // Close ends the connection. What was not acknowledged is not sent.
@@ -187,7 +181,7 @@ func (b *Bus) Connected() bool { return b.nc.IsConnected() }
 
 // Server names the server of the connection, for logs; empty while there is none.
 func (b *Bus) Server() string {
-	if b.server != nil {
+	if b.nc.Opts.InProcessServer != nil {
 		return "in this process"
 	}
 	return b.nc.ConnectedUrlRedacted()
@@ -195,10 +189,10 @@ func (b *Bus) Server() string {
 
 // Trouble is why the embedded server can store nothing and what to do, empty where all is well or the server is another one.
 func (b *Bus) Trouble() string {
-	if b.server == nil {
+	if b.trouble == nil {
 		return ""
 	}
-	return b.server.Trouble()
+	return b.trouble()
 }
 
 // retryDelays are the pauses between tries of what must succeed in the end; the last one repeats.

@@ -15,6 +15,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/goleak"
 
+	"netlab-runner/internal/bus/embedded"
 	"netlab-runner/internal/hosts"
 	"netlab-runner/internal/jobs"
 )
@@ -33,7 +34,7 @@ var testLimits = Limits{Replicas: 1, JobsBytes: 16 << 20, LogsBytes: 16 << 20, O
 // newBus runs an embedded server without a listener and connects to it.
 func newBus(t *testing.T) *Bus {
 	t.Helper()
-	s, err := StartServer(t.Context(), ServerConfig{Dir: t.TempDir()})
+	s, err := embedded.Start(t.Context(), embedded.Config{Dir: t.TempDir()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -571,7 +572,7 @@ func TestEnsureStreamsMendsOrRefuses(t *testing.T) {
 func TestListenerAsksForItsKey(t *testing.T) {
 	t.Parallel()
 	ctx, dir := deadline(t), t.TempDir()
-	s, err := StartServer(t.Context(), ServerConfig{Dir: dir, Listen: "127.0.0.1:0"})
+	s, err := embedded.Start(t.Context(), embedded.Config{Dir: dir, Listen: "127.0.0.1:0"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -581,24 +582,12 @@ func TestListenerAsksForItsKey(t *testing.T) {
 	}
 	for name, c := range map[string]Config{
 		"over the listener": {URL: s.URL(), Creds: s.CredsFile},
-		"in process":        {Server: s},
+		"in process":        {Server: s, Creds: s.CredsFile},
 	} {
 		b := connect(t, c)
 		if err := b.EnsureStreams(ctx, testLimits); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
-	}
-}
-
-func TestWithoutListenerNothingListens(t *testing.T) {
-	t.Parallel()
-	s, err := StartServer(t.Context(), ServerConfig{Dir: t.TempDir()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.Stop()
-	if addr := s.server.Load().Addr(); addr != nil {
-		t.Errorf("listens on %s", addr)
 	}
 }
 
@@ -686,12 +675,8 @@ func TestReplicasOfAServerThatIsAlone(t *testing.T) {
 // What this program has given birth to is not decoded again when it comes back, and is what anybody else reads.
 func TestOwnBirthsAreAsOthersReadThem(t *testing.T) {
 	t.Parallel()
-	ctx, b := ready(t)
-	other, err := Connect(Config{Server: b.server, Source: "/other"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer other.Close()
+	ctx, s, b := readyServer(t)
+	other := connect(t, Config{Server: s, Source: "/other"})
 	own := job("j1", "a")
 	own.Warnings, own.Request.Environment = []string{"<a> & \u00e4"}, map[string]string{"A": jobs.Masked}
 	if _, err := b.Submit(ctx, &Birth{Job: *own, Topology: "nodes: [ a ]"}); err != nil {

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"netlab-runner/internal/bus/embedded"
 	"netlab-runner/internal/jobs"
 )
 
@@ -113,12 +114,12 @@ func TestClaimAndCancelHaveOneWinner(t *testing.T) {
 func TestFollowCancelsOverAReconnect(t *testing.T) {
 	t.Parallel()
 	ctx := deadline(t)
-	s, err := StartServer(t.Context(), ServerConfig{Dir: t.TempDir(), Listen: "127.0.0.1:0"})
+	s, err := embedded.Start(t.Context(), embedded.Config{Dir: t.TempDir(), Listen: "127.0.0.1:0"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(s.Stop)
-	api := connect(t, Config{Server: s})
+	api := connect(t, Config{Server: s, Creds: s.CredsFile})
 	if err := api.EnsureStreams(ctx, testLimits); err != nil {
 		t.Fatal(err)
 	}

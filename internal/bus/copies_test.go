@@ -8,11 +8,13 @@ import (
 	"testing"
 
 	"github.com/nats-io/nats.go"
+
+	"netlab-runner/internal/bus/embedded"
 )
 
 // lagging connects to a bus of which the copies that answer direct gets are behind: the next answers are those in turn, and
 // what is there after them.
-func lagging(t *testing.T, s *Server, answers ...*nats.Msg) *Bus {
+func lagging(t *testing.T, s *embedded.Server, answers ...*nats.Msg) *Bus {
 	t.Helper()
 	prefix := nats.NewInbox() // of its own: another one of the same test still answers
 	real := connect(t, Config{Server: s})
@@ -37,10 +39,10 @@ func lagging(t *testing.T, s *Server, answers ...*nats.Msg) *Bus {
 }
 
 // readyServer is a server with the streams made, and a connection to it.
-func readyServer(t *testing.T) (context.Context, *Server, *Bus) {
+func readyServer(t *testing.T) (context.Context, *embedded.Server, *Bus) {
 	t.Helper()
 	ctx := deadline(t)
-	s, err := StartServer(t.Context(), ServerConfig{Dir: t.TempDir()})
+	s, err := embedded.Start(t.Context(), embedded.Config{Dir: t.TempDir()})
 	if err != nil {
 		t.Fatal(err)
 	}

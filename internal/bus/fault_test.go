@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"netlab-runner/internal/bus/embedded"
 	"netlab-runner/internal/hosts"
 )
 
@@ -79,12 +80,12 @@ func (h *heldReader) Read(b []byte) (int, error) {
 func TestSubmitWithoutAnswer(t *testing.T) {
 	t.Parallel()
 	ctx, dir := deadline(t), t.TempDir()
-	s, err := StartServer(t.Context(), ServerConfig{Dir: dir, Listen: "127.0.0.1:0"})
+	s, err := embedded.Start(t.Context(), embedded.Config{Dir: dir, Listen: "127.0.0.1:0"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(s.Stop)
-	direct := connect(t, Config{Server: s})
+	direct := connect(t, Config{Server: s, Creds: s.CredsFile})
 	if err := direct.EnsureStreams(ctx, testLimits); err != nil {
 		t.Fatal(err)
 	}
@@ -124,7 +125,7 @@ func TestSubmitWithoutAnswer(t *testing.T) {
 func TestRefusedCredentialsAreTriedAgain(t *testing.T) {
 	t.Parallel()
 	ctx, right := deadline(t), t.TempDir()
-	s, err := StartServer(t.Context(), ServerConfig{Dir: right, Listen: "127.0.0.1:0"})
+	s, err := embedded.Start(t.Context(), embedded.Config{Dir: right, Listen: "127.0.0.1:0"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -134,7 +135,7 @@ func TestRefusedCredentialsAreTriedAgain(t *testing.T) {
 	}
 	b := connect(t, Config{URL: s.URL(), Creds: s.CredsFile})
 	s.Stop()
-	other, err := StartServer(t.Context(), ServerConfig{Dir: t.TempDir(), Listen: address.Host})
+	other, err := embedded.Start(t.Context(), embedded.Config{Dir: t.TempDir(), Listen: address.Host})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -143,7 +144,7 @@ func TestRefusedCredentialsAreTriedAgain(t *testing.T) {
 		time.Sleep(10 * time.Millisecond)
 	}
 	other.Stop()
-	again, err := StartServer(t.Context(), ServerConfig{Dir: right, Listen: address.Host})
+	again, err := embedded.Start(t.Context(), embedded.Config{Dir: right, Listen: address.Host})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -161,7 +162,7 @@ func TestRefusedCredentialsAreTriedAgain(t *testing.T) {
 func TestHostsAreHeardAfterAServerWasStartedAnew(t *testing.T) {
 	t.Parallel()
 	ctx, dir := deadline(t), t.TempDir()
-	s, err := StartServer(t.Context(), ServerConfig{Dir: dir, Listen: "127.0.0.1:0"})
+	s, err := embedded.Start(t.Context(), embedded.Config{Dir: dir, Listen: "127.0.0.1:0"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -192,7 +193,7 @@ func TestHostsAreHeardAfterAServerWasStartedAnew(t *testing.T) {
 		<-heard
 	}
 	s.Stop()
-	if s, err = StartServer(t.Context(), ServerConfig{Dir: dir, Listen: address.Host}); err != nil {
+	if s, err = embedded.Start(t.Context(), embedded.Config{Dir: dir, Listen: address.Host}); err != nil {
 		t.Fatal(err)
 	}
 	defer s.Stop()

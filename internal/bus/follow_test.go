@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"netlab-runner/internal/bus/embedded"
 	"netlab-runner/internal/hosts"
 	"netlab-runner/internal/jobs"
 )
@@ -176,7 +177,7 @@ func TestWhatIsALoss(t *testing.T) {
 
 // storeToTurnBack is a server whose store can be made what it was.
 type storeToTurnBack struct {
-	*Server
+	*embedded.Server
 	t        *testing.T
 	dir, was string
 }
@@ -186,7 +187,7 @@ func newStoreToTurnBack(ctx context.Context, t *testing.T, id string) *storeToTu
 	t.Helper()
 	s := &storeToTurnBack{t: t, dir: t.TempDir(), was: t.TempDir()}
 	s.start("127.0.0.1:0")
-	b := connect(t, Config{Server: s.Server})
+	b := connect(t, Config{Server: s.Server, Creds: s.CredsFile})
 	if err := b.EnsureStreams(ctx, testLimits); err != nil {
 		t.Fatal(err)
 	}
@@ -205,7 +206,7 @@ func newStoreToTurnBack(ctx context.Context, t *testing.T, id string) *storeToTu
 func (s *storeToTurnBack) start(address string) {
 	s.t.Helper()
 	var err error
-	if s.Server, err = StartServer(s.t.Context(), ServerConfig{Dir: s.dir, Listen: address}); err != nil {
+	if s.Server, err = embedded.Start(s.t.Context(), embedded.Config{Dir: s.dir, Listen: address}); err != nil {
 		s.t.Fatal(err)
 	}
 }

@@ -10,6 +10,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"netlab-runner/internal/bus/embedded"
 )
 
 // noise is content of which no piece is like another.
@@ -245,7 +247,7 @@ func TestSealedURL(t *testing.T) {
 func TestObjectsWhileTheBusIsAway(t *testing.T) {
 	t.Parallel()
 	ctx := deadline(t)
-	s, err := StartServer(t.Context(), ServerConfig{Dir: t.TempDir()})
+	s, err := embedded.Start(t.Context(), embedded.Config{Dir: t.TempDir()})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -2,15 +2,11 @@ package bus
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io/fs"
-	"os"
-	"slices"
 
 	"github.com/nats-io/nkeys"
 
-	"netlab-runner/internal/durable"
+	"netlab-runner/internal/bus/seed"
 )
 
 // Sealed is text that only the host with the fitting key can read.
@@ -55,32 +51,15 @@ type HostKey struct{ pair nkeys.KeyPair }
 
 // LoadHostKey reads the key in file, which it makes on first use, readable by its owner alone.
 func LoadHostKey(file string) (*HostKey, error) {
-	seed, err := loadOrMakeSeed(file, nkeys.CreateCurveKeys, "")
+	text, err := seed.LoadOrMake(file, nkeys.CreateCurveKeys, "")
 	if err != nil {
 		return nil, fmt.Errorf("host key: %w", err)
 	}
-	pair, err := nkeys.FromCurveSeed(seed)
+	pair, err := nkeys.FromCurveSeed(text)
 	if err != nil {
 		return nil, fmt.Errorf("host key %s: %w; jobs sealed to it cannot run, remove the file to have a new one made", file, err)
 	}
 	return &HostKey{pair: pair}, nil
-}
-
-// loadOrMakeSeed returns the seed in file, which it makes on first use, with that behind it. A file that is empty is as none: a full disk
-// or a power cut has left one of a release that did not write it whole.
-func loadOrMakeSeed(file string, create func() (nkeys.KeyPair, error), behind string) ([]byte, error) {
-	seed, err := os.ReadFile(file)
-	if len(seed) > 0 || err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return seed, err
-	}
-	pair, err := create()
-	if err != nil {
-		return nil, err
-	}
-	if seed, err = pair.Seed(); err != nil {
-		return nil, err
-	}
-	return seed, durable.Write(file, append(slices.Clone(seed), behind...))
 }
 
 // Public is the half that goes into the lease.

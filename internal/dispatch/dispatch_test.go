@@ -11,6 +11,7 @@ import (
 
 	"netlab-runner/internal/bus"
 	"netlab-runner/internal/bus/bustest"
+	"netlab-runner/internal/bus/embedded"
 	"netlab-runner/internal/hosts"
 	"netlab-runner/internal/jobs"
 	"netlab-runner/internal/logfile"
@@ -21,7 +22,7 @@ import (
 type bundle struct {
 	t      *testing.T
 	bus    *bus.Bus
-	server *bus.Server
+	server *embedded.Server
 	view   *view.View
 	*Dispatcher
 }

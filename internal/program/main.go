@@ -1,3 +1,4 @@
+// Package program is what netlab-api and netlab-worker have in common: settings, signals, systemd, and where the bus is.
 package program
 
 import (

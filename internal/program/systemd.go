@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"strconv"
 	"time"
 
@@ -14,8 +15,8 @@ import (
 	"netlab-runner/internal/settings"
 )
 
-// listen returns the socket that systemd holds for the program, over its restarts, or else one of its own.
-func listen(ctx context.Context, s *settings.HTTP) (net.Listener, error) {
+// Listen returns the socket that systemd holds for the program, over its restarts, or else one of its own.
+func Listen(ctx context.Context, s *settings.HTTP) (net.Listener, error) {
 	held, err := activation.Listeners()
 	if err != nil {
 		return nil, fmt.Errorf("the socket of systemd: %w", err)
@@ -46,8 +47,21 @@ func tcpAddress(l net.Listener) *net.TCPAddr {
 	return address
 }
 
-// notify tells systemd how the program is, where it was started by a unit that waits for that.
-func notify(state string, log *slog.Logger) {
+// network is that of the address: 0.0.0.0 is not to mean every IPv6 address as well.
+func network(bind string) string {
+	address, err := netip.ParseAddr(bind)
+	switch {
+	case err != nil:
+		return "tcp"
+	case address.Is4():
+		return "tcp4"
+	default:
+		return "tcp6"
+	}
+}
+
+// Notify tells systemd how the program is, where it was started by a unit that waits for that.
+func Notify(state string, log *slog.Logger) {
 	if _, err := daemon.SdNotify(false, state); err != nil {
 		log.Warn("systemd cannot be told", "state", state, "error", err)
 	}
@@ -60,12 +74,12 @@ const (
 	extension = time.Minute
 )
 
-// extendStart asks systemd to wait on for the program's start, beyond TimeoutStartSec=, until ctx ends.
-func extendStart(ctx context.Context, log *slog.Logger) {
+// ExtendStart asks systemd to wait on for the program's start, beyond TimeoutStartSec=, until ctx ends.
+func ExtendStart(ctx context.Context, log *slog.Logger) {
 	tick := time.NewTicker(extendEvery)
 	defer tick.Stop()
 	for ctx.Err() == nil {
-		notify(fmt.Sprintf("EXTEND_TIMEOUT_USEC=%d", extension.Microseconds()), log)
+		Notify(fmt.Sprintf("EXTEND_TIMEOUT_USEC=%d", extension.Microseconds()), log)
 		select {
 		case <-ctx.Done():
 		case <-tick.C:
@@ -73,9 +87,9 @@ func extendStart(ctx context.Context, log *slog.Logger) {
 	}
 }
 
-// watch tells systemd that the program is alive for as long as alive returns, until ctx ends. A unit with WatchdogSec= starts a
+// Watch tells systemd that the program is alive for as long as alive returns, until ctx ends. A unit with WatchdogSec= starts a
 // program anew that hangs; no run of Netlab is hurt by that.
-func watch(ctx context.Context, alive func(), log *slog.Logger) {
+func Watch(ctx context.Context, alive func(), log *slog.Logger) {
 	every, err := daemon.SdWatchdogEnabled(false)
 	if err != nil || every == 0 {
 		return
@@ -84,7 +98,7 @@ func watch(ctx context.Context, alive func(), log *slog.Logger) {
 	defer tick.Stop()
 	for {
 		alive()
-		notify(daemon.SdNotifyWatchdog, log)
+		Notify(daemon.SdNotifyWatchdog, log)
 		select {
 		case <-ctx.Done():
 			return

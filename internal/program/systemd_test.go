@@ -20,7 +20,7 @@ func playListen() {
 	err := os.Setenv("LISTEN_PID", strconv.Itoa(os.Getpid()))
 	var l net.Listener
 	if err == nil {
-		l, err = listen(context.Background(), &settings.HTTP{Bind: "127.0.0.1"})
+		l, err = Listen(context.Background(), &settings.HTTP{Bind: "127.0.0.1"})
 	}
 	if err != nil {
 		fmt.Println(err)

@@ -15,6 +15,7 @@ import (
 
 	"netlab-runner/internal/bus"
 	"netlab-runner/internal/bus/bustest"
+	"netlab-runner/internal/bus/embedded"
 	"netlab-runner/internal/jobs"
 	"netlab-runner/internal/logfile"
 	"netlab-runner/internal/view"
@@ -24,7 +25,7 @@ import (
 type bundle struct {
 	t      testing.TB
 	bus    *bus.Bus
-	server *bus.Server
+	server *embedded.Server
 }
 
 func setup(t testing.TB, limits bus.Limits) *bundle {

@@ -14,6 +14,7 @@ import (
 
 	"netlab-runner/internal/bus"
 	"netlab-runner/internal/bus/bustest"
+	"netlab-runner/internal/bus/embedded"
 	"netlab-runner/internal/hosts"
 	"netlab-runner/internal/jobs"
 	"netlab-runner/internal/logfile"
@@ -24,7 +25,7 @@ const patience = 20 * time.Second
 type bundle struct {
 	t      *testing.T
 	bus    *bus.Bus
-	server *bus.Server
+	server *embedded.Server
 	dir    string
 	// logger and what follows are those of the views.
 	logger                        *slog.Logger

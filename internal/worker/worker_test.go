@@ -17,6 +17,7 @@ import (
 
 	"netlab-runner/internal/bus"
 	"netlab-runner/internal/bus/bustest"
+	"netlab-runner/internal/bus/embedded"
 	"netlab-runner/internal/exec"
 	"netlab-runner/internal/jobs"
 	"netlab-runner/test/people"
@@ -66,7 +67,7 @@ func (p *played) Wait(ctx context.Context) (exec.Result, error) {
 type testBundle struct {
 	t      *testing.T
 	bus    *bus.Bus
-	server *bus.Server
+	server *embedded.Server
 	root   string
 	// tools has a docker and a Python that are played.
 	tools  string

@@ -7,7 +7,7 @@ import (
 	"os"
 	"sync"
 
-	"netlab-runner/internal/program"
+	"netlab-runner/internal/program/apiprogram"
 	"netlab-runner/internal/settings"
 )
 
@@ -25,7 +25,7 @@ func roleAPI(ctx context.Context, config json.RawMessage, t *talk) error {
 	if err := s.MakeDirs(); err != nil {
 		return err
 	}
-	return program.RunAPI(ctx, s, "bench", slog.New(&announcer{Handler: quiet(), talk: t, seen: &seen{facts: facts{}}}))
+	return apiprogram.Run(ctx, s, "bench", slog.New(&announcer{Handler: quiet(), talk: t, seen: &seen{facts: facts{}}}))
 }
 
 // quiet logs what should not happen.

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -119,8 +120,16 @@ func (c *child) end() error {
 	return nil
 }
 
+// pid is the process that is measured: the child's, or that of the program which it guards.
+func (c *child) pid() int {
+	if pid, err := strconv.Atoi(c.facts["pid"]); err == nil {
+		return pid
+	}
+	return c.cmd.Process.Pid
+}
+
 // cpu is the processor time that the child has used so far.
-func (c *child) cpu() (time.Duration, error) { return processorTime(c.cmd.Process.Pid) }
+func (c *child) cpu() (time.Duration, error) { return processorTime(c.pid()) }
 
 // cpuMilliseconds is the same in milliseconds.
 func (c *child) cpuMilliseconds() (float64, error) {
@@ -129,4 +138,4 @@ func (c *child) cpuMilliseconds() (float64, error) {
 }
 
 // memory is a field of the child's memory, in MiB.
-func (c *child) memory(field string) (float64, error) { return memoryOf(c.cmd.Process.Pid, field) }
+func (c *child) memory(field string) (float64, error) { return memoryOf(c.pid(), field) }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"strconv"
 	"syscall"
 )
 
@@ -17,7 +18,7 @@ type guarded struct {
 	Dir  string
 }
 
-// roleGuard runs a program and kills it, and what it has started, when ctx ends.
+// roleGuard runs a program and kills it, and what it has started, when ctx ends. Its fact is the program's "pid".
 func roleGuard(ctx context.Context, config json.RawMessage, t *talk) error {
 	var g guarded
 	if err := json.Unmarshal(config, &g); err != nil {
@@ -34,7 +35,7 @@ func roleGuard(ctx context.Context, config json.RawMessage, t *talk) error {
 		defer close(ended)
 		_ = cmd.Wait() // what ended too early is said below
 	}()
-	if err := t.ready(facts{}); err != nil {
+	if err := t.ready(facts{"pid": strconv.Itoa(cmd.Process.Pid)}); err != nil {
 		return err
 	}
 	select {

@@ -2,15 +2,11 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"log/slog"
-	"os"
+	"os/exec"
+	"path/filepath"
 	"time"
-
-	"netlab-runner/internal/program"
-	"netlab-runner/internal/settings"
 )
 
 // measureIdle measures what an API with its server and a worker take while there is nothing to do, and what the worker keeps
@@ -65,7 +61,7 @@ func (b *bench) startWithEnded(ctx context.Context, count int) (*system, error) 
 
 // idle looks on for a time.
 func (s *system) idle(ctx context.Context, span time.Duration) (sample, error) {
-	worker := s.workers[0].cmd.Process.Pid
+	worker := s.workers[0].pid()
 	warm, err := childOf(worker, "main.py warm ")
 	if err != nil {
 		return nil, err
@@ -86,32 +82,19 @@ func (s *system) idle(ctx context.Context, span time.Duration) (sample, error) {
 	return got, err
 }
 
-// addWorker starts a worker that runs Netlab, in a process of its own.
+// addWorker starts netlab-worker itself: this program has the server linked in, which makes it much larger.
 func (s *system) addWorker(ctx context.Context, n *netlab) error {
+	program := filepath.Join(n.temporary, "netlab-worker")
+	build := exec.CommandContext(ctx, "go", "build", "-o", program, "./cmd/worker")
+	build.Dir = n.root
+	if output, err := build.CombinedOutput(); err != nil {
+		return fmt.Errorf("%s: %w\n%s", build, err, output)
+	}
 	args := append(n.workerArguments(), "--worker-data-dir="+s.workerDir())
-	c, err := n.start(ctx, "netlab-worker", append(args, busArguments(s.api)...), "HOME="+n.home)
+	c, err := n.start(ctx, "guard", guarded{program, append(args, busArguments(s.api)...), append(cleanEnvironment(), "HOME="+n.home), s.dir})
 	if err != nil {
 		return err
 	}
 	s.workers = append(s.workers, c)
 	return s.awaitHosts(ctx, 1)
-}
-
-// roleNetlabWorker is netlab-worker itself, with the arguments that the parent gives.
-func roleNetlabWorker(ctx context.Context, config json.RawMessage, t *talk) error {
-	var args []string
-	if err := json.Unmarshal(config, &args); err != nil {
-		return err
-	}
-	s, err := settings.ParseWorker(settings.Invocation{Args: args, Stdout: os.Stderr, Version: "bench"})
-	if err != nil {
-		return err
-	}
-	if err := s.MakeDirs(); err != nil {
-		return err
-	}
-	if err := t.ready(facts{}); err != nil {
-		return err
-	}
-	return program.RunWorker(ctx, s, "bench", slog.New(quiet()))
 }

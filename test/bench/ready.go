@@ -15,7 +15,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
-	"netlab-runner/internal/bus"
+	"netlab-runner/internal/bus/embedded"
 )
 
 // measureReady measures how long netlab-api takes to start where the bus has many jobs that have ended, and the memory that it
@@ -154,7 +154,7 @@ func roleBus(ctx context.Context, config json.RawMessage, t *talk) error {
 	if err != nil {
 		return err
 	}
-	server, err := bus.StartServer(ctx, bus.ServerConfig{
+	server, err := embedded.Start(ctx, embedded.Config{
 		Dir: dir, Listen: "127.0.0.1:0", SyncAlways: store.Sync.Always, SyncInterval: store.Sync.Interval, Log: slog.New(quiet()),
 	})
 	if err != nil {

@@ -24,16 +24,15 @@ type role func(ctx context.Context, config json.RawMessage, t *talk) error
 
 func roles() map[string]role {
 	return map[string]role{
-		"api":           roleAPI,
-		"worker":        roleWorker,
-		"netlab-worker": roleNetlabWorker,
-		"bare-post":     roleBarePost,
-		"bare-get":      roleBareGet,
-		"bare-bus":      roleBareBus,
-		"bare-worker":   roleBareWorker,
-		"bare-read":     roleBareRead,
-		"bus":           roleBus,
-		"guard":         roleGuard,
+		"api":         roleAPI,
+		"worker":      roleWorker,
+		"bare-post":   roleBarePost,
+		"bare-get":    roleBareGet,
+		"bare-bus":    roleBareBus,
+		"bare-worker": roleBareWorker,
+		"bare-read":   roleBareRead,
+		"bus":         roleBus,
+		"guard":       roleGuard,
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"netlab-runner/internal/bus"
+	"netlab-runner/internal/bus/embedded"
 )
 
 // New runs a server with the streams made, and connects to it. Both end with the test.
@@ -19,7 +20,7 @@ func New(t testing.TB) *bus.Bus {
 }
 
 // NewServer is New for a test that connects to the server again, with Connect.
-func NewServer(t testing.TB) (*bus.Bus, *bus.Server) {
+func NewServer(t testing.TB) (*bus.Bus, *embedded.Server) {
 	t.Helper()
 	return NewServerWith(t, Limits())
 }
@@ -30,9 +31,9 @@ func Limits() bus.Limits {
 }
 
 // NewServerWith is NewServer with other limits of the streams.
-func NewServerWith(t testing.TB, limits bus.Limits) (*bus.Bus, *bus.Server) {
+func NewServerWith(t testing.TB, limits bus.Limits) (*bus.Bus, *embedded.Server) {
 	t.Helper()
-	s, err := bus.StartServer(t.Context(), bus.ServerConfig{Dir: t.TempDir(), Listen: "127.0.0.1:0"})
+	s, err := embedded.Start(t.Context(), embedded.Config{Dir: t.TempDir(), Listen: "127.0.0.1:0"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -45,7 +46,7 @@ func NewServerWith(t testing.TB, limits bus.Limits) (*bus.Bus, *bus.Server) {
 }
 
 // Lose deletes every stream of the server's, as a store that is lost.
-func Lose(t testing.TB, s *bus.Server) {
+func Lose(t testing.TB, s *embedded.Server) {
 	t.Helper()
 	js := dial(t, s)
 	names := js.StreamNames(t.Context())
@@ -60,7 +61,7 @@ func Lose(t testing.TB, s *bus.Server) {
 }
 
 // SilenceJobs has the stream of jobs say nothing of what it holds, until its streams are ensured anew.
-func SilenceJobs(t testing.TB, s *bus.Server) {
+func SilenceJobs(t testing.TB, s *embedded.Server) {
 	t.Helper()
 	js := dial(t, s)
 	stream, err := js.Stream(t.Context(), "NETLAB_JOBS")
@@ -75,7 +76,7 @@ func SilenceJobs(t testing.TB, s *bus.Server) {
 }
 
 // SpoilConsumer makes the consumer of a host in a way in which ours cannot be made, until the function that it returns is called.
-func SpoilConsumer(t testing.TB, s *bus.Server, host string) (mend func()) {
+func SpoilConsumer(t testing.TB, s *embedded.Server, host string) (mend func()) {
 	t.Helper()
 	js := dial(t, s)
 	other := jetstream.ConsumerConfig{Durable: host, AckPolicy: jetstream.AckNonePolicy}
@@ -91,7 +92,7 @@ func SpoilConsumer(t testing.TB, s *bus.Server, host string) (mend func()) {
 }
 
 // Publish stores a message that this program would not, as an earlier release may have left it.
-func Publish(t testing.TB, s *bus.Server, subject string, data []byte) (seq uint64) {
+func Publish(t testing.TB, s *embedded.Server, subject string, data []byte) (seq uint64) {
 	t.Helper()
 	ack, err := dial(t, s).Publish(t.Context(), subject, data)
 	if err != nil {
@@ -101,7 +102,7 @@ func Publish(t testing.TB, s *bus.Server, subject string, data []byte) (seq uint
 }
 
 // dial is a client of the server's that is nothing else, until the test ends.
-func dial(t testing.TB, s *bus.Server) jetstream.JetStream {
+func dial(t testing.TB, s *embedded.Server) jetstream.JetStream {
 	t.Helper()
 	key, err := nats.NkeyOptionFromSeed(s.CredsFile)
 	if err != nil {
@@ -120,9 +121,9 @@ func dial(t testing.TB, s *bus.Server) jetstream.JetStream {
 }
 
 // Connect connects to the server until the test ends, with source in what it publishes.
-func Connect(t testing.TB, s *bus.Server, source string) *bus.Bus {
+func Connect(t testing.TB, s *embedded.Server, source string) *bus.Bus {
 	t.Helper()
-	b, err := bus.Connect(bus.Config{Server: s, Source: source})
+	b, err := bus.Connect(bus.Config{Server: s, Creds: s.CredsFile, Source: source})
 	if err != nil {
 		t.Fatal(err)
 	}

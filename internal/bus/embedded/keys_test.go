@@ -1,4 +1,4 @@
-package bus
+package embedded
 
 import (
 	"errors"
@@ -7,11 +7,13 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"netlab-runner/internal/bus"
 )
 
 // keys are the files that are made on first use, and how they are.
 var keys = map[string]func(file string) error{
-	"host.key": func(file string) error { _, err := LoadHostKey(file); return err },
+	"host.key": func(file string) error { _, err := bus.LoadHostKey(file); return err },
 	"bus.nk":   func(file string) error { _, err := loadOrMakeUser(file); return err },
 }
 

@@ -1,4 +1,5 @@
-package program
+// Package apiprogram is netlab-api out of its settings.
+package apiprogram
 
 import (
 	"context"
@@ -6,7 +7,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
-	"net/netip"
 	"path/filepath"
 	"runtime/debug"
 	"sync"
@@ -16,9 +16,12 @@ import (
 
 	"netlab-runner/internal/api"
 	"netlab-runner/internal/bus"
+	"netlab-runner/internal/bus/embedded"
 	"netlab-runner/internal/dirlock"
 	"netlab-runner/internal/dispatch"
 	"netlab-runner/internal/logfile"
+	"netlab-runner/internal/program"
+	"netlab-runner/internal/program/workerprogram"
 	"netlab-runner/internal/retention"
 	"netlab-runner/internal/settings"
 	"netlab-runner/internal/view"
@@ -34,11 +37,11 @@ const catchUpTimeout = 5 * time.Second
 // were read for 10 s; then Go alone would wait for as much garbage again, or some minutes.
 const settleTime = 15 * time.Second
 
-// RunAPI serves until ctx ends or something fails for good: the embedded bus where there is no other, the worker where
+// Run serves until ctx ends or something fails for good: the embedded bus where there is no other, the worker where
 // one is asked for, the view and the HTTP API.
-func RunAPI(ctx context.Context, s *settings.API, version string, log *slog.Logger) error {
+func Run(ctx context.Context, s *settings.API, version string, log *slog.Logger) error {
 	// First the address: a port that is taken says so before anything is started.
-	listener, err := listen(ctx, &s.HTTP)
+	listener, err := program.Listen(ctx, &s.HTTP)
 	if err != nil {
 		return err
 	}
@@ -55,10 +58,13 @@ func RunAPI(ctx context.Context, s *settings.API, version string, log *slog.Logg
 	if err != nil {
 		return err
 	}
+	busConfig := program.BusConfig(&s.Bus, log)
 	if server != nil {
 		defer server.Stop()
+		busConfig.Server, busConfig.Trouble, busConfig.Creds = server, server.Trouble, server.CredsFile
 	}
-	b, err := bus.Connect(busConfig(&s.Bus, server, "netlab-api", "/api", log))
+	busConfig.Name, busConfig.Source = "netlab-api", "/api"
+	b, err := bus.Connect(busConfig)
 	if err != nil {
 		return err
 	}
@@ -95,11 +101,11 @@ func RunAPI(ctx context.Context, s *settings.API, version string, log *slog.Logg
 	})
 	if s.WithWorker {
 		part("worker", func(ctx context.Context) error {
-			w, err := newWorker(ctx, &s.Worker, version, log)
+			w, err := workerprogram.New(ctx, &s.Worker, version, log)
 			if err != nil {
 				return err
 			}
-			return workOn(ctx, w, s.Worker.Host, &s.Bus, server, log)
+			return workerprogram.WorkOn(ctx, w, s.Worker.Host, busConfig)
 		})
 	}
 	dispatcher := dispatch.New(b, v, s.Keep)
@@ -138,16 +144,16 @@ func RunAPI(ctx context.Context, s *settings.API, version string, log *slog.Logg
 		if s.WithWorker {
 			v.AwaitHost(waiting, s.Worker.Host)
 		}
-		notify(daemon.SdNotifyReady, log)
+		program.Notify(daemon.SdNotifyReady, log)
 		if err := web.Serve(listener); err != nil && !errors.Is(err, http.ErrServerClosed) {
 			return err
 		}
 		return nil
 	})
 	parts.Go(func() { giveBackMemory(ctx, v) })
-	parts.Go(func() { watch(ctx, func() { v.NotReady() }, log) })
+	parts.Go(func() { program.Watch(ctx, func() { v.NotReady() }, log) })
 	<-ctx.Done()
-	notify(daemon.SdNotifyStopping, log)
+	program.Notify(daemon.SdNotifyStopping, log)
 	stopping, done := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
 	defer done()
 	if err := web.Shutdown(stopping); err != nil {
@@ -169,21 +175,8 @@ func giveBackMemory(ctx context.Context, v *view.View) {
 	}
 }
 
-// network is that of the address: 0.0.0.0 is not to mean every IPv6 address as well.
-func network(bind string) string {
-	address, err := netip.ParseAddr(bind)
-	switch {
-	case err != nil:
-		return "tcp"
-	case address.Is4():
-		return "tcp4"
-	default:
-		return "tcp6"
-	}
-}
-
 // embeddedBus starts the server of a program that was given no other; nil where it was.
-func embeddedBus(ctx context.Context, s *settings.API, log *slog.Logger) (*bus.Server, error) {
+func embeddedBus(ctx context.Context, s *settings.API, log *slog.Logger) (*embedded.Server, error) {
 	if len(s.Bus.URLs) > 0 {
 		if s.Bus.Creds == "" {
 			log.Warn("the bus is used without credentials of its own: anybody on this machine can read and write it", "remedy", "NETLAB_BUS_CREDS")
@@ -192,8 +185,8 @@ func embeddedBus(ctx context.Context, s *settings.API, log *slog.Logger) (*bus.S
 	}
 	starting, started := context.WithCancel(ctx)
 	defer started()
-	go extendStart(starting, log)
-	server, err := bus.StartServer(ctx, bus.ServerConfig{
+	go program.ExtendStart(starting, log)
+	server, err := embedded.Start(ctx, embedded.Config{
 		Dir: s.DataDir, Listen: s.Store.Listen, SyncAlways: s.Store.Sync.Always, SyncInterval: s.Store.Sync.Interval, Log: log,
 	})
 	if err != nil {

@@ -1,4 +1,4 @@
-package program
+package workerprogram
 
 import (
 	"log/slog"

@@ -1,4 +1,4 @@
-package bus
+package embedded
 
 import (
 	"bufio"
@@ -14,6 +14,9 @@ import (
 
 	"github.com/nats-io/nats-server/v2/server"
 	"golang.org/x/sys/unix"
+
+	"netlab-runner/internal/bus"
+	"netlab-runner/internal/jobs"
 )
 
 // smallDisk is a directory on a disk of its own of that many bytes.
@@ -36,19 +39,15 @@ func TestTheDiskOfTheBusIsFull(t *testing.T) {
 	t.Parallel()
 	ctx := deadline(t)
 	dir := smallDisk(t, 64<<20)
-	s, err := StartServer(t.Context(), ServerConfig{Dir: dir, SyncInterval: time.Second, Listen: "127.0.0.1:0"})
+	s, err := Start(t.Context(), Config{Dir: dir, SyncInterval: time.Second, Listen: "127.0.0.1:0"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(s.Stop)
-	b := connect(t, Config{Server: s})
-	limits := Limits{Replicas: 1, JobsBytes: 4 << 20, LogsBytes: 4 << 20, ObjectsBytes: 4 << 20, Lease: 10 * time.Second}
-	if err := b.EnsureStreams(ctx, limits); err != nil {
-		t.Fatal(err)
-	}
+	b := ready(ctx, t, s)
 	born := 0
 	submit := func() error {
-		_, err := b.Submit(ctx, &Birth{Job: *job(fmt.Sprint("j", born), "a"), Topology: strings.Repeat("x", 32<<10)})
+		_, err := b.Submit(ctx, &bus.Birth{Job: jobs.Job{ID: fmt.Sprint("j", born), Host: "a", Action: jobs.Create, State: jobs.Queued, CreatedAt: time.Now()}, Topology: strings.Repeat("x", 32<<10)})
 		if err == nil {
 			born++
 		}
@@ -74,7 +73,7 @@ func TestTheDiskOfTheBusIsFull(t *testing.T) {
 			break
 		}
 	}
-	if !errors.Is(refused, ErrFull) && !errors.Is(refused, ErrUnavailable) {
+	if !errors.Is(refused, bus.ErrFull) && !errors.Is(refused, bus.ErrUnavailable) {
 		t.Errorf("refused with %v", refused)
 	}
 	for end := time.Now().Add(20 * time.Second); !strings.Contains(refused.Error(), "make room"); time.Sleep(10 * time.Millisecond) {
@@ -109,15 +108,12 @@ func TestTheDiskOfTheBusIsFull(t *testing.T) {
 func TestAStreamThatIsBeingMade(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	s, err := StartServer(t.Context(), ServerConfig{Dir: dir})
+	s, err := Start(t.Context(), Config{Dir: dir})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer s.Stop()
-	b := connect(t, Config{Server: s})
-	if err := b.EnsureStreams(deadline(t), testLimits); err != nil {
-		t.Fatal(err)
-	}
+	ready(deadline(t), t, s)
 	before := s.server.Load()
 	if err := os.Mkdir(filepath.Join(dir, "bus", "jetstream", "$G", "streams", "MADE"), 0o700); err != nil {
 		t.Fatal(err)
@@ -137,21 +133,18 @@ func TestAStreamThatIsBeingMade(t *testing.T) {
 func TestAStoreThatIsReadForLong(t *testing.T) {
 	t.Parallel()
 	ctx, dir := deadline(t), t.TempDir()
-	s, err := StartServer(ctx, ServerConfig{Dir: dir})
+	s, err := Start(ctx, Config{Dir: dir})
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := connect(t, Config{Server: s})
-	if err := b.EnsureStreams(ctx, testLimits); err != nil {
-		t.Fatal(err)
-	}
-	_, err = b.Submit(ctx, &Birth{Job: *job("j1", "a")})
+	b := ready(ctx, t, s)
+	_, err = b.Submit(ctx, &bus.Birth{Job: jobs.Job{ID: "j1", Host: "a", Action: jobs.Create, State: jobs.Queued, CreatedAt: time.Now()}})
 	s.Stop()
 	if err != nil {
 		t.Fatal(err)
 	}
 	// Whoever reads a pipe waits for its writer.
-	file := filepath.Join(dir, "bus", "jetstream", "$G", "streams", jobsStream, server.JetStreamMetaFile)
+	file := filepath.Join(dir, "bus", "jetstream", "$G", "streams", "NETLAB_JOBS", server.JetStreamMetaFile)
 	content, err := os.ReadFile(file)
 	if err = errors.Join(err, os.Remove(file), unix.Mkfifo(file, 0o600)); err != nil {
 		t.Fatal(err)
@@ -168,12 +161,12 @@ func TestAStoreThatIsReadForLong(t *testing.T) {
 			}
 		}
 	}()
-	s, err = StartServer(ctx, ServerConfig{Dir: dir, Log: slog.New(slog.NewTextHandler(said, nil)), sayEvery: 10 * time.Millisecond})
+	s, err = Start(ctx, Config{Dir: dir, Log: slog.New(slog.NewTextHandler(said, nil)), sayEvery: 10 * time.Millisecond})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer s.Stop()
-	again := connect(t, Config{Server: s})
+	again := ready(ctx, t, s)
 	if _, _, err := again.Birth(ctx, "a", "j1"); err != nil {
 		t.Errorf("the job: %v", err)
 	}

@@ -1,4 +1,6 @@
-package bus
+// Package embedded runs the NATS server of a netlab-api that has no other. Only a program that may run one is to import it: the
+// server is most of such a program, on the disk and in memory.
+package embedded
 
 import (
 	"cmp"
@@ -15,12 +17,13 @@ import (
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nkeys"
+
+	"netlab-runner/internal/bus/seed"
 )
 
-// ServerConfig describes the server that runs inside netlab-api.
-type ServerConfig struct {
+// Config describes the server.
+type Config struct {
 	// Dir is where the server keeps its store and its credentials.
 	Dir string
 	// Listen is the host:port of a listener; empty: none, only this process reaches the server. Port 0 takes a free one.
@@ -41,7 +44,7 @@ type Server struct {
 	server atomic.Pointer[server.Server]
 	// trouble is why its store can write no more, nil where it can.
 	trouble atomic.Pointer[string]
-	// CredsFile holds the key that a client of the listener shows (nats --nkey). Empty without a listener.
+	// CredsFile holds the key that every client shows (nats --nkey), one in this process too. Empty without a listener: there is none.
 	CredsFile string
 
 	log *slog.Logger
@@ -66,9 +69,9 @@ const (
 	healthRoom = 8 << 20
 )
 
-// StartServer runs a server until Stop. It returns when the server has read its store, which after a crash takes minutes where there are
+// Start runs a server until Stop. It returns when the server has read its store, which after a crash takes minutes where there are
 // gigabytes of logs, or ctx has ended. Another error names the setting that can mend it.
-func StartServer(ctx context.Context, c ServerConfig) (*Server, error) {
+func Start(ctx context.Context, c Config) (*Server, error) {
 	o := &server.Options{
 		ServerName: "netlab-api",
 		JetStream:  true,
@@ -264,26 +267,13 @@ func (s *Server) Stop() {
 	s.server.Load().WaitForShutdown()
 }
 
-// connection is how a client in this process reaches the server.
-func (s *Server) connection() ([]nats.Option, error) {
-	opts := []nats.Option{nats.InProcessServer(s)}
-	if s.CredsFile == "" {
-		return opts, nil
-	}
-	key, err := nats.NkeyOptionFromSeed(s.CredsFile)
-	if err != nil {
-		return nil, fmt.Errorf("bus credentials %s: %w", s.CredsFile, err)
-	}
-	return append(opts, key), nil
-}
-
 // loadOrMakeUser returns the public key of the seed in file, which it makes on first use.
 func loadOrMakeUser(file string) (string, error) {
-	seed, err := loadOrMakeSeed(file, nkeys.CreateUser, "\n")
+	text, err := seed.LoadOrMake(file, nkeys.CreateUser, "\n")
 	if err != nil {
 		return "", fmt.Errorf("bus credentials: %w (NETLAB_API_DATA_DIR must be writable)", err)
 	}
-	pair, err := nkeys.ParseDecoratedNKey(seed)
+	pair, err := nkeys.ParseDecoratedNKey(text)
 	if err != nil {
 		return "", fmt.Errorf("bus credentials %s: %w; remove the file to have new ones made", file, err)
 	}
