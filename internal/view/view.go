@@ -203,8 +203,9 @@ func (v *View) NotReady() []string {
 	return reasons
 }
 
-// manyJobs is from how many jobs on the memory that it has taken to read them is worth giving back.
-const manyJobs = 10_000
+// manyJobs is from how many jobs on the memory that it has taken to read them is worth giving back, with the buffers in which the
+// embedded server has read its store.
+const manyJobs = 500
 
 func (v *View) followJobs(ctx context.Context, done func()) error {
 	v.mu.RLock()
