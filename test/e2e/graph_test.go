@@ -80,19 +80,19 @@ func fabric() string {
 	for _, kind := range []struct {
 		letter string
 		count  int
-	}{{"s", 4}, {"l", 16}, {"h", 30}} {
+	}{{"s", 3}, {"l", 10}, {"h", 20}} {
 		for i := range kind.count {
 			fmt.Fprintf(&b, "%s%d, ", kind.letter, i+1)
 		}
 	}
 	b.WriteString("]\nlinks:\n")
-	for l := range 16 {
-		for s := range 4 {
+	for l := range 10 {
+		for s := range 3 {
 			fmt.Fprintf(&b, "- s%d-l%d\n", s+1, l+1)
 		}
 	}
-	for h := range 30 {
-		fmt.Fprintf(&b, "- h%d-l%d\n", h+1, h%16+1)
+	for h := range 20 {
+		fmt.Fprintf(&b, "- h%d-l%d\n", h+1, h%10+1)
 	}
 	return b.String()
 }
@@ -138,7 +138,7 @@ func TestGraph(t *testing.T) {
 	}
 
 	words := texts(t, a.ask(t, "/graph", object{"workdir": dir, "topologyPath": "fabric.yml"}, http.StatusOK))
-	for _, name := range []string{"s1", "s4", "l16", "h30"} {
+	for _, name := range []string{"s1", "s3", "l10", "h20"} {
 		if !strings.Contains(words, name+"\n") {
 			t.Errorf("no %s in %s", name, words)
 		}

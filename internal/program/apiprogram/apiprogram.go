@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"net/http"
 	"path/filepath"
-	"runtime/debug"
 	"sync"
 	"time"
 
@@ -32,10 +31,6 @@ const stopTimeout = 10 * time.Second
 
 // catchUpTimeout is how long clients wait for an API that has started and reads what there is. After it they are told so.
 const catchUpTimeout = 5 * time.Second
-
-// settleTime is how long after it has caught up an API gives back the memory that its start took. The embedded server keeps the blocks that
-// were read for 10 s; then Go alone would wait for as much garbage again, or some minutes.
-const settleTime = 15 * time.Second
 
 // Run serves until ctx ends or something fails for good: the embedded bus where there is no other, the worker where
 // one is asked for, the view and the HTTP API.
@@ -150,7 +145,6 @@ func Run(ctx context.Context, s *settings.API, version string, log *slog.Logger)
 		}
 		return nil
 	})
-	parts.Go(func() { giveBackMemory(ctx, v) })
 	parts.Go(func() { program.Watch(ctx, func() { v.NotReady() }, log) })
 	<-ctx.Done()
 	program.Notify(daemon.SdNotifyStopping, log)
@@ -163,16 +157,6 @@ func Run(ctx context.Context, s *settings.API, version string, log *slog.Logger)
 		return cause
 	}
 	return nil
-}
-
-// giveBackMemory gives back, once, what the start took.
-func giveBackMemory(ctx context.Context, v *view.View) {
-	v.AwaitCaughtUp(ctx)
-	select {
-	case <-time.After(settleTime):
-		debug.FreeOSMemory()
-	case <-ctx.Done():
-	}
 }
 
 // embeddedBus starts the server of a program that was given no other; nil where it was.
