@@ -28,6 +28,9 @@ func bodyOf(t *testing.T, p *jobs.Payload, other func(string) string) []byte {
 	if p.Topology != "" {
 		members["topology"] = p.Topology
 	}
+	if p.TopologyURL != "" {
+		members["topologyUrl"] = p.TopologyURL // what is shown of it is another text
+	}
 	environment := make(map[string]string)
 	for name, value := range p.Request.Environment {
 		if secret, ok := p.Secrets[name]; ok {
@@ -47,7 +50,7 @@ func FuzzParsePayload(f *testing.F) {
 	f.Add([]byte(`{"action":"up","user":"lab","workspace":"w","deployment":"d","topologyPath":"t.yml","multilabId":7}`))
 	f.Add([]byte(`{"workdir":"/srv/a","environment":["TOKEN=hunter22","NETLAB_A={a: &x 1, b: *x}"],"labels":{"a":"b"},"plugin":"x.y","timeoutSeconds":"60"}`))
 	f.Add([]byte(`{"workdir":"/srv/a","topology":"a: &a [x]\nb: *a\n","cleanup":"1","instance":5,"host":"h1","foo":null}`))
-	f.Add([]byte(`{"workspaceRoot":"/srv","stateRoot":"/srv/./s","topologyUrl":"http://0x7f.1/","collectOutput":"/srv/out","collectTar":"a.tgz"}`))
+	f.Add([]byte(`{"workspaceRoot":"/srv","stateRoot":"/srv/./s","topologyUrl":"Http://0x7f.1/?key=x","collectOutput":"/srv/out","collectTar":"a.tgz"}`))
 	f.Add([]byte(`[{"action":"\ud800"}]`))
 	f.Add([]byte(`{"user":"lab","unheard":[[[[{"a":[{}]}]]]],"labels":["a=b","a=c"],"timeoutSeconds":1e9,"multilabId":007}`))
 	f.Add([]byte(`{"workdir":"/srv/a","workdir":"/srv/b","environment":{"A":1,"B":null,"NETLAB_C":true,"LD_PRELOAD":"x","D":["e"]}}`))
