@@ -27,7 +27,7 @@ const (
 	bodyCopies = 2
 )
 
-// framingKey is where a request keeps its framing.
+// framingKey is where a request with a body keeps its framing.
 const framingKey = "framing"
 
 // bodyLimit is how much body a request may have, and the name of the setting: a bundle is larger than any JSON.

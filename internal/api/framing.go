@@ -136,7 +136,9 @@ func (s *Server) beforeBody(h *fasthttp.RequestHeader) fasthttp.RequestConfig {
 func (s *Server) guard(next fasthttp.RequestHandler) fasthttp.RequestHandler {
 	return func(c *fasthttp.RequestCtx) {
 		f := framingOf(&c.Request.Header)
-		c.SetUserValue(framingKey, f)
+		if f.length != 0 {
+			c.SetUserValue(framingKey, f)
+		}
 		switch own := ownConn(c.Conn()); {
 		case own != nil && own.refused && strings.TrimPrefix(string(c.Path()), s.config.Prefix) != healthPath:
 			s.refuse(c, &failure{status: http.StatusServiceUnavailable, text: own.refusal})
