@@ -115,11 +115,7 @@ func TestStreamsBetweenOtherAnswers(t *testing.T) {
 // Who waits for a line has no block meanwhile.
 func TestFollowersThatWaitHoldNoBlock(t *testing.T) {
 	t.Parallel()
-	b := setup(t, nil)
-	b.online(hostNamed("a"))
-	p := b.running()
-	p.write("line\n")
-	p.shown()
+	b, p := withALine(t)
 	b.streams(p) // each has had the line
 	path := "/jobs/" + p.ID + "/events"
 	newEvents(b.open(path)).next(t)

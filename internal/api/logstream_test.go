@@ -164,11 +164,7 @@ func TestFollowerWaitsForItsOffset(t *testing.T) {
 
 func TestShutdownEndsStreams(t *testing.T) {
 	t.Parallel()
-	b := setup(t, nil)
-	b.online(hostNamed("a"))
-	p := b.running()
-	p.write("line\n")
-	p.shown()
+	b, p := withALine(t)
 	text, stream := b.streams(p)
 	ctx, cancel := context.WithTimeout(b.ctx, 10*time.Second)
 	defer cancel()
@@ -181,11 +177,7 @@ func TestShutdownEndsStreams(t *testing.T) {
 // A log that is removed while it is read is no log that ended.
 func TestRemovedLogIsNotWhole(t *testing.T) {
 	t.Parallel()
-	b := setup(t, nil)
-	b.online(hostNamed("a"))
-	p := b.running()
-	p.write("line\n")
-	p.shown()
+	b, p := withALine(t)
 	text, stream := b.streams(p)
 	if err := b.logs.Remove(p.ID); err != nil {
 		t.Fatal(err)
@@ -196,11 +188,7 @@ func TestRemovedLogIsNotWhole(t *testing.T) {
 // Of a log of which the bus has lost the end everybody gets what there is, and no stream ends in order.
 func TestAShortLogIsNotWhole(t *testing.T) {
 	t.Parallel()
-	b := setup(t, nil)
-	b.online(hostNamed("a"))
-	p := b.running()
-	p.write("line\n")
-	p.shown()
+	b, p := withALine(t)
 	text, stream := b.streams(p)
 	p.LogBytes += 7
 	p.move(jobs.Succeed)
@@ -213,6 +201,17 @@ func TestAShortLogIsNotWhole(t *testing.T) {
 	if job := decode[jobs.Job](t, b.get("/jobs/"+p.ID).body); job.LogBytes != 12 || len(job.Warnings) != 1 {
 		t.Errorf("%d bytes, warnings %q", job.LogBytes, job.Warnings)
 	}
+}
+
+// withALine is a running job that has a line in its log.
+func withALine(t *testing.T) (*testBundle, *played) {
+	t.Helper()
+	b := setup(t, nil)
+	b.online(hostNamed("a"))
+	p := b.running()
+	p.write("line\n")
+	p.shown()
+	return b, p
 }
 
 // streams follows the log of a job, which is "line\n" so far, as text and as events.
