@@ -322,7 +322,8 @@ func (b *Bus) overtaker(ctx context.Context, stream, subject string, expected ui
 	}
 }
 
-// lastMessage reads the last message that the stream stores under subject, which may have wildcards.
+// lastMessage reads the last message that the stream stores under subject, which may have wildcards. Any copy of the stream answers, and
+// it may be behind: newest is for what decides something.
 func (b *Bus) lastMessage(ctx context.Context, stream, subject string) (*nats.Msg, error) {
 	api := b.apiPrefix + ".DIRECT.GET." + stream
 	var question []byte

@@ -141,12 +141,15 @@ func TestTheLeaderChanges(t *testing.T) {
 	<-ended
 
 	var got strings.Builder
-	err := b.ReadLog(ctx, "a", "j0", func(c *Chunk) error {
-		if c.Offset != int64(got.Len()) {
-			t.Errorf("a chunk at %d, want %d", c.Offset, got.Len())
-		}
-		got.Write(c.Text)
-		return nil
+	err := b.Retry(ctx, "log", func(ctx context.Context) error {
+		got.Reset()
+		return b.ReadLog(ctx, "a", "j0", func(c *Chunk) error {
+			if c.Offset != int64(got.Len()) {
+				t.Errorf("a chunk at %d, want %d", c.Offset, got.Len())
+			}
+			got.Write(c.Text)
+			return nil
+		})
 	})
 	if err != nil || got.String() != want {
 		t.Errorf("%v, the log has %d bytes, want %d", err, got.Len(), len(want))

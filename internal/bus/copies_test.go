@@ -3,11 +3,14 @@ package bus
 import (
 	"context"
 	"errors"
+	"regexp"
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats.go"
+	"golang.org/x/sys/unix"
 
 	"netlab-runner/internal/bus/embedded"
 )
@@ -16,17 +19,30 @@ import (
 // what is there after them.
 func lagging(t *testing.T, s *embedded.Server, answers ...*nats.Msg) *Bus {
 	t.Helper()
+	var count atomic.Int64
+	return through(t, s, func(string, *nats.Msg) *nats.Msg {
+		if n := int(count.Add(1)) - 1; n < len(answers) {
+			return answers[n]
+		}
+		return nil
+	})
+}
+
+// through connects to a bus whose questions are answered by the function, or by the bus where that returns nil. The subject comes without
+// the prefix of the API.
+func through(t *testing.T, s *embedded.Server, answer func(subject string, question *nats.Msg) *nats.Msg) *Bus {
+	t.Helper()
 	prefix := nats.NewInbox() // of its own: another one of the same test still answers
 	real := connect(t, Config{Server: s})
-	var count atomic.Int64
 	sub, err := real.nc.Subscribe(prefix+".>", func(m *nats.Msg) {
-		if n := int(count.Add(1)) - 1; n < len(answers) {
-			answer := nats.NewMsg(m.Reply)
-			answer.Header, answer.Data = answers[n].Header, answers[n].Data
-			_ = real.nc.PublishMsg(answer)
+		subject := strings.TrimPrefix(m.Subject, prefix+".")
+		if given := answer(subject, m); given != nil {
+			reply := nats.NewMsg(m.Reply)
+			reply.Header, reply.Data = given.Header, given.Data
+			_ = real.nc.PublishMsg(reply)
 			return
 		}
-		_ = real.nc.PublishRequest("$JS.API"+strings.TrimPrefix(m.Subject, prefix), m.Reply, m.Data)
+		_ = real.nc.PublishRequest("$JS.API."+subject, m.Reply, m.Data)
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -141,5 +157,100 @@ func TestACopyThatStaysBehind(t *testing.T) {
 	b.behindPatience = 0
 	if _, err := b.PublishStatus(ctx, job("j", "a"), 77); !errors.Is(err, ErrConflict) {
 		t.Errorf("%v, want ErrConflict", err)
+	}
+}
+
+// What decides something is asked of the leader, and all is read that it has: also where the copy that answers, and that has the
+// consumers, has nothing yet.
+func TestWhatIsReadThroughACopyThatIsBehind(t *testing.T) {
+	t.Parallel()
+	ctx, s, real := readyServer(t)
+	seq, err := real.PublishStatus(ctx, job("j", "a"), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	chunk := &Chunk{Host: "a", Job: "j"}
+	for range 3 {
+		chunk.Text = []byte("line\n")
+		if chunk.Seq, err = real.PublishLog(ctx, chunk, chunk.Seq); err != nil {
+			t.Fatal(err)
+		}
+		chunk.Offset = chunk.End()
+	}
+	behind := through(t, s, func(subject string, question *nats.Msg) *nats.Msg {
+		switch {
+		case strings.HasPrefix(subject, "DIRECT.GET."):
+			return absent()
+		case strings.HasPrefix(subject, "CONSUMER.CREATE."):
+			answer, err := real.nc.Request("$JS.API."+subject, question.Data, 5*time.Second)
+			if err != nil {
+				t.Error(err)
+				return nil
+			}
+			answer.Data = regexp.MustCompile(`"num_pending":\d+`).ReplaceAll(answer.Data, []byte(`"num_pending":0`))
+			return answer
+		}
+		return nil
+	})
+	if last, err := behind.LastStatus(ctx, "a", "j"); err != nil || last.Seq != seq {
+		t.Errorf("the last state: %+v, %v", last, err)
+	}
+	if last, err := behind.LastChunk(ctx, "a", "j"); err != nil || last.End() != chunk.Offset {
+		t.Errorf("the last chunk: %+v, %v", last, err)
+	}
+	end := int64(0)
+	if err := behind.ReadLog(ctx, "a", "j", func(c *Chunk) error { end = c.End(); return nil }); err != nil || end != chunk.Offset {
+		t.Errorf("%d bytes of %d are read, %v", end, chunk.Offset, err)
+	}
+}
+
+// Two APIs that start at once make the same stream, on a server that has no room for two.
+func TestAStreamThatAnotherAPIMakesMeanwhile(t *testing.T) {
+	t.Parallel()
+	ctx, s, b := readyServer(t)
+	var disk unix.Statfs_t
+	if err := unix.Statfs(t.TempDir(), &disk); err != nil {
+		t.Fatal(err)
+	}
+	limits := testLimits
+	limits.LogsBytes = int64(disk.Bavail) * disk.Bsize / 2 // the server uses three quarters
+	if err := b.EnsureStreams(ctx, limits); err != nil {
+		t.Fatal(err)
+	}
+	var asked atomic.Int64
+	other := through(t, s, func(subject string, _ *nats.Msg) *nats.Msg {
+		if subject == "STREAM.INFO."+logsStream && asked.Add(1) == 1 {
+			return &nats.Msg{Data: []byte(`{"type":"io.nats.jetstream.api.v1.stream_info_response","error":{"code":404,"err_code":10059,"description":"stream not found"}}`)}
+		}
+		return nil
+	})
+	if err := other.EnsureStreams(ctx, limits); err != nil {
+		t.Error(err)
+	}
+	if asked.Load() < 2 {
+		t.Error("the server had room for two")
+	}
+}
+
+// What there was to read may go before it is read: all is read then all the same.
+func TestTheNewestMessageGoesBeforeItIsRead(t *testing.T) {
+	t.Parallel()
+	ctx, s, real := readyServer(t)
+	if _, err := real.PublishStatus(ctx, job("j", "a"), 0); err != nil {
+		t.Fatal(err)
+	}
+	var asked atomic.Int64
+	b := through(t, s, func(subject string, _ *nats.Msg) *nats.Msg {
+		if strings.HasPrefix(subject, "STREAM.MSG.GET.") && asked.Add(1) == 1 {
+			return &nats.Msg{Data: []byte(`{"message":{"seq":99}}`)}
+		}
+		return nil
+	})
+	following, end := context.WithCancel(ctx)
+	defer end()
+	read := 0
+	_ = b.FollowJobs(following, true, func(*JobMessage) { read++ }, nil, end)
+	if ctx.Err() != nil || read != 1 {
+		t.Errorf("%d messages are read, %v", read, ctx.Err())
 	}
 }

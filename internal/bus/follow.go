@@ -58,16 +58,22 @@ func (w *watched) learn(m Mark) {
 // not all any more that was read of it.
 func (b *Bus) follow(ctx context.Context, stream string, after Mark, c jetstream.OrderedConsumerConfig, handle func(jetstream.Msg, Mark), caughtUp func()) error {
 	var consumer jetstream.Consumer
+	x := &extent{caughtUp: caughtUp, all: make(chan struct{})}
 	w := &watched{stream: stream}
 	err := b.Retry(ctx, "consumer of "+stream, func(ctx context.Context) (err error) {
 		if w.mark, err = b.begin(ctx, stream); err != nil {
 			return err
 		}
 		from := c
+		x.reached = 0
 		switch err = b.goesOn(ctx, stream, after, w.mark); {
 		case err == nil && after.Seq > 0:
 			from.DeliverPolicy, from.OptStartSeq = jetstream.DeliverByStartSequencePolicy, after.Seq+1
+			x.reached = after.Seq
 		case err != nil && !errors.Is(err, ErrLost):
+			return err
+		}
+		if x.last, err = b.lastSeq(ctx, stream, c.FilterSubjects[0]); err != nil {
 			return err
 		}
 		consumer, err = b.js.OrderedConsumer(ctx, stream, from)
@@ -76,12 +82,10 @@ func (b *Bus) follow(ctx context.Context, stream string, after Mark, c jetstream
 	if err != nil {
 		return fmt.Errorf("follow %s: %w", stream, err)
 	}
-	var once sync.Once
-	done := func() { once.Do(caughtUp) }
-	if consumer.CachedInfo().NumPending == 0 {
-		done()
-	}
+	x.reach(x.reached)
 	following, end := context.WithCancelCause(ctx)
+	var looking sync.WaitGroup
+	defer looking.Wait()
 	defer end(nil)
 	var reading sync.Mutex // the callbacks of two consumers may overlap
 	made, by := w.mark.Made, ""
@@ -106,15 +110,22 @@ func (b *Bus) follow(ctx context.Context, stream string, after Mark, c jetstream
 		at := Mark{Made: made, Seq: meta.Sequence.Stream, Stored: meta.Timestamp}
 		handle(m, at)
 		w.learn(at)
-		if meta.NumPending == 0 {
-			done()
-		}
+		x.reach(at.Seq)
 	}, jetstream.ConsumeErrHandler(func(_ jetstream.ConsumeContext, err error) {
 		b.log.Warn("bus: following "+stream, "error", err)
 	}))
 	if err != nil {
 		return fmt.Errorf("follow %s: %w", stream, translate(err))
 	}
+	looking.Go(func() {
+		for x.awaits(following) {
+			if last, err := b.lastSeq(following, stream, c.FilterSubjects[0]); err == nil {
+				reading.Lock()
+				x.shrink(last)
+				reading.Unlock()
+			}
+		}
+	})
 	err = b.awaitLoss(following, lookEvery, w)
 	end(err)
 	consuming.Stop()
@@ -252,7 +263,7 @@ func (b *Bus) hasOwn(ctx context.Context, stream string, mine *own) error {
 	return err
 }
 
-// messageFrom finds the first message of those that are asked for. It asks the stream's leader: a copy may be behind. ErrNotFound:
+// messageFrom finds the message, or the first or last of those, that are asked for. It asks the stream's leader: a copy may be behind. ErrNotFound:
 // there is none.
 func (b *Bus) messageFrom(ctx context.Context, stream string, question map[string]any) (*storedMessage, error) {
 	text, err := json.Marshal(question)
@@ -278,11 +289,37 @@ func (b *Bus) messageFrom(ctx context.Context, stream string, question map[strin
 	return &answer.Message, nil
 }
 
+// newest reads the last message under subject, which decides what is to follow it: it asks the stream's leader. ErrNotFound: none.
+func (b *Bus) newest(ctx context.Context, stream, subject string) (*storedMessage, nats.Header, error) {
+	m, err := b.messageFrom(ctx, stream, map[string]any{"last_by_subj": subject})
+	if err != nil {
+		return nil, nil, err
+	}
+	h, err := nats.DecodeHeadersMsg(m.Header)
+	if err != nil {
+		return nil, nil, fmt.Errorf("message %d of %s: its headers: %w", m.Seq, stream, err)
+	}
+	return m, h, nil
+}
+
+// lastSeq is the sequence of the newest message under the subjects, 0 where there is none.
+func (b *Bus) lastSeq(ctx context.Context, stream, subjects string) (uint64, error) {
+	m, err := b.messageFrom(ctx, stream, map[string]any{"last_by_subj": subjects})
+	if errors.Is(err, ErrNotFound) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	return m.Seq, nil
+}
+
 // storedMessage is what is read of a message that the server tells of.
 type storedMessage struct {
 	Seq    uint64    `json:"seq"`
 	Time   time.Time `json:"time"`
 	Header []byte    `json:"hdrs"`
+	Data   []byte    `json:"data"`
 }
 
 // awaitLoss looks at streams every so often, and after each reconnect. It returns the cause of ctx's end, or ErrLost.

@@ -34,11 +34,11 @@ func (b *Bus) PublishLog(ctx context.Context, c *Chunk, last uint64) (seq uint64
 
 // LastChunk reads the last chunk that the stream has of a log. ErrNotFound: none.
 func (b *Bus) LastChunk(ctx context.Context, host, id string) (*Chunk, error) {
-	m, err := b.lastMessage(ctx, logsStream, publicSubject(host, id, kindLog))
+	m, h, err := b.newest(ctx, logsStream, publicSubject(host, id, kindLog))
 	if err != nil {
 		return nil, err
 	}
-	return decodeChunk(host, id, m.Header, m.Data, sequenceOf(m))
+	return decodeChunk(host, id, h, m.Data, m.Seq)
 }
 
 // FollowLogs calls handle with every chunk of every log and its place, in the stream's order, until ctx ends: those behind after

@@ -26,15 +26,15 @@ func (b *Bus) PublishStatus(ctx context.Context, job *jobs.Job, last uint64) (se
 
 // LastStatus reads the job's last status. ErrNotFound: nobody has claimed it.
 func (b *Bus) LastStatus(ctx context.Context, host, id string) (*JobMessage, error) {
-	m, err := b.lastMessage(ctx, jobsStream, publicSubject(host, id, kindStatus))
+	m, h, err := b.newest(ctx, jobsStream, publicSubject(host, id, kindStatus))
 	if err != nil {
 		return nil, err
 	}
-	job, err := decodeJob(m.Header, m.Data, sequenceOf(m), kindStatus)
+	job, err := decodeJob(h, m.Data, m.Seq, kindStatus)
 	if err != nil {
 		return nil, err
 	}
-	job.Stored = storedAt(m)
+	job.Stored = m.Time
 	return job, nil
 }
 

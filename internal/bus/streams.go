@@ -110,7 +110,11 @@ func (b *Bus) ensureStream(ctx context.Context, want jetstream.StreamConfig) err
 			return b.ensureStream(ctx, want)
 		}
 		if err = translate(err); errors.Is(err, ErrFull) {
-			// Room for the whole stream is set aside when it is made.
+			// Room for the whole stream is set aside when it is made: the server would do so once more for one that another API has
+			// made since, and says so before it says that there is one.
+			if _, again := b.js.Stream(ctx, want.Name); again == nil {
+				return b.ensureStream(ctx, want)
+			}
 			return fmt.Errorf("stream %s of %d bytes cannot be made, the server has no room for it (%s): "+
 				"lower NETLAB_BUS_JOBS_BYTES, NETLAB_BUS_LOGS_BYTES or NETLAB_BUS_OBJECTS_BYTES, or give the server more disk", want.Name, want.MaxBytes, err)
 		}
