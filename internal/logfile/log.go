@@ -17,22 +17,27 @@ type Log struct {
 	store *Store
 	id    string
 
-	writing sync.Mutex // held over a whole Append, so that a slow disk stops no reader of mu
+	// removing is closed when the file is gone that an earlier log of the same id has left; nil where there is none.
+	removing <-chan struct{}
 
+	writing sync.Mutex // held over a whole Append
+
+	// mu is held for no disk: a caller may hold locks of its own, and one log's disk that hangs is to stop nothing else.
 	mu       sync.Mutex
 	loaded   bool // size is known
 	size     int64
 	finished bool
 	file     *os.File      // while the log is live and the store allows it
+	busy     bool          // file is being written to
 	changed  chan struct{} // closed at the next change; nil while nobody waits
 	gone     error         // why there is no file any more
 }
 
-// Size returns the number of bytes of the log: 0 where there is none, or it cannot be told.
+// Size returns the number of bytes of the log: 0 where there is none, or it cannot be told. It asks the disk once, unless Load has.
 func (l *Log) Size() int64 {
+	_ = l.Load()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	_ = l.load()
 	return l.size
 }
 
@@ -43,10 +48,8 @@ func (l *Log) Append(offset int64, text []byte) error {
 	l.writing.Lock()
 	defer l.writing.Unlock()
 
-	l.mu.Lock()
-	err := l.load()
-	size := l.size
-	l.mu.Unlock()
+	err := l.Load()
+	size := l.Size()
 	switch {
 	case err != nil:
 		return err
@@ -57,13 +60,13 @@ func (l *Log) Append(offset int64, text []byte) error {
 	case len(text) == 0:
 		return nil
 	}
-	f, done, err := l.writer()
+	f, err := l.writer()
 	if err != nil {
 		return err
 	}
+	defer l.rest(f)
 	// Somebody may have cut the file or taken it away. Written at the old end, the text would come behind a hole.
 	if changed, err := l.mend(f, size); changed || err != nil {
-		done()
 		if err != nil {
 			return l.wrap(err)
 		}
@@ -71,7 +74,6 @@ func (l *Log) Append(offset int64, text []byte) error {
 	}
 	there := min(size-offset, int64(len(text)))
 	if err := same(f, offset, text[:there]); err != nil {
-		done()
 		return l.wrap(err)
 	}
 	text = text[there:]
@@ -82,7 +84,6 @@ func (l *Log) Append(offset int64, text []byte) error {
 			n = int(info.Size() - size)
 		}
 	}
-	done()
 
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -124,7 +125,7 @@ func (l *Log) mend(f *os.File, size int64) (changed bool, err error) {
 	if stat, ok := info.Sys().(*syscall.Stat_t); ok && stat.Nlink == 0 {
 		l.mu.Lock()
 		defer l.mu.Unlock()
-		l.drop()
+		l.detach()
 		l.size = 0
 		return true, nil
 	}
@@ -145,6 +146,7 @@ func (l *Log) mend(f *os.File, size int64) (changed bool, err error) {
 func (l *Log) Check(whole int64) error {
 	l.writing.Lock()
 	defer l.writing.Unlock()
+	l.awaitRemoval()
 	info, err := os.Stat(l.path())
 	if errors.Is(err, os.ErrNotExist) {
 		info, err = nil, nil
@@ -157,40 +159,63 @@ func (l *Log) Check(whole int64) error {
 		have = info.Size()
 	}
 	if have > whole {
-		if err := os.Truncate(l.path(), whole); err != nil {
-			return l.wrap(err)
+		if err := l.cut(whole); err != nil {
+			return err
 		}
 		have = whole
 	}
 	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.gone != nil {
-		return l.gone
+	gone, lost := l.gone, (*os.File)(nil)
+	if gone == nil {
+		if have < l.size {
+			lost = l.detach()
+		}
+		l.size, l.loaded = have, true
 	}
-	if have < l.size {
-		l.drop()
+	l.mu.Unlock()
+	_ = lost.Close() // WriteAt has reported what went wrong; none is no harm
+	return gone
+}
+
+// cut cuts off what the file has beyond size. It needs writing.
+func (l *Log) cut(size int64) error {
+	f, err := os.OpenFile(l.path(), os.O_WRONLY, 0)
+	if err != nil {
+		return l.reason(err)
 	}
-	l.size, l.loaded = have, true
+	defer func() { _ = f.Close() }() // Truncate has reported what went wrong
+	// Of a log that is gone, the file of that name may be the next one's. What was opened before is not.
+	l.mu.Lock()
+	gone := l.gone
+	l.mu.Unlock()
+	if gone != nil {
+		return gone
+	}
+	if err := f.Truncate(size); err != nil {
+		return l.wrap(err)
+	}
 	return nil
 }
 
 // Finish says that the log is whole: no follower waits for more. It is remembered as long as the store is open, not on disk.
 // An Append that comes all the same is not lost: it is written, and whoever reads again sees it.
 func (l *Log) Finish() {
-	l.writing.Lock() // not while an Append uses the file
-	defer l.writing.Unlock()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.finished = true
-	l.drop()
+	if !l.busy {
+		if f := l.detach(); f != nil {
+			go func() { _ = f.Close() }() // WriteAt has reported what went wrong
+		}
+	}
 	l.wake()
 }
 
 // ReadAt fills p with the bytes from off on. As in io.ReaderAt, fewer come with an error: io.EOF at the present end of the
 // log, behind which more may follow.
 func (l *Log) ReadAt(p []byte, off int64) (int, error) {
+	err := l.Load()
 	l.mu.Lock()
-	err := l.load()
 	size, f := l.size, l.file
 	l.mu.Unlock()
 	switch {
@@ -237,10 +262,12 @@ func (l *Log) readClosed(p []byte, off int64) (int, error) {
 // so, with neither, or when ctx is done, with the cause of that. There may be many who wait, and each is woken by every Append:
 // idle is a timer that is used again where a context with a timeout would be made each time.
 func (l *Log) Wait(ctx context.Context, off int64, idle <-chan time.Time) (size int64, finished bool, err error) {
+	if err := l.Load(); err != nil {
+		return 0, false, err
+	}
 	for {
 		l.mu.Lock()
-		err = l.load()
-		size, finished = l.size, l.finished
+		size, finished, err = l.size, l.finished, l.gone
 		if err != nil || size > off || finished {
 			l.mu.Unlock()
 			return size, finished, err
@@ -261,63 +288,93 @@ func (l *Log) Wait(ctx context.Context, off int64, idle <-chan time.Time) (size 
 	}
 }
 
-// load finds out the size of what an earlier process left. It needs mu.
-func (l *Log) load() error {
-	if l.gone != nil || l.loaded {
-		return l.gone
+// Load finds out the size of what an earlier process has left. It returns why there is no log any more, or the disk's error.
+func (l *Log) Load() error {
+	l.mu.Lock()
+	loaded, gone := l.loaded, l.gone
+	l.mu.Unlock()
+	if loaded || gone != nil {
+		return gone
 	}
 	info, err := os.Stat(l.path())
-	switch {
-	case err == nil:
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return l.reason(err)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err == nil && !l.loaded { // else it has been written to since
 		l.size = info.Size()
-	case !errors.Is(err, os.ErrNotExist):
-		return l.wrap(err)
 	}
 	l.loaded = true
-	return nil
+	return l.gone
 }
 
-// writer returns the file to write to and what to call afterwards. It needs writing.
-func (l *Log) writer() (f *os.File, done func(), err error) {
+// writer returns the file to write to, to be given to rest afterwards. It needs writing.
+func (l *Log) writer() (*os.File, error) {
+	l.awaitRemoval()
+	l.mu.Lock()
+	f, gone := l.file, l.gone
+	l.busy = f != nil
+	l.mu.Unlock()
+	if f != nil || gone != nil {
+		return f, gone
+	}
+	f, err := os.OpenFile(l.path(), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, l.reason(err)
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.gone != nil {
-		return nil, nil, l.gone
-	}
-	if l.file != nil {
-		return l.file, func() {}, nil
-	}
-	f, err = os.OpenFile(l.path(), os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
-		return nil, nil, l.wrap(err)
+		_ = f.Close() // nothing was written
+		return nil, l.gone
 	}
 	if !l.finished && l.store.keep() {
-		l.file = f
-		return f, func() {}, nil
+		l.file, l.busy = f, true
 	}
-	return f, func() { _ = f.Close() }, nil // WriteAt has reported what went wrong
+	return f, nil
 }
 
-// end takes the log out of use for good. It returns why the log was so already.
-func (l *Log) end(why error) error {
+// rest takes back what writer has returned. It stays open for the next Append while the log is live.
+func (l *Log) rest(f *os.File) {
+	l.mu.Lock()
+	l.busy = false
+	if l.finished {
+		l.detach()
+	}
+	kept := l.file == f
+	l.mu.Unlock()
+	if !kept {
+		_ = f.Close() // WriteAt has reported what went wrong
+	}
+}
+
+// awaitRemoval returns when the path is this log's.
+func (l *Log) awaitRemoval() {
+	if l.removing != nil {
+		<-l.removing
+	}
+}
+
+// retire takes the log out of use for good, and returns the file to be closed, nil where there is none.
+func (l *Log) retire(why error) *os.File {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.gone != nil {
-		return l.gone
+	if l.gone == nil {
+		l.gone = l.wrap(why)
+		l.wake()
 	}
-	l.gone = l.wrap(why)
-	l.drop()
-	l.wake()
-	return nil
+	return l.detach()
 }
 
-// drop closes the file that is kept open. It needs mu.
-func (l *Log) drop() {
-	if l.file != nil {
-		_ = l.file.Close() // WriteAt has reported what went wrong
+// detach takes the file away that is kept open, for the caller to close; nil where there is none. It needs mu.
+func (l *Log) detach() *os.File {
+	f := l.file
+	if f != nil {
 		l.file = nil
 		l.store.release()
 	}
+	return f
 }
 
 // wake lets every Wait look again. It needs mu.

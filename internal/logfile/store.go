@@ -19,10 +19,13 @@ import (
 type Store struct {
 	dir string
 
-	mu     sync.Mutex
-	logs   map[string]*Log
-	open   int // files kept open by live logs
-	closed bool
+	// mu is held for no disk.
+	mu   sync.Mutex
+	logs map[string]*Log
+	// removing has the removals that are under way, by the log's id.
+	removing map[string]<-chan struct{}
+	open     int // files kept open by live logs
+	closed   bool
 }
 
 // maxOpen bounds the files that live logs keep open. Logs beyond it open their file anew for each operation.
@@ -33,7 +36,7 @@ func Open(dir string) (*Store, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("making the directory of the logs: %w", err)
 	}
-	return &Store{dir: dir, logs: make(map[string]*Log)}, nil
+	return &Store{dir: dir, logs: make(map[string]*Log), removing: make(map[string]<-chan struct{})}, nil
 }
 
 // Path returns the file of the job's log, whether it exists or not; "" for what cannot be the id of a job.
@@ -72,6 +75,11 @@ func (s *Store) Unchanged(since time.Time) ([]string, error) {
 func (s *Store) Get(id string) *Log {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	return s.get(id)
+}
+
+// get needs mu.
+func (s *Store) get(id string) *Log {
 	if l := s.logs[id]; l != nil {
 		return l
 	}
@@ -82,6 +90,8 @@ func (s *Store) Get(id string) *Log {
 	case s.closed:
 		l.gone = l.wrap(ErrClosed)
 	default:
+		l.removing = s.removing[id]
+		l.loaded = l.removing != nil
 		s.logs[id] = l
 	}
 	return l
@@ -89,21 +99,40 @@ func (s *Store) Get(id string) *Log {
 
 // Remove deletes the log of the job, if there is one. Whoever still reads or follows it gets ErrRemoved; the next Get is a
 // new, empty log.
-func (s *Store) Remove(id string) error {
-	l := s.Get(id)
-	if err := l.end(ErrRemoved); err != nil && !errors.Is(err, ErrRemoved) {
-		return err
-	}
+func (s *Store) Remove(id string) error { return s.Detach(id)() }
+
+// Detach is the part of Remove that waits for no disk: the log is out of the store. The rest is to be called once, from wherever it
+// may wait. The next log of the id waits for it before it is written to.
+func (s *Store) Detach(id string) (remove func() error) {
+	removed := make(chan struct{})
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.logs[id] != l {
+	l := s.get(id)
+	mine := s.logs[id] == l // not of what no job has, nor of a closed store
+	if mine {
+		delete(s.logs, id)
+		s.removing[id] = removed
+	}
+	s.mu.Unlock()
+	if !mine {
+		return l.Load
+	}
+	f := l.retire(ErrRemoved)
+	return func() error {
+		defer func() {
+			s.mu.Lock()
+			if s.removing[id] == removed {
+				delete(s.removing, id)
+			}
+			s.mu.Unlock()
+			close(removed)
+		}()
+		_ = f.Close() // WriteAt has reported what went wrong; none is no harm
+		l.awaitRemoval()
+		if err := os.Remove(s.Path(id)); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return fmt.Errorf("removing the log of job %s: %w", id, err)
+		}
 		return nil
 	}
-	if err := os.Remove(s.Path(id)); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return fmt.Errorf("removing the log of job %s: %w", id, err)
-	}
-	delete(s.logs, id)
-	return nil
 }
 
 // Close closes every file. Whoever still reads or follows a log gets ErrClosed. It always returns nil.
@@ -114,7 +143,7 @@ func (s *Store) Close() error {
 	s.logs = nil
 	s.mu.Unlock()
 	for _, l := range logs {
-		_ = l.end(ErrClosed) // a log that was removed already
+		_ = l.retire(ErrClosed).Close() // WriteAt has reported what went wrong; none is no harm
 	}
 	return nil
 }

@@ -8,8 +8,10 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
 
 	"netlab-runner/internal/logfile"
 )
@@ -197,9 +199,7 @@ func TestOpenFilesAreBounded(t *testing.T) {
 	for i := range logs {
 		s.Get(id(i)).Finish()
 	}
-	if got := openFiles(t, dir); got != 0 {
-		t.Errorf("%d files of finished logs are open", got)
-	}
+	awaitClosed(t, dir, 0)
 	for i := range logs {
 		if got := content(t, s.Get(id(i))); got != "ab" {
 			t.Errorf("%s: %q", id(i), got)
@@ -209,4 +209,175 @@ func TestOpenFilesAreBounded(t *testing.T) {
 	if got := openFiles(t, dir); got != 1 {
 		t.Errorf("%d files are open for one live log", got)
 	}
+}
+
+// hung is a file that hangs whoever opens it, as a disk does, until it is let go.
+type hung struct{ *os.File }
+
+func hang(t *testing.T, path string) hung {
+	t.Helper()
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = f.Close() })
+	if _, err := unix.FcntlInt(f.Fd(), unix.F_SETLEASE, unix.F_WRLCK); err != nil {
+		t.Fatal(err)
+	}
+	return hung{f}
+}
+
+// awaitOpen returns when somebody opens it.
+func (h hung) awaitOpen(t *testing.T) {
+	t.Helper()
+	for ctx := deadline(t); ctx.Err() == nil; time.Sleep(time.Millisecond) {
+		if lease, err := unix.FcntlInt(h.Fd(), unix.F_GETLEASE, 0); err != nil || lease != unix.F_WRLCK {
+			return
+		}
+	}
+	t.Fatal("nobody opens it")
+}
+
+// While the disk of one log hangs, nobody else waits, nor who asks how long that log is or says that it is whole.
+func TestADiskThatHangs(t *testing.T) {
+	t.Parallel()
+	s := open(t, t.TempDir())
+	mustAppend(t, s.Get("removed"), 0, "text")
+	l := s.Get("hangs")
+	if l.Size() != 0 {
+		t.Fatal("it has something")
+	}
+	file := hang(t, s.Path("hangs"))
+	appended := make(chan error, 1)
+	go func() { appended <- l.Append(0, []byte("text")) }()
+	file.awaitOpen(t)
+
+	others := make(chan struct{})
+	go func() {
+		defer close(others)
+		l.Finish()
+		if size := s.Get("hangs").Size(); size != 0 {
+			t.Errorf("the log has %d bytes", size)
+		}
+		if err := s.Get("other").Append(0, []byte("text")); err != nil {
+			t.Error(err)
+		}
+		if err := s.Remove("removed"); err != nil {
+			t.Error(err)
+		}
+		_ = s.Detach("hangs")
+	}()
+	select {
+	case <-others:
+	case <-deadline(t).Done():
+		t.Fatal("they wait")
+	}
+	_ = file.Close()
+	if err := <-appended; !errors.Is(err, logfile.ErrRemoved) {
+		t.Errorf("what was written: %v", err)
+	}
+}
+
+// A log that is finished while it is written to keeps what is written, and no file open: wherever the writing just is.
+func TestFinishDuringAnAppend(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	s := open(t, dir)
+	for i := range 300 {
+		l := s.Get(fmt.Sprint("live-", i))
+		mustAppend(t, l, 0, "0123")
+		finished := make(chan struct{})
+		go func() { defer close(finished); l.Finish() }()
+		mustAppend(t, l, 0, "01234567")
+		<-finished
+		if got := content(t, l); got != "01234567" {
+			t.Errorf("the log is %q", got)
+		}
+	}
+	awaitClosed(t, dir, 0)
+	l := s.Get("job-1")
+	file := hang(t, s.Path("job-1"))
+	appended := make(chan error, 1)
+	go func() { appended <- l.Append(0, []byte("text")) }()
+	file.awaitOpen(t)
+	l.Finish()
+	_ = file.Close()
+	if err := <-appended; err != nil {
+		t.Fatal(err)
+	}
+	if got := content(t, l); got != "text" {
+		t.Errorf("the log is %q", got)
+	}
+	awaitClosed(t, dir, 0)
+}
+
+// What is written to the next log of an id waits until the file of the one before is removed.
+func TestTheNextLogOfAnID(t *testing.T) {
+	t.Parallel()
+	s := open(t, t.TempDir())
+	mustAppend(t, s.Get("job-1"), 0, "the first")
+	removeFirst := s.Detach("job-1")
+	second := s.Get("job-1")
+	removeSecond := s.Detach("job-1")
+	third := s.Get("job-1")
+	if third == second || third.Size() != 0 {
+		t.Errorf("the next log has %d bytes", third.Size())
+	}
+	if err := second.Append(0, []byte("x")); !errors.Is(err, logfile.ErrRemoved) {
+		t.Errorf("a log that was removed before it was written: %v", err)
+	}
+	written, removed := make(chan error, 1), make(chan error, 1)
+	go func() { written <- third.Append(0, []byte("the third")) }()
+	go func() { removed <- removeSecond() }()
+	select {
+	case err := <-written:
+		t.Errorf("it is written before: %v", err)
+	case err := <-removed:
+		t.Errorf("the second is removed before the first: %v", err)
+	case <-time.After(50 * time.Millisecond):
+	}
+	for _, err := range []error{removeFirst(), <-removed, <-written} {
+		if err != nil {
+			t.Error(err)
+		}
+	}
+	text, err := os.ReadFile(s.Path("job-1"))
+	if err != nil || string(text) != "the third" {
+		t.Errorf("the file has %q, %v", text, err)
+	}
+	if s.Get("job-1") != third {
+		t.Error("another log of the same job")
+	}
+}
+
+// A Check of a log that has been removed leaves the file of the next one alone.
+func TestACheckOfALogThatIsRemoved(t *testing.T) {
+	t.Parallel()
+	s := open(t, t.TempDir())
+	first := s.Get("job-1")
+	mustAppend(t, first, 0, "text")
+	if err := s.Remove("job-1"); err != nil {
+		t.Fatal(err)
+	}
+	mustAppend(t, s.Get("job-1"), 0, "a longer text")
+	if err := first.Check(4); !errors.Is(err, logfile.ErrRemoved) {
+		t.Errorf("it says %v", err)
+	}
+	if got := content(t, s.Get("job-1")); got != "a longer text" {
+		t.Errorf("the next log is %q", got)
+	}
+	if text, err := os.ReadFile(s.Path("job-1")); err != nil || string(text) != "a longer text" {
+		t.Errorf("its file has %q, %v", text, err)
+	}
+}
+
+// awaitClosed returns when no more than n files below dir are open: a log that is finished is closed by and by.
+func awaitClosed(t *testing.T, dir string, n int) {
+	t.Helper()
+	for ctx := deadline(t); ctx.Err() == nil; time.Sleep(time.Millisecond) {
+		if openFiles(t, dir) == n {
+			return
+		}
+	}
+	t.Errorf("%d files are open, want %d", openFiles(t, dir), n)
 }

@@ -37,9 +37,9 @@ func (v *View) Counts() Counts {
 		for _, e := range list {
 			if e.open.job.State == jobs.Queued {
 				active.Queued++
-			} else {
-				active.Running++
+				continue
 			}
+			active.Running++
 			c.LogBytes += v.logs.Get(e.id).Size()
 		}
 		c.Active[host] = active
@@ -66,7 +66,9 @@ func (v *View) counting() bool {
 func (v *View) countFromNow() {
 	for _, list := range v.active {
 		for _, e := range list {
-			e.counted = v.logs.Get(e.id).Size()
+			if e.open.job.State != jobs.Queued {
+				e.counted = v.logs.Get(e.id).Size()
+			}
 		}
 	}
 }

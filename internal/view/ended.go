@@ -89,14 +89,19 @@ func (v *View) forget(e *entry) {
 // list puts an entry among those that have ended, by what the stream says of their order and not by its clock, which may be set.
 func (v *View) list(e *entry, job *jobs.Job) {
 	v.finished = insert(v.finished, e, byEnd)
-	at := len(v.finished) - 1
-	for v.finished[at] != e {
-		at--
-	}
-	around := v.finished[max(at-1, 0):min(at+2, len(v.finished))]
-	v.unsorted = v.unsorted || !slices.IsSortedFunc(around, func(a, b *entry) int { return a.end.Compare(b.end) })
+	v.lookAround(e)
 	if e.logBytes = job.LogBytes; job.Kept != nil {
 		e.kept = job.Kept.Bytes
 	}
 	v.kept += e.kept
+}
+
+// lookAround looks whether the ends around that of an entry come in the order of their times.
+func (v *View) lookAround(e *entry) {
+	at := len(v.finished) - 1
+	for at >= 0 && v.finished[at] != e {
+		at--
+	}
+	around := v.finished[max(at-1, 0):min(at+2, len(v.finished))]
+	v.unsorted = v.unsorted || !slices.IsSortedFunc(around, func(a, b *entry) int { return a.end.Compare(b.end) })
 }

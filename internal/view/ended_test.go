@@ -163,6 +163,30 @@ func TestAnEndThatDidNotComeFromTheBusIsNoneYet(t *testing.T) {
 	}
 }
 
+// The time of an end that this API has published is that of the bus, as soon as it comes from there.
+func TestAnOwnEndGetsTheTimeOfTheBus(t *testing.T) {
+	t.Parallel()
+	v := many(t, 0)
+	var ends []*jobs.Job
+	for i := range uint64(3) {
+		job := &jobs.Job{ID: fmt.Sprint("j", i), State: jobs.Queued, Host: "a"}
+		v.Add(&bus.Birth{Job: *job}, 2*i+1)
+		job.State = jobs.Canceled
+		v.Moved(job, 2*i+2)
+		ends = append(ends, job)
+	}
+	day := time.Unix(1_800_000_000, 0).UTC()
+	for i, job := range ends {
+		seq, hours := uint64(2*i+2), time.Duration(3-i) // the clock of the bus is set back between two
+		v.take(&bus.JobMessage{Job: *job, Seq: seq, Stored: day.Add(hours * time.Hour)})
+		v.happened(v.jobs[job.ID], seq, job, 1)
+	}
+	list, _, _ := v.Ended(1)
+	if len(list) != 1 || !list[0].At.Equal(day.Add(3*time.Hour)) || !list[0].Next.Equal(day.Add(time.Hour)) {
+		t.Errorf("the first ended at %s, and the earliest behind it at %s", list[0].At, list[0].Next)
+	}
+}
+
 // A page may end with a job that is let go before the next one is asked for.
 func TestAPageBehindAJobThatIsLetGo(t *testing.T) {
 	t.Parallel()

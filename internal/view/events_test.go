@@ -241,7 +241,7 @@ func TestALogThatCanBeWrittenAgain(t *testing.T) {
 func TestALogThatDoesNotCome(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
-	b.fillPatience = 100 * time.Millisecond
+	b.fillPatience = 2 * time.Second // which the first chunk has, however busy the machine
 	v, _ := b.run(time.Minute)
 	v.filling <- struct{}{}
 	short, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)

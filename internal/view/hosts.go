@@ -28,8 +28,10 @@ type hostEntry struct {
 const tellEvery = 4
 
 func (v *View) followHosts(ctx context.Context, done func()) error {
+	ctx, cancel := context.WithCancel(ctx)
 	var admitting sync.WaitGroup
 	defer admitting.Wait()
+	defer cancel() // who is admitted may wait for what this is to find out
 	return v.bus.WatchHosts(ctx, func(e bus.HostEvent) {
 		isNew, due := v.hear(e, time.Now())
 		if isNew {
@@ -73,10 +75,12 @@ func (v *View) admit(ctx context.Context, host string) {
 	} else if err = v.reconcile(ctx, host); err != nil {
 		err = fmt.Errorf("which jobs are under way: %w", err)
 	}
-	if err == nil || ctx.Err() != nil {
+	if err == nil {
 		return
 	}
-	v.log.Warn("view: the host has not got all that it needs, trying again with its next sign of life", "host", host, "error", err)
+	if ctx.Err() == nil {
+		v.log.Warn("view: the host has not got all that it needs, trying again with its next sign of life", "host", host, "error", err)
+	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if h := v.hosts[host]; h != nil {

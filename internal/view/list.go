@@ -6,6 +6,7 @@ import (
 	"slices"
 	"sort"
 	"strconv"
+	"strings"
 
 	"netlab-runner/internal/jobs"
 )
@@ -40,23 +41,30 @@ type Listed struct {
 }
 
 // Cursor is that of the page behind the job. It holds also when the job is there no more.
-func (l *Listed) Cursor() string { return cursorOf(l.birth) }
+func (l *Listed) Cursor() string {
+	return base64.RawURLEncoding.EncodeToString([]byte(strconv.FormatUint(l.birth, 10) + " " + l.ID))
+}
 
 // Page returns at most limit jobs, newest first, from behind cursor (empty: from the newest), and the cursor of the next
 // page, empty when there is none. Jobs that are born or let go meanwhile move no page.
 func (v *View) Page(f Filter, limit int, cursor string) (page []Listed, next string, err error) {
-	before := ^uint64(0)
+	before, id := ^uint64(0), ""
 	if cursor != "" {
 		text, err := base64.RawURLEncoding.DecodeString(cursor)
 		if err != nil {
 			return nil, "", ErrCursor
 		}
-		if before, err = strconv.ParseUint(string(text), 10, 64); err != nil {
+		var birth string
+		birth, id, _ = strings.Cut(string(text), " ")
+		if before, err = strconv.ParseUint(birth, 10, 64); err != nil {
 			return nil, "", ErrCursor
 		}
 	}
 	v.mu.RLock()
 	defer v.mu.RUnlock()
+	if e := v.jobs[id]; e != nil {
+		before = e.birth // another one where the bus has lost its store since
+	}
 	page = []Listed{}
 	list := v.index.narrow(&f, v.order)
 	from := sort.Search(len(list), func(i int) bool { return list[i].birth >= before })
@@ -65,14 +73,9 @@ func (v *View) Page(f Filter, limit int, cursor string) (page []Listed, next str
 			continue
 		}
 		if len(page) == limit {
-			return page, cursorOf(before), nil
+			return page, page[limit-1].Cursor(), nil
 		}
 		page = append(page, Listed{v.show(e), e.birth})
-		before = e.birth
 	}
 	return page, "", nil
-}
-
-func cursorOf(birth uint64) string {
-	return base64.RawURLEncoding.EncodeToString([]byte(strconv.FormatUint(birth, 10)))
 }

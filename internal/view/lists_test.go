@@ -18,6 +18,7 @@ import (
 
 // model is what a view should know, found out anew by going over all jobs.
 type model struct {
+	t     *testing.T
 	view  *View
 	slots map[string]int
 	jobs  map[string]*modelJob
@@ -34,7 +35,7 @@ type modelJob struct {
 
 func newModel(t *testing.T, seed uint64) *model {
 	t.Helper()
-	m := &model{view: many(t, 0), slots: map[string]int{"h0": 1, "h1": 3}, jobs: map[string]*modelJob{}, Rand: rand.New(rand.NewPCG(seed, 0))}
+	m := &model{t: t, view: many(t, 0), slots: map[string]int{"h0": 1, "h1": 3}, jobs: map[string]*modelJob{}, Rand: rand.New(rand.NewPCG(seed, 0))}
 	for name, slots := range m.slots {
 		m.view.hear(bus.HostEvent{Name: name, Host: &hosts.Host{Name: name, Slots: slots}}, time.Now())
 	}
@@ -61,7 +62,7 @@ func (m *model) step() {
 	}
 }
 
-func (m *model) born() {
+func (m *model) born() *modelJob {
 	m.births++
 	j := &modelJob{Job: jobs.Job{
 		ID: fmt.Sprint("j", m.births), Action: jobs.Actions[m.IntN(len(jobs.Actions))], State: jobs.Queued, User: m.one("u"), Workspace: m.one("w"),
@@ -76,6 +77,7 @@ func (m *model) born() {
 		birth.User = "not known at its birth"
 	}
 	m.view.take(birth)
+	return j
 }
 
 func (m *model) moved() { m.move(m.any()) }
@@ -107,26 +109,57 @@ func (m *model) any() *modelJob {
 	return m.jobs[ids[m.IntN(len(ids))]]
 }
 
-// lose has the bus lose all. It gets the jobs again in another order.
-func (m *model) lose() {
+// lose has the bus lose all. It gets the jobs again in another order, and new ones between them, which come behind those before until all
+// are there. Meanwhile check is called.
+func (m *model) lose(check func()) {
 	m.view.beginReplay()
+	newest := m.seq
 	m.seq = 0
 	ids := slices.Collect(maps.Keys(m.jobs))
 	slices.Sort(ids)
 	m.Shuffle(len(ids), func(i, k int) { ids[i], ids[k] = ids[k], ids[i] })
-	for _, id := range ids {
+	births := map[*modelJob]uint64{}
+	for n, id := range ids {
 		j := m.jobs[id]
 		if j.State != jobs.Queued {
 			j.seq = m.next()
 			m.view.take(&bus.JobMessage{Job: j.Job, Seq: j.seq})
 		}
-		j.birth = m.next()
-		j.seq = max(j.seq, j.birth)
-		m.view.take(&bus.JobMessage{Job: j.Job, Seq: j.birth, Birth: true})
+		j.seq = m.next()
+		births[j] = j.seq
+		m.view.take(&bus.JobMessage{Job: j.Job, Seq: j.seq, Birth: true})
+		if n%10 == 0 {
+			j := m.born()
+			newest++
+			births[j], j.birth = j.birth, newest
+		}
+		check()
 	}
+	page, next, _ := m.view.Page(Filter{}, 3, "")
 	m.view.mu.Lock()
 	m.view.endReplay()
 	m.view.mu.Unlock()
+	for j, birth := range births {
+		j.birth = birth
+	}
+	if next == "" {
+		return
+	}
+	// A page from before goes on behind the same job.
+	all := m.ids(Filter{})
+	want := all[slices.Index(all, page[2].ID)+1:]
+	if diff := gocmp.Diff(want[:min(3, len(want))], idsBehind(m.view, next)); len(want) > 0 && diff != "" {
+		m.t.Fatalf("behind a page from before: %s", diff)
+	}
+}
+
+// idsBehind are those of the page behind a cursor.
+func idsBehind(v *View, cursor string) (list []string) {
+	page, _, _ := v.Page(Filter{}, 3, cursor)
+	for _, job := range page {
+		list = append(list, job.ID)
+	}
+	return list
 }
 
 func (m *model) filter() Filter {
@@ -228,22 +261,24 @@ func TestListsAndQueuesAreThoseOfAllJobs(t *testing.T) {
 	for seed := range uint64(8) {
 		m := newModel(t, seed)
 		for n := range 300 {
+			check := func() {
+				f := m.filter()
+				if diff := gocmp.Diff(m.ids(f), pages(t, m.view, f)); diff != "" {
+					t.Fatalf("seed %d, step %d, jobs with %+v: %s", seed, n, f, diff)
+				}
+				for id, j := range m.jobs {
+					job, _ := m.view.Known(id)
+					if diff := gocmp.Diff(m.waiting(j), job.Waiting); job.State == jobs.Queued && diff != "" {
+						t.Fatalf("seed %d, step %d, job %s waits: %s", seed, n, id, diff)
+					}
+				}
+			}
 			m.step()
 			if n%100 == 99 {
-				m.lose()
+				m.lose(check)
 			}
-			if n%5 > 0 {
-				continue
-			}
-			f := m.filter()
-			if diff := gocmp.Diff(m.ids(f), pages(t, m.view, f)); diff != "" {
-				t.Fatalf("seed %d, step %d, jobs with %+v: %s", seed, n, f, diff)
-			}
-			for id, j := range m.jobs {
-				job, _ := m.view.Known(id)
-				if diff := gocmp.Diff(m.waiting(j), job.Waiting); job.State == jobs.Queued && diff != "" {
-					t.Fatalf("seed %d, step %d, job %s waits: %s", seed, n, id, diff)
-				}
+			if n%5 == 0 {
+				check()
 			}
 		}
 		m.view.mu.Lock()

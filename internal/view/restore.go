@@ -132,13 +132,13 @@ func (v *View) beginReplay() {
 		if e.open != nil {
 			e.open.job.CancelRequested = e.cancelRequested(&e.open.job)
 		}
-		e.birth, e.seq, e.told, e.canceled, e.endSeq = 0, 0, 0, 0, 0
+		e.seq, e.told, e.canceled, e.endSeq = 0, 0, 0, 0
 	}
 	ev := &v.events
 	ev.recent, ev.held, ev.bytes = nil, nil, 0
 	ev.start, ev.told, ev.heard = 0, 0, 0
 	ev.generation++
-	v.replaying = true
+	v.replaying, v.births = true, map[*entry]uint64{}
 }
 
 // endReplay puts the jobs in the order in which the new stream has them. Followers find out by themselves what they have missed.
@@ -146,13 +146,16 @@ func (v *View) endReplay() {
 	if !v.replaying {
 		return
 	}
+	for _, e := range v.order {
+		e.birth = v.births[e]
+	}
 	slices.SortStableFunc(v.order, byBirth)
 	for _, active := range v.active {
 		slices.SortStableFunc(active, byBirth)
 	}
 	v.index.sort()
 	v.requeue()
-	v.replaying, v.lost = false, ""
+	v.replaying, v.births, v.lost = false, nil, ""
 	close(v.events.changed)
 	v.events.changed = make(chan struct{})
 }

@@ -2,6 +2,7 @@ package view
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"strings"
 	"sync"
@@ -201,6 +202,33 @@ func TestALogOfAJobThatEndsAfterTheLoss(t *testing.T) {
 	at("after", jobs.Success, 3)
 	b.eventually("the log of the other one is there too", there("after"))
 	<-restored
+}
+
+// A stream that is read anew has a later job of an id, and another one only when it was read to its end.
+func TestWhatALossHasMadeOfJobs(t *testing.T) {
+	t.Parallel()
+	v := many(t, 0)
+	born := func(id string, created int64, seq uint64) {
+		v.take(&bus.JobMessage{Job: jobs.Job{ID: id, Host: "a", State: jobs.Queued, User: fmt.Sprint(created), CreatedAt: time.Unix(created, 0)}, Seq: seq, Birth: true})
+	}
+	born("late", 1, 100)
+	born("again", 2, 101)
+	born("same", 3, 102)
+	v.beginReplay()
+	born("same", 3, 1)
+	born("again", 900, 2) // let go meanwhile
+	v.mu.Lock()
+	v.endReplay()
+	v.mu.Unlock()
+	born("late", 1, 3)
+	page, _, _ := v.Page(Filter{}, 10, "")
+	var got []string
+	for _, job := range page {
+		got = append(got, job.ID+" of "+job.Job().User)
+	}
+	if diff := cmp.Diff([]string{"late of 1", "again of 900", "same of 3"}, got); diff != "" {
+		t.Error(diff)
+	}
 }
 
 // lines are what was logged.

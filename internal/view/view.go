@@ -65,6 +65,8 @@ type View struct {
 	// lost is what has to be made known to the bus again, empty for nothing; replaying says that what it has is read once more.
 	lost      string
 	replaying bool
+	// births are those that the jobs have been read with since: the lists are in the order of the old ones until all are read.
+	births map[*entry]uint64
 	// received counts the bytes of logs, forgotten the jobs that were let go.
 	received, forgotten int64
 }
@@ -210,8 +212,12 @@ const manyJobs = 500
 func (v *View) followJobs(ctx context.Context, done func()) error {
 	v.mu.RLock()
 	history := v.starting()
+	_, first := v.behind[partJobs]
 	v.mu.RUnlock()
 	return v.bus.FollowJobs(ctx, history, func(m *bus.JobMessage) {
+		if !first || !m.State.Terminal() { // of what had ended before this start the log is looked at when it is read
+			v.loadLog(m)
+		}
 		v.mu.Lock()
 		defer v.mu.Unlock()
 		v.takeLocked(m)
@@ -223,6 +229,7 @@ func (v *View) followJobs(ctx context.Context, done func()) error {
 		v.cancelHappened(v.jobs[id], seq)
 	}, func() {
 		done()
+		first = false
 		v.mu.RLock()
 		many := history && len(v.order) >= manyJobs
 		v.mu.RUnlock()
@@ -241,8 +248,19 @@ func (v *View) Add(birth *bus.Birth, seq uint64) jobs.Job {
 	return v.shown(v.jobs[birth.ID])
 }
 
+// loadLog finds out how long the log of a job that is about to be taken in is: not with the view locked, since a disk may hang.
+func (v *View) loadLog(m *bus.JobMessage) {
+	if m.State == jobs.Queued {
+		return
+	}
+	if err := v.logs.Get(m.ID).Load(); err != nil {
+		v.log.Error("view: the file of a log", "job", m.ID, "error", err)
+	}
+}
+
 // take brings the view up to a message, which may be older than what the view has.
 func (v *View) take(m *bus.JobMessage) {
+	v.loadLog(m)
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.takeLocked(m)
@@ -259,9 +277,12 @@ func (v *View) takeLocked(m *bus.JobMessage) {
 	if e != nil && m.Birth && v.isBefore(e, m) {
 		// The job was let go, and its Idempotency-Key has made another one. Its log is in the way of the other's.
 		v.forget(e)
-		if err := v.logs.Remove(m.ID); err != nil {
-			v.log.Error("view: the log of a job that was let go", "job", m.ID, "error", err)
-		}
+		remove := v.logs.Detach(m.ID)
+		go func() {
+			if err := remove(); err != nil {
+				v.log.Error("view: the log of a job that was let go", "job", m.ID, "error", err)
+			}
+		}()
 		e = nil
 	}
 	// Its clients may have seen it ended before this start. Nobody is served before the logs are here too, and a file that was
@@ -273,19 +294,23 @@ func (v *View) takeLocked(m *bus.JobMessage) {
 		return
 	case e == nil:
 		e = v.add(m)
-	case m.Birth && e.birth == 0:
-		e.birth = m.Seq // the bus had lost it; the lists are sorted at the end
+	case m.Birth && v.replaying:
+		v.births[e] = min(m.Seq, cmp.Or(v.births[e], m.Seq))
 		e.seq = max(e.seq, m.Seq)
 		return
-	case m.Birth && m.Seq < e.birth:
-		// The status was found first. The birth gives the job its place.
+	case m.Birth && (e.birth == 0 || m.Seq < e.birth):
+		// The status was found first, or the bus had lost the job. The birth gives it its place.
 		v.order = remove(v.order, e)
 		v.index.drop(e)
 		v.deactivate(e)
-		e.birth = m.Seq
+		e.birth, e.seq = m.Seq, max(e.seq, m.Seq)
 		v.insert(e)
 		return
 	case m.Seq <= e.seq:
+		if m.Seq == e.endSeq && !m.Stored.IsZero() && !m.Stored.Equal(e.end) {
+			e.end = m.Stored // which an end that was published here does not have before it comes back
+			v.lookAround(e)
+		}
 		return
 	default:
 		e.seq = m.Seq
@@ -314,7 +339,8 @@ func (v *View) takeLocked(m *bus.JobMessage) {
 
 // add makes an entry of the first message of a job.
 func (v *View) add(m *bus.JobMessage) *entry {
-	e := &entry{id: m.ID, birth: cmp.Or(m.Born, m.Seq), seq: m.Seq, source: unique.Make(m.Source), open: &open{job: m.Job}}
+	e := &entry{id: m.ID, seq: m.Seq, source: unique.Make(m.Source), open: &open{job: m.Job}}
+	v.bear(e, cmp.Or(m.Born, m.Seq))
 	job := &e.open.job
 	if m.Birth {
 		e.open.request = m.JSON
@@ -333,21 +359,38 @@ func (v *View) add(m *bus.JobMessage) *entry {
 // addEnded makes an entry of the end of a job of which nothing else is known.
 func (v *View) addEnded(m *bus.JobMessage) {
 	e := &entry{
-		id: m.ID, birth: cmp.Or(m.Born, m.Seq), seq: m.Seq, source: unique.Make(m.Source), traits: traitsOf(&m.Job),
+		id: m.ID, seq: m.Seq, source: unique.Make(m.Source), traits: traitsOf(&m.Job),
 		endedAt: time.Now(), end: m.Stored, endSeq: m.Seq,
 	}
+	v.bear(e, cmp.Or(m.Born, m.Seq))
 	v.jobs[m.ID] = e
 	v.insert(e)
 	v.list(e, &m.Job)
 	v.pack(e, &m.Job, m.JSON)
 }
 
+// bear gives a new entry its birth. While the stream is read anew it is behind all that have one of the stream before.
+func (v *View) bear(e *entry, birth uint64) {
+	e.birth = birth
+	if !v.replaying {
+		return
+	}
+	v.births[e] = birth
+	if n := len(v.order); n > 0 {
+		e.birth = v.order[n-1].birth + 1
+	}
+}
+
 // isBefore says whether a birth is that of a later job of the same id. Within one stream its order says so: the clocks of APIs differ.
 func (v *View) isBefore(e *entry, birth *bus.JobMessage) bool {
-	if e.birth == 0 {
+	known := e.birth
+	if v.replaying {
+		known = v.births[e]
+	}
+	if known == 0 {
 		return birth.CreatedAt.After(v.shown(e).CreatedAt)
 	}
-	return birth.Seq > e.birth && !birth.CreatedAt.Equal(v.shown(e).CreatedAt)
+	return birth.Seq > known && !birth.CreatedAt.Equal(v.shown(e).CreatedAt)
 }
 
 // CancelRequested takes in that a job is to be canceled, by a request with this sequence.

@@ -1,0 +1,112 @@
+package view
+
+import (
+	"errors"
+	"os"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"netlab-runner/internal/bus"
+	"netlab-runner/internal/bus/bustest"
+	"netlab-runner/internal/hosts"
+	"netlab-runner/internal/jobs"
+)
+
+// While the disk of one log hangs, every job is shown and taken in as ever, its own too: only its log waits.
+func TestADiskThatHangs(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	v := b.unfed()
+	v.caughtUp(partJobs)
+	at := func(id string, state jobs.State, created int64, seq uint64, birth bool) {
+		v.take(&bus.JobMessage{Job: jobs.Job{ID: id, Host: "a", State: state, CreatedAt: time.Unix(created, 0)}, Seq: seq, Birth: birth})
+	}
+	at("hangs", jobs.Queued, 1, 1, true)
+	at("hangs", jobs.Running, 1, 2, false)
+	file, err := os.Create(v.logs.Path("hangs"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = file.Close() })
+	if _, err := unix.FcntlInt(file.Fd(), unix.F_SETLEASE, unix.F_WRLCK); err != nil {
+		t.Fatal(err)
+	}
+	stored := make(chan bool, 1)
+	go func() { stored <- v.store(t.Context(), &bus.Chunk{Host: "a", Job: "hangs", Text: []byte("text")}) }()
+	b.eventually("the log is written to", func() bool {
+		lease, err := unix.FcntlInt(file.Fd(), unix.F_GETLEASE, 0)
+		return err != nil || lease != unix.F_WRLCK
+	})
+
+	remove, taken := func() error { return nil }, make(chan struct{})
+	go func() {
+		defer close(taken)
+		at("other", jobs.Running, 1, 3, false)
+		v.Counts()
+		at("hangs", jobs.Success, 1, 4, false) // without a log
+		for id, want := range map[string]jobs.State{"hangs": jobs.Success, "other": jobs.Running} {
+			if got := followed(v, id); got != want {
+				t.Errorf("%s is %s", id, got)
+			}
+		}
+		remove = v.logs.Detach("hangs")
+		at("hangs", jobs.Queued, 2, 5, true) // its id is born again, before the file of the first is removed
+		if got := followed(v, "hangs"); got != jobs.Queued {
+			t.Errorf("the next job of the id is %s", got)
+		}
+	}()
+	select {
+	case <-taken:
+	case <-time.After(patience):
+		t.Fatal("they wait")
+	}
+	_ = file.Close()
+	<-stored
+	if err := remove(); err != nil {
+		t.Error(err)
+	}
+}
+
+// How long the log of a job is that runs is found out when that is taken in, and not while it is shown.
+func TestALogIsLookedAtBeforeItsJobIsTakenIn(t *testing.T) {
+	t.Parallel()
+	v := setup(t).unfed()
+	if err := os.WriteFile(v.logs.Path("j1"), []byte("text"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	v.take(&bus.JobMessage{Job: jobs.Job{ID: "j1", Host: "a", State: jobs.Running}, Seq: 1})
+	if err := os.Remove(v.logs.Path("j1")); err != nil {
+		t.Fatal(err)
+	}
+	if job, _ := v.Known("j1"); job.LogBytes != 4 {
+		t.Errorf("its log has %d bytes", job.LogBytes)
+	}
+}
+
+// A host is admitted when all is caught up, of which the hosts themselves are a part: following them ends all the same, and who was not
+// admitted is as soon as it is heard again.
+func TestFollowingHostsEndsWhileOneIsAdmitted(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	v := b.unfed()
+	if _, err := b.bus.AcquireLease(t.Context(), &hosts.Host{Name: "a"}); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- v.followHosts(t.Context(), func() {}) }()
+	b.eventually("the host is heard", func() bool { _, known := v.Host("a"); return known })
+	bustest.Lose(t, b.server)
+	select {
+	case err := <-ended:
+		if !errors.Is(err, bus.ErrLost) {
+			t.Errorf("it ended with %v", err)
+		}
+	case <-time.After(patience):
+		t.Fatal("it does not end")
+	}
+	if _, due := v.hear(bus.HostEvent{Name: "a", Host: &hosts.Host{Name: "a"}}, time.Now()); !due {
+		t.Error("the host is not admitted when it is heard again")
+	}
+}
