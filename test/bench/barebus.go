@@ -3,9 +3,12 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -21,6 +24,8 @@ type bareConfig struct {
 	Life      string
 	URL, Host string
 	Slots     int
+	// Files says that a worker keeps those of each job that it needs.
+	Files bool
 }
 
 func readBareConfig(config json.RawMessage) (*bareConfig, *life, error) {
@@ -166,15 +171,20 @@ func roleBareWorker(ctx context.Context, config json.RawMessage, t *talk) error 
 	ctx, fail := context.WithCancelCause(ctx)
 	defer fail(nil)
 	slots := make(chan struct{}, c.Slots)
+	var files *leastFiles
+	if c.Files {
+		files = &leastFiles{filepath.Join(c.Dir, c.Host)}
+	}
 	taking, err := consumer.Consume(func(m jetstream.Msg) {
-		if err := m.Ack(); err != nil {
+		subject := strings.TrimSuffix(m.Subject(), "request")
+		if err := errors.Join(files.take(subject, m.Data()), m.Ack()); err != nil {
 			fail(err)
 			return
 		}
 		slots <- struct{}{}
 		go func() {
 			defer func() { <-slots }()
-			if err := l.live(ctx, js, m.Subject()[:len(m.Subject())-len("request")]); err != nil {
+			if err := l.live(ctx, js, subject, files); err != nil {
 				fail(err)
 			}
 		}()
@@ -191,12 +201,15 @@ func roleBareWorker(ctx context.Context, config json.RawMessage, t *talk) error 
 }
 
 // live publishes what follows a request, each message checked against the one before it.
-func (l *life) live(ctx context.Context, js jetstream.JetStream, subject string) error {
+func (l *life) live(ctx context.Context, js jetstream.JetStream, subject string, files *leastFiles) error {
 	claim, err := send(ctx, js, copyOf(l.Running), subject+"status", jetstream.WithExpectLastSequencePerSubject(0))
 	if err != nil {
 		return err
 	}
 	if _, err := send(ctx, js, copyOf(l.Log), subject+"log", jetstream.WithExpectLastSequencePerSubject(0)); err != nil {
+		return err
+	}
+	if err := files.end(subject, l.Success.Data); err != nil {
 		return err
 	}
 	_, err = send(ctx, js, copyOf(l.Success), subject+"status", jetstream.WithExpectLastSequencePerSubject(claim))

@@ -14,11 +14,11 @@ import (
 
 // roleBarePost is a handler that publishes the body it reads, with the check that the id is new, and answers with the id.
 func roleBarePost(ctx context.Context, config json.RawMessage, t *talk) error {
-	dir, err := directory(config)
-	if err != nil {
+	var in leastConfig
+	if err := json.Unmarshal(config, &in); err != nil {
 		return err
 	}
-	bare, err := startBareServer(ctx, dir, false)
+	bare, err := startBareServer(ctx, in.Dir, false)
 	if err != nil {
 		return err
 	}

@@ -37,13 +37,20 @@ func measureJobs(ctx context.Context, b *bench) (rows []row, err error) {
 	if err != nil {
 		return nil, err
 	}
-	bare, err := b.startBareFleet(ctx, life)
+	bare, err := b.startBareFleet(ctx, life, false)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, bare.end()) }()
-	if _, err := bare.run(bareCount / 5); err != nil {
+	files, err := b.startBareFleet(ctx, life, true)
+	if err != nil {
 		return nil, err
+	}
+	defer func() { err = errors.Join(err, files.end()) }()
+	for fleet, count := range map[*bareFleet]int{bare: bareCount, files: n} {
+		if _, err := fleet.run(count / 5); err != nil {
+			return nil, err
+		}
 	}
 	round := 0
 	r, err := b.inTurns(ctx, "jobs",
@@ -59,6 +66,9 @@ func measureJobs(ctx context.Context, b *bench) (rows []row, err error) {
 			}
 			return got, s.checkJobs(ctx, ids)
 		}},
+		side{"files", func(context.Context) (sample, error) {
+			return costOf(n, func() (time.Duration, error) { return files.run(n) }, files.processes()...)
+		}},
 		side{"bare", func(context.Context) (sample, error) {
 			return costOf(bareCount, func() (time.Duration, error) { return bare.run(bareCount) }, bare.processes()...)
 		}},
@@ -73,6 +83,8 @@ func measureJobs(ctx context.Context, b *bench) (rows []row, err error) {
 			r.of("here", "rate"), r.of("bare", "rate"), beside,
 		},
 		{"  processor time of the server and the workers", "µs/job", less, r.of("here", "cpu"), r.of("bare", "cpu"), beside},
+		{"the same messages, and the files that a job needs", "jobs/s", more, r.of("files", "rate"), r.of("bare", "rate"), beside},
+		{"  processor time of the server and the workers", "µs/job", less, r.of("files", "cpu"), r.of("bare", "cpu"), beside},
 	}, nil
 }
 
@@ -162,7 +174,8 @@ type bareFleet struct {
 	takers []*child
 }
 
-func (b *bench) startBareFleet(ctx context.Context, l *life) (*bareFleet, error) {
+// startBareFleet starts one whose workers keep files or not.
+func (b *bench) startBareFleet(ctx context.Context, l *life, files bool) (*bareFleet, error) {
 	dir, err := b.newDir("bare")
 	if err != nil {
 		return nil, err
@@ -171,7 +184,7 @@ func (b *bench) startBareFleet(ctx context.Context, l *life) (*bareFleet, error)
 	if err != nil {
 		return nil, err
 	}
-	c := bareConfig{Dir: dir, Life: filepath.Join(dir, "life.json"), Slots: jobsSlots}
+	c := bareConfig{Dir: dir, Life: filepath.Join(dir, "life.json"), Slots: jobsSlots, Files: files}
 	if err := os.WriteFile(c.Life, text, 0o644); err != nil {
 		return nil, err
 	}

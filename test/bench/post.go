@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -17,15 +16,24 @@ import (
 // measured. Each round has new processes and empty stores.
 func measurePost(ctx context.Context, b *bench) ([]row, error) {
 	// The bare side is many times as fast, and must not be over before it can be measured.
-	n, bare := b.amount(5000, 50), b.amount(20_000, 200)
+	n, least, bare := b.amount(5000, 50), b.amount(10_000, 100), b.amount(20_000, 200)
 	const known = 64
 	newDirs := func(i int) int { return i }
+	birth, err := b.takeBirth(ctx)
+	if err != nil {
+		return nil, err
+	}
 	r, err := b.inTurns(ctx, "post",
 		side{"new", func(ctx context.Context) (sample, error) { return b.postToSystem(ctx, n, newDirs) }},
 		side{"known", func(ctx context.Context) (sample, error) {
 			return b.postToSystem(ctx, n, func(i int) int { return i % known })
 		}},
-		side{"bare", func(ctx context.Context) (sample, error) { return b.postToBare(ctx, bare, newDirs) }},
+		side{"least", func(ctx context.Context) (sample, error) {
+			return b.postToBare(ctx, "least-post", leastConfig{Birth: birth}, least, newDirs)
+		}},
+		side{"bare", func(ctx context.Context) (sample, error) {
+			return b.postToBare(ctx, "bare-post", leastConfig{}, bare, newDirs)
+		}},
 	)
 	if err != nil {
 		return nil, err
@@ -36,6 +44,8 @@ func measurePost(ctx context.Context, b *bench) ([]row, error) {
 		{"  processor time of the server", "µs/job", less, r.of("new", "cpu"), r.of("bare", "cpu"), beside},
 		{fmt.Sprintf("POST /jobs, in %d known directories", known), "jobs/s", more, r.of("known", "rate"), r.of("bare", "rate"), beside},
 		{"  processor time of the server", "µs/job", less, r.of("known", "cpu"), r.of("bare", "cpu"), beside},
+		{"what the first asks of the bus, and no more", "jobs/s", more, r.of("least", "rate"), r.of("bare", "rate"), beside},
+		{"  processor time of the server", "µs/job", less, r.of("least", "cpu"), r.of("bare", "cpu"), beside},
 	}, nil
 }
 
@@ -63,20 +73,41 @@ func postTo(ctx context.Context, server *child, n int, dirOf func(i int) int) (s
 }
 
 func (b *bench) postToSystem(ctx context.Context, n int, dirOf func(i int) int) (got sample, err error) {
+	err = b.withOneHost(ctx, func(s *system) error {
+		got, err = postTo(ctx, s.api, n, dirOf)
+		return err
+	})
+	return got, err
+}
+
+// takeBirth is the birth of one of the jobs that are posted.
+func (b *bench) takeBirth(ctx context.Context) (birth message, err error) {
+	err = b.withOneHost(ctx, func(s *system) error {
+		job, err := s.submit(ctx, postBody(0))
+		if err == nil {
+			birth, err = s.birthOf(ctx, job.ID)
+		}
+		return err
+	})
+	return birth, err
+}
+
+// withOneHost starts a system with a host that takes no jobs, for as long as use takes.
+func (b *bench) withOneHost(ctx context.Context, use func(s *system) error) (err error) {
 	s, err := b.startSystem(ctx, nil)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer func() { err = errors.Join(err, s.end()) }()
 	leave, err := announce(ctx, s)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer leave()
 	if err := s.awaitHosts(ctx, 1); err != nil {
-		return nil, err
+		return err
 	}
-	return postTo(ctx, s.api, n, dirOf)
+	return use(s)
 }
 
 // announce keeps the lease of a host that takes no jobs until the returned function is called.
@@ -116,21 +147,15 @@ func announce(ctx context.Context, s *system) (leave func(), err error) {
 	}, nil
 }
 
-func (b *bench) postToBare(ctx context.Context, n int, dirOf func(i int) int) (got sample, err error) {
-	dir, err := b.newDir("bare")
-	if err != nil {
+// postToBare posts to a process in the role, which is told a directory too.
+func (b *bench) postToBare(ctx context.Context, role string, config leastConfig, n int, dirOf func(i int) int) (got sample, err error) {
+	if config.Dir, err = b.newDir("bare"); err != nil {
 		return nil, err
 	}
-	c, err := b.start(ctx, "bare-post", dir)
+	c, err := b.start(ctx, role, config)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, c.end()) }()
 	return postTo(ctx, c, n, dirOf)
-}
-
-// directory reads the configuration of a role that has nothing but a directory.
-func directory(config json.RawMessage) (dir string, err error) {
-	err = json.Unmarshal(config, &dir)
-	return dir, err
 }

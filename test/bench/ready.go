@@ -230,3 +230,9 @@ func roleBareRead(ctx context.Context, config json.RawMessage, t *talk) error {
 	<-ctx.Done()
 	return ctx.Err()
 }
+
+// directory reads the configuration of a role that has nothing but a directory.
+func directory(config json.RawMessage) (dir string, err error) {
+	err = json.Unmarshal(config, &dir)
+	return dir, err
+}

@@ -27,6 +27,7 @@ func roles() map[string]role {
 		"api":         roleAPI,
 		"worker":      roleWorker,
 		"bare-post":   roleBarePost,
+		"least-post":  roleLeastPost,
 		"bare-get":    roleBareGet,
 		"bare-bus":    roleBareBus,
 		"bare-worker": roleBareWorker,
