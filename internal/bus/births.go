@@ -141,7 +141,7 @@ func (b *Bus) FindBirth(ctx context.Context, id string) (*Birth, error) {
 
 // Birth reads the birth of a job of the host, with its place in the order of arrival. ErrNotFound: there is none.
 func (b *Bus) Birth(ctx context.Context, host, id string) (*Birth, uint64, error) {
-	m, err := b.lastMessage(ctx, jobsStream, publicSubject(host, id, kindRequest))
+	m, _, err := b.newest(ctx, jobsStream, publicSubject(host, id, kindRequest))
 	if err != nil {
 		return nil, 0, err
 	}
@@ -149,7 +149,7 @@ func (b *Bus) Birth(ctx context.Context, host, id string) (*Birth, uint64, error
 	if err != nil {
 		return nil, 0, fmt.Errorf("birth of job %s: %w", id, err)
 	}
-	return birth, sequenceOf(m), nil
+	return birth, m.Seq, nil
 }
 
 // JobMessage is one message of a job's life as the jobs stream holds it.
@@ -165,6 +165,8 @@ type JobMessage struct {
 	Source string
 	// JSON is the job as it is stored.
 	JSON []byte
+	// Made is when the stream was made, where that is followed.
+	Made time.Time
 	// Stored is when the bus stored it, by the bus's clock. It is the zero time where the bus has not said it.
 	Stored time.Time
 }

@@ -3,6 +3,7 @@ package bus
 import (
 	"context"
 	"errors"
+	"fmt"
 	"regexp"
 	"strings"
 	"sync/atomic"
@@ -13,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"netlab-runner/internal/bus/embedded"
+	"netlab-runner/internal/jobs"
 )
 
 // lagging connects to a bus of which the copies that answer direct gets are behind: the next answers are those in turn, and
@@ -165,8 +167,17 @@ func TestACopyThatStaysBehind(t *testing.T) {
 func TestWhatIsReadThroughACopyThatIsBehind(t *testing.T) {
 	t.Parallel()
 	ctx, s, real := readyServer(t)
-	seq, err := real.PublishStatus(ctx, job("j", "a"), 0)
+	ended := job("j", "a")
+	if _, err := real.Submit(ctx, &Birth{Job: *ended}); err != nil {
+		t.Fatal(err)
+	}
+	ended.State = jobs.Success
+	seq, err := real.PublishStatus(ctx, ended, 0)
 	if err != nil {
+		t.Fatal(err)
+	}
+	horizon := time.Unix(1_800_000_000, 0).UTC()
+	if err := real.MoveHorizon(ctx, horizon); err != nil {
 		t.Fatal(err)
 	}
 	chunk := &Chunk{Host: "a", Job: "j"}
@@ -201,6 +212,89 @@ func TestWhatIsReadThroughACopyThatIsBehind(t *testing.T) {
 	end := int64(0)
 	if err := behind.ReadLog(ctx, "a", "j", func(c *Chunk) error { end = c.End(); return nil }); err != nil || end != chunk.Offset {
 		t.Errorf("%d bytes of %d are read, %v", end, chunk.Offset, err)
+	}
+	if _, born, err := behind.Birth(ctx, "a", "j"); err != nil || born == 0 {
+		t.Errorf("the birth: %d, %v", born, err)
+	}
+	if at, err := behind.Horizon(ctx); err != nil || !at.Equal(horizon) {
+		t.Errorf("the horizon: %s, %v", at, err)
+	}
+	if err := behind.LetGo(ctx, ended, seq); err != nil {
+		t.Fatal(err)
+	}
+	for _, stream := range []string{jobsStream, logsStream} {
+		if left, err := real.lastSeq(ctx, stream, everySubject); err != nil || left > 0 {
+			t.Errorf("%s has %d of a job that was let go, %v", stream, left, err)
+		}
+	}
+}
+
+// A stream that is lost while it is read, and made anew with nothing in it, was not read to its end.
+func TestAStreamThatIsLostWhileItIsRead(t *testing.T) {
+	t.Parallel()
+	ctx, _, b := readyServer(t)
+	for i := range 5 {
+		if _, err := b.PublishStatus(ctx, job(fmt.Sprint("j", i), "a"), 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	reading, goOn := make(chan struct{}, 5), make(chan struct{})
+	all := false
+	followed := make(chan error, 1)
+	go func() {
+		followed <- b.FollowJobs(ctx, true, func(*JobMessage) { reading <- struct{}{}; <-goOn }, nil, func() { all = true })
+	}()
+	<-reading
+	if err := b.js.DeleteStream(ctx, jobsStream); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.EnsureStreams(ctx, testLimits); err != nil {
+		t.Fatal(err)
+	}
+	time.AfterFunc(3*extentPause, func() { close(goOn) })
+	if err := <-followed; !errors.Is(err, ErrLost) || all {
+		t.Errorf("%v, and all is read: %t", err, all)
+	}
+}
+
+// A stream that is not there is one that an API makes again, and not one without the message.
+func TestTheLastStateOfAStreamThatIsLost(t *testing.T) {
+	t.Parallel()
+	ctx, _, b := readyServer(t)
+	if err := b.js.DeleteStream(ctx, jobsStream); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.LastStatus(ctx, "a", "j"); !errors.Is(err, ErrUnavailable) || errors.Is(err, ErrNotFound) {
+		t.Error(err)
+	}
+}
+
+// Following ends though what is read is not taken in, because a disk hangs say.
+func TestFollowingEndsWhileAMessageIsTakenIn(t *testing.T) {
+	t.Parallel()
+	ctx, _, b := readyServer(t)
+	for i := range 5 {
+		if _, err := b.PublishStatus(ctx, job(fmt.Sprint("j", i), "a"), 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	following, end := context.WithCancel(ctx)
+	reading, goOn := make(chan struct{}, 5), make(chan struct{})
+	defer close(goOn)
+	followed := make(chan error, 1)
+	go func() {
+		followed <- b.FollowJobs(following, true, func(*JobMessage) { reading <- struct{}{}; <-goOn }, nil, func() {})
+	}()
+	<-reading
+	time.Sleep(3 * extentPause) // in which it is looked whether all is read
+	end()
+	select {
+	case err := <-followed:
+		if !errors.Is(err, context.Canceled) {
+			t.Error(err)
+		}
+	case <-ctx.Done():
+		t.Error("it does not end")
 	}
 }
 

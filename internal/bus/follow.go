@@ -119,8 +119,15 @@ func (b *Bus) follow(ctx context.Context, stream string, after Mark, c jetstream
 	}
 	looking.Go(func() {
 		for x.awaits(following) {
-			if last, err := b.lastSeq(following, stream, c.FilterSubjects[0]); err == nil {
-				reading.Lock()
+			last, err := b.lastSeq(following, stream, c.FilterSubjects[0])
+			if err == nil {
+				// Of a stream that was made anew, or has lost its end, there is nothing more to read either.
+				err = b.look(following, w)
+			}
+			if errors.Is(err, ErrLost) {
+				end(err)
+			}
+			if err == nil && reading.TryLock() { // else something is being read, for however long
 				x.shrink(last)
 				reading.Unlock()
 			}
@@ -283,6 +290,9 @@ func (b *Bus) messageFrom(ctx context.Context, stream string, question map[strin
 	if err := json.Unmarshal(m.Data, &answer); err != nil {
 		return nil, fmt.Errorf("message of %s: %w", stream, err)
 	}
+	if answer.Error != nil && answer.Error.ErrorCode == jetstream.JSErrCodeStreamNotFound {
+		return nil, fmt.Errorf("%w: there is no stream %s", ErrUnavailable, stream) // until an API has made it again
+	}
 	if answer.Error != nil {
 		return nil, fmt.Errorf("message of %s: %w", stream, translate(answer.Error))
 	}
@@ -294,6 +304,9 @@ func (b *Bus) newest(ctx context.Context, stream, subject string) (*storedMessag
 	m, err := b.messageFrom(ctx, stream, map[string]any{"last_by_subj": subject})
 	if err != nil {
 		return nil, nil, err
+	}
+	if len(m.Header) == 0 {
+		return m, nats.Header{}, nil
 	}
 	h, err := nats.DecodeHeadersMsg(m.Header)
 	if err != nil {

@@ -33,20 +33,20 @@ func (b *Bus) Horizon(ctx context.Context) (time.Time, error) {
 
 // horizon returns the sequence of its message too.
 func (b *Bus) horizon(ctx context.Context) (at time.Time, seq uint64, err error) {
-	m, err := b.lastMessage(ctx, retentionStream, horizonSubject)
+	m, h, err := b.newest(ctx, retentionStream, horizonSubject)
 	if errors.Is(err, ErrNotFound) {
 		return at, 0, nil
 	}
 	if err != nil {
 		return at, 0, err
 	}
-	if m.Header.Get(headerRemoved) != "" {
-		return at, sequenceOf(m), nil
+	if h.Get(headerRemoved) != "" {
+		return at, m.Seq, nil
 	}
 	if err := at.UnmarshalText(m.Data); err != nil {
 		return at, 0, fmt.Errorf("key horizon of the bucket %s: %w; remove it: nats kv del %s horizon", retentionBucket, err, retentionBucket)
 	}
-	return at, sequenceOf(m), nil
+	return at, m.Seq, nil
 }
 
 // MoveHorizon moves the horizon on. One that is there already or later stays. ErrConflict: another API has just moved it.
@@ -83,12 +83,12 @@ func (b *Bus) setHorizon(ctx context.Context, m *nats.Msg, last uint64) error {
 // and what it has of a later job of the same id is behind. It may be done again, by any API, whatever was done before.
 func (b *Bus) LetGo(ctx context.Context, job *jobs.Job, upTo uint64) error {
 	log, status := publicSubject(job.Host, job.ID, kindLog), publicSubject(job.Host, job.ID, kindStatus)
-	chunk, err := b.lastSequence(ctx, logsStream, log)
+	chunk, err := b.lastSeq(ctx, logsStream, log)
 	if err != nil {
 		return err
 	}
 	// The terminal state goes last, and until then the id is not free: what was read before is of this job.
-	if end, err := b.lastSequence(ctx, jobsStream, status); err != nil || end == 0 || end > upTo {
+	if end, err := b.lastSeq(ctx, jobsStream, status); err != nil || end == 0 || end > upTo {
 		return err
 	}
 	if chunk > 0 {
@@ -137,18 +137,6 @@ func (b *Bus) StandingOf(ctx context.Context, job *jobs.Job, since time.Time) (S
 		return Lost, err
 	}
 	return LetGo, nil
-}
-
-// lastSequence is the sequence of the last message of subject, 0 for none.
-func (b *Bus) lastSequence(ctx context.Context, stream, subject string) (uint64, error) {
-	m, err := b.lastMessage(ctx, stream, subject)
-	if errors.Is(err, ErrNotFound) {
-		return 0, nil
-	}
-	if err != nil {
-		return 0, err
-	}
-	return sequenceOf(m), nil
 }
 
 // purge removes what a stream has under subject, which may have wildcards, up to the sequence upTo; 0: all.

@@ -54,7 +54,7 @@ func (b *Bus) FollowJobs(ctx context.Context, history bool, handle func(*JobMess
 			b.log.Error("bus: unreadable message skipped", "subject", m.Subject(), "error", err)
 			return
 		}
-		job.Stored, job.Born = at.Stored, births.take(m.Subject()).at.Seq
+		job.Made, job.Stored, job.Born = at.Made, at.Stored, births.take(m.Subject()).at.Seq
 		handle(job)
 	}
 	return b.follow(ctx, jobsStream, Mark{}, jetstream.OrderedConsumerConfig{

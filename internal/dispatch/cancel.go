@@ -58,7 +58,7 @@ func (d *Dispatcher) foundMoved(ctx context.Context, host, id string) error {
 	if err != nil {
 		return err
 	}
-	d.view.Moved(&m.Job, m.Seq)
+	d.view.Moved(m)
 	if m.State.Terminal() && m.State != jobs.Canceled {
 		return &EndedError{State: m.State}
 	}
@@ -80,6 +80,6 @@ func (d *Dispatcher) cancelQueued(ctx context.Context, job jobs.Job) error {
 	if err != nil {
 		return err
 	}
-	d.view.Moved(&job, seq)
+	d.view.Moved(&bus.JobMessage{Job: job, Seq: seq})
 	return nil
 }

@@ -240,7 +240,7 @@ func TestKeptFilesOfJobs(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		b.view.Moved(&job, seq)
+		b.view.Moved(&bus.JobMessage{Job: job, Seq: seq})
 	}
 	put("create") // under way
 	put("destroy")

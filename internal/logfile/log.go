@@ -33,9 +33,9 @@ type Log struct {
 	gone     error         // why there is no file any more
 }
 
-// Size returns the number of bytes of the log: 0 where there is none, or it cannot be told. It asks the disk once, unless Load has.
+// Size returns the number of bytes of the log. It asks no disk: of what an earlier process has left it knows when Load does, or anything
+// else that reads or writes the log.
 func (l *Log) Size() int64 {
-	_ = l.Load()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.size
@@ -184,17 +184,21 @@ func (l *Log) cut(size int64) error {
 		return l.reason(err)
 	}
 	defer func() { _ = f.Close() }() // Truncate has reported what went wrong
-	// Of a log that is gone, the file of that name may be the next one's. What was opened before is not.
-	l.mu.Lock()
-	gone := l.gone
-	l.mu.Unlock()
-	if gone != nil {
-		return gone
+	if err := l.isGone(); err != nil {
+		return err
 	}
 	if err := f.Truncate(size); err != nil {
 		return l.wrap(err)
 	}
 	return nil
+}
+
+// isGone returns why there is no log any more. It is asked behind each opening: of a log that is gone the file of that name may be the
+// next one's, and what was opened before is not.
+func (l *Log) isGone() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.gone
 }
 
 // Finish says that the log is whole: no follower waits for more. It is remembered as long as the store is open, not on disk.
@@ -255,6 +259,9 @@ func (l *Log) readClosed(p []byte, off int64) (int, error) {
 		return 0, err
 	}
 	defer func() { _ = f.Close() }() // nothing was written
+	if err := l.isGone(); err != nil {
+		return 0, err
+	}
 	return f.ReadAt(p, off)
 }
 
@@ -324,13 +331,14 @@ func (l *Log) writer() (*os.File, error) {
 		return nil, l.reason(err)
 	}
 	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.gone != nil {
-		_ = f.Close() // nothing was written
-		return nil, l.gone
-	}
-	if !l.finished && l.store.keep() {
+	gone = l.gone
+	if gone == nil && !l.finished && l.store.keep() {
 		l.file, l.busy = f, true
+	}
+	l.mu.Unlock()
+	if gone != nil {
+		_ = f.Close() // nothing was written
+		return nil, gone
 	}
 	return f, nil
 }

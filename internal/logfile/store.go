@@ -114,7 +114,7 @@ func (s *Store) Detach(id string) (remove func() error) {
 	}
 	s.mu.Unlock()
 	if !mine {
-		return l.Load
+		return l.isGone
 	}
 	f := l.retire(ErrRemoved)
 	return func() error {
@@ -126,7 +126,9 @@ func (s *Store) Detach(id string) (remove func() error) {
 			s.mu.Unlock()
 			close(removed)
 		}()
-		_ = f.Close() // WriteAt has reported what went wrong; none is no harm
+		_ = f.Close()    // WriteAt has reported what went wrong; none is no harm
+		l.writing.Lock() // not before who is about to open the file
+		defer l.writing.Unlock()
 		l.awaitRemoval()
 		if err := os.Remove(s.Path(id)); err != nil && !errors.Is(err, os.ErrNotExist) {
 			return fmt.Errorf("removing the log of job %s: %w", id, err)

@@ -58,8 +58,8 @@ func TestRestart(t *testing.T) {
 	}
 
 	l := open(t, dir).Get("job-1")
-	if l.Size() != 4 {
-		t.Errorf("the log has %d bytes", l.Size())
+	if err := l.Load(); err != nil || l.Size() != 4 {
+		t.Errorf("the log has %d bytes, %v", l.Size(), err)
 	}
 	if got := content(t, l); got != "0123" {
 		t.Errorf("the log is %q", got)
@@ -309,6 +309,58 @@ func TestFinishDuringAnAppend(t *testing.T) {
 		t.Errorf("the log is %q", got)
 	}
 	awaitClosed(t, dir, 0)
+}
+
+// A log that is removed while somebody opens its file leaves none behind: the file goes when it is open.
+func TestRemoveWhileTheFileIsOpened(t *testing.T) {
+	t.Parallel()
+	s := open(t, t.TempDir())
+	l := s.Get("job-1")
+	file := hang(t, s.Path("job-1"))
+	appended, removed := make(chan error, 1), make(chan error, 1)
+	go func() { appended <- l.Append(0, []byte("text")) }()
+	file.awaitOpen(t)
+	remove := s.Detach("job-1")
+	go func() { removed <- remove() }()
+	select {
+	case err := <-removed:
+		t.Errorf("it is removed before: %v", err)
+	case <-time.After(50 * time.Millisecond):
+	}
+	_ = file.Close()
+	if err := <-appended; !errors.Is(err, logfile.ErrRemoved) {
+		t.Errorf("what was written: %v", err)
+	}
+	if err := <-removed; err != nil {
+		t.Error(err)
+	}
+	if _, err := os.Stat(s.Path("job-1")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the file: %v", err)
+	}
+}
+
+// Who reads a log while it is removed gets nothing of a file that may be the next one's.
+func TestReadWhileTheLogIsRemoved(t *testing.T) {
+	t.Parallel()
+	s := open(t, t.TempDir())
+	l := s.Get("job-1")
+	mustAppend(t, l, 0, "text")
+	l.Finish()
+	awaitClosed(t, filepath.Dir(s.Path("job-1")), 0)
+	file := hang(t, s.Path("job-1"))
+	read := make(chan error, 1)
+	go func() {
+		_, err := l.ReadAt(make([]byte, 4), 0)
+		read <- err
+	}()
+	file.awaitOpen(t)
+	if err := s.Remove("job-1"); err != nil {
+		t.Fatal(err)
+	}
+	_ = file.Close()
+	if err := <-read; !errors.Is(err, logfile.ErrRemoved) {
+		t.Errorf("it read: %v", err)
+	}
 }
 
 // What is written to the next log of an id waits until the file of the one before is removed.

@@ -56,15 +56,14 @@ func (v *View) Ended(n int) (oldest []Ended, total int, kept int64) {
 // logfile.ErrRemoved. A later job of its id stays.
 func (v *View) Forget(ended *Ended) error {
 	v.mu.Lock()
-	same := v.jobs[ended.Job.ID] == ended.entry
-	if same {
-		v.forget(ended.entry)
-	}
-	v.mu.Unlock()
-	if !same {
+	if v.jobs[ended.Job.ID] != ended.entry {
+		v.mu.Unlock()
 		return nil
 	}
-	return v.logs.Remove(ended.Job.ID)
+	v.forget(ended.entry)
+	remove := v.logs.Detach(ended.Job.ID)
+	v.mu.Unlock()
+	return remove()
 }
 
 // forget takes an entry out of everything. Events of it that are kept for followers stay until newer ones push them out.

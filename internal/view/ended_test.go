@@ -153,7 +153,7 @@ func TestAnEndThatDidNotComeFromTheBusIsNoneYet(t *testing.T) {
 	v.Add(&bus.Birth{Job: job}, 1)
 	v.happened(v.jobs["j1"], 1, &job, 1)
 	job.State = jobs.Canceled
-	v.Moved(&job, 3)
+	v.Moved(&bus.JobMessage{Job: job, Seq: 3})
 	if got := endedNow(v); len(got) > 0 {
 		t.Errorf("before: %q", got)
 	}
@@ -172,7 +172,7 @@ func TestAnOwnEndGetsTheTimeOfTheBus(t *testing.T) {
 		job := &jobs.Job{ID: fmt.Sprint("j", i), State: jobs.Queued, Host: "a"}
 		v.Add(&bus.Birth{Job: *job}, 2*i+1)
 		job.State = jobs.Canceled
-		v.Moved(job, 2*i+2)
+		v.Moved(&bus.JobMessage{Job: *job, Seq: 2*i + 2})
 		ends = append(ends, job)
 	}
 	day := time.Unix(1_800_000_000, 0).UTC()
@@ -180,10 +180,40 @@ func TestAnOwnEndGetsTheTimeOfTheBus(t *testing.T) {
 		seq, hours := uint64(2*i+2), time.Duration(3-i) // the clock of the bus is set back between two
 		v.take(&bus.JobMessage{Job: *job, Seq: seq, Stored: day.Add(hours * time.Hour)})
 		v.happened(v.jobs[job.ID], seq, job, 1)
+		if list, _, _ := v.Ended(1); i == 0 && (len(list) != 1 || list[0].Next.IsZero()) {
+			t.Errorf("before the others come, %+v has ended", list)
+		}
 	}
 	list, _, _ := v.Ended(1)
 	if len(list) != 1 || !list[0].At.Equal(day.Add(3*time.Hour)) || !list[0].Next.Equal(day.Add(time.Hour)) {
 		t.Errorf("the first ended at %s, and the earliest behind it at %s", list[0].At, list[0].Next)
+	}
+}
+
+// The time of the bus stays, where it is known before this API takes in what it has published itself.
+func TestTheTimeOfTheBusStays(t *testing.T) {
+	t.Parallel()
+	v := many(t, 0)
+	job := jobs.Job{ID: "j1", State: jobs.Queued, Host: "a"}
+	v.Add(&bus.Birth{Job: job}, 1)
+	job.State = jobs.Canceled
+	stored := time.Unix(1_800_000_000, 0).UTC()
+	v.take(&bus.JobMessage{Job: job, Seq: 2, Stored: stored})
+	v.happened(v.jobs["j1"], 2, &job, 1)
+	v.Moved(&bus.JobMessage{Job: job, Seq: 2})
+	if list, _, _ := v.Ended(1); len(list) != 1 || !list[0].At.Equal(stored) {
+		t.Errorf("%+v ended, want at %s", list, stored)
+	}
+}
+
+// A page may end with a job whose id is born again before the next one is asked for.
+func TestAPageBehindAJobThatIsBornAgain(t *testing.T) {
+	t.Parallel()
+	v := many(t, 6)
+	_, next, _ := v.Page(Filter{}, 3, "")
+	v.take(&bus.JobMessage{Job: jobs.Job{ID: "j3", Host: "a", State: jobs.Queued, CreatedAt: time.Unix(1, 0)}, Seq: 50, Birth: true})
+	if diff := cmp.Diff([]string{"j2", "j1", "j0"}, idsBehind(v, next)); diff != "" {
+		t.Error(diff)
 	}
 }
 
@@ -317,7 +347,7 @@ func TestALaterJobOfAnEarlierTime(t *testing.T) {
 	job := jobs.Job{ID: "j1", State: jobs.Queued, Host: "a", CreatedAt: time.Unix(1_800_000_000, 0)}
 	v.Add(&bus.Birth{Job: job}, 1)
 	job.State = jobs.Failed
-	v.Moved(&job, 2)
+	v.Moved(&bus.JobMessage{Job: job, Seq: 2})
 	v.Add(&bus.Birth{Job: job}, 1) // it comes again
 	if got := followed(v, "j1"); got != jobs.Failed {
 		t.Errorf("the first is %s", got)

@@ -83,6 +83,31 @@ func TestALogIsLookedAtBeforeItsJobIsTakenIn(t *testing.T) {
 	if job, _ := v.Known("j1"); job.LogBytes != 4 {
 		t.Errorf("its log has %d bytes", job.LogBytes)
 	}
+	if err := v.logs.Remove("j1"); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(v.logs.Path("j1"), []byte("text"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if job, _ := v.Known("j1"); job.LogBytes != 0 {
+		t.Errorf("its log is looked at again, and has %d bytes", job.LogBytes)
+	}
+}
+
+// Of jobs that have ended the logs are looked at when they are read, and not because their ends come again.
+func TestALogOfAnEndThatComesAgainIsNotLookedAt(t *testing.T) {
+	t.Parallel()
+	v := setup(t).unfed()
+	end := bus.JobMessage{Job: jobs.Job{ID: "j1", Host: "a", State: jobs.Success, LogBytes: 4}, Seq: 1}
+	if err := os.WriteFile(v.logs.Path("j1"), []byte("text"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	v.take(&end)
+	v.caughtUp(partJobs)
+	v.take(&end)
+	if size := v.logs.Get("j1").Size(); size != 0 {
+		t.Errorf("its log has %d bytes", size)
+	}
 }
 
 // A host is admitted when all is caught up, of which the hosts themselves are a part: following them ends all the same, and who was not

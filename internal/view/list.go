@@ -3,15 +3,15 @@ package view
 import (
 	"encoding/base64"
 	"errors"
+	"fmt"
 	"slices"
 	"sort"
-	"strconv"
-	"strings"
+	"time"
 
 	"netlab-runner/internal/jobs"
 )
 
-// ErrCursor is a cursor that no page of ours gave.
+// ErrCursor is a cursor that no page of ours gave, or whose job is there no more in a store that the bus has got since.
 var ErrCursor = errors.New("cursor: not one that a page gave as next: leave it out to begin with the newest")
 
 // Filter chooses jobs. An empty field matches all.
@@ -38,36 +38,49 @@ func (f *Filter) matches(has *Filter) bool {
 type Listed struct {
 	*Shown
 	birth uint64
+	made  time.Time
 }
 
 // Cursor is that of the page behind the job. It holds also when the job is there no more.
-func (l *Listed) Cursor() string {
-	return base64.RawURLEncoding.EncodeToString([]byte(strconv.FormatUint(l.birth, 10) + " " + l.ID))
+func (l *Listed) Cursor() string { return cursorAt{l.birth, l.made.UnixNano(), l.ID}.String() }
+
+// cursorAt is the place of a job: its birth in a stream that was made at that time.
+type cursorAt struct {
+	birth uint64
+	made  int64
+	id    string
+}
+
+func (c cursorAt) String() string {
+	return base64.RawURLEncoding.EncodeToString(fmt.Appendf(nil, "%d %d %s", c.birth, c.made, c.id))
+}
+
+func parseCursor(cursor string) (c cursorAt, err error) {
+	text, err := base64.RawURLEncoding.DecodeString(cursor)
+	if err != nil {
+		return c, ErrCursor
+	}
+	if _, err := fmt.Sscanf(string(text), "%d %d %s", &c.birth, &c.made, &c.id); err != nil {
+		return c, ErrCursor
+	}
+	return c, nil
 }
 
 // Page returns at most limit jobs, newest first, from behind cursor (empty: from the newest), and the cursor of the next
 // page, empty when there is none. Jobs that are born or let go meanwhile move no page.
 func (v *View) Page(f Filter, limit int, cursor string) (page []Listed, next string, err error) {
-	before, id := ^uint64(0), ""
-	if cursor != "" {
-		text, err := base64.RawURLEncoding.DecodeString(cursor)
-		if err != nil {
-			return nil, "", ErrCursor
-		}
-		var birth string
-		birth, id, _ = strings.Cut(string(text), " ")
-		if before, err = strconv.ParseUint(birth, 10, 64); err != nil {
-			return nil, "", ErrCursor
-		}
-	}
 	v.mu.RLock()
 	defer v.mu.RUnlock()
-	if e := v.jobs[id]; e != nil {
-		before = e.birth // another one where the bus has lost its store since
-	}
 	page = []Listed{}
 	list := v.index.narrow(&f, v.order)
-	from := sort.Search(len(list), func(i int) bool { return list[i].birth >= before })
+	from := len(list)
+	if cursor != "" {
+		before, err := v.placeOf(cursor)
+		if err != nil {
+			return nil, "", err
+		}
+		from = sort.Search(len(list), func(i int) bool { return byBirth(list[i], before) >= 0 })
+	}
 	for _, e := range slices.Backward(list[:from]) {
 		if has := e.traits.Value(); !f.matches(&has) {
 			continue
@@ -75,7 +88,23 @@ func (v *View) Page(f Filter, limit int, cursor string) (page []Listed, next str
 		if len(page) == limit {
 			return page, page[limit-1].Cursor(), nil
 		}
-		page = append(page, Listed{v.show(e), e.birth})
+		page = append(page, Listed{v.show(e), e.birth, v.made})
 	}
 	return page, "", nil
+}
+
+// placeOf is an entry at the place of a cursor. Where the bus has lost its store since, it is where its job is now.
+func (v *View) placeOf(cursor string) (*entry, error) {
+	c, err := parseCursor(cursor)
+	if err != nil {
+		return nil, err
+	}
+	if c.made == v.made.UnixNano() {
+		return &entry{birth: c.birth, id: c.id}, nil
+	}
+	e := v.jobs[c.id]
+	if e == nil {
+		return nil, ErrCursor
+	}
+	return e, nil
 }

@@ -25,6 +25,7 @@ type model struct {
 	// births counts them, seq the messages of the stream.
 	births int
 	seq    uint64
+	losses int64
 	*rand.Rand
 }
 
@@ -113,6 +114,10 @@ func (m *model) any() *modelJob {
 // are there. Meanwhile check is called.
 func (m *model) lose(check func()) {
 	m.view.beginReplay()
+	m.losses++
+	m.view.mu.Lock()
+	m.view.reads(time.Unix(m.losses, 0))
+	m.view.mu.Unlock()
 	newest := m.seq
 	m.seq = 0
 	ids := slices.Collect(maps.Keys(m.jobs))

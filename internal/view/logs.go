@@ -115,6 +115,9 @@ func (v *View) fill(ctx context.Context, host, id string) error {
 			return v.append(c)
 		})
 	}
+	if err := v.logs.Get(id).Load(); err != nil { // the bus may have nothing of what the file has
+		return err
+	}
 	err := read()
 	if isOther(err) {
 		v.log.Warn("view: the file of a log is another job's, it is fetched anew", "job", id)
@@ -309,7 +312,7 @@ func (v *View) Log(ctx context.Context, id string) (*logfile.Log, error) {
 	}
 	log := v.logs.Get(id)
 	if !job.State.Terminal() {
-		return log, nil
+		return log, log.Load()
 	}
 	if err := log.Check(job.LogBytes); err != nil {
 		return nil, err

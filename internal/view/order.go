@@ -5,8 +5,9 @@ import (
 	"slices"
 )
 
-// byBirth orders entries by their births, byEnd by their ends, as the stream has them.
-func byBirth(a, b *entry) int { return cmp.Compare(a.birth, b.birth) }
+// byBirth orders entries by their births, byEnd by their ends, as the stream has them. Those that a loss has left without a birth come
+// before all others.
+func byBirth(a, b *entry) int { return cmp.Or(cmp.Compare(a.birth, b.birth), cmp.Compare(a.id, b.id)) }
 func byEnd(a, b *entry) int   { return cmp.Compare(a.endSeq, b.endSeq) }
 
 // insert puts an entry at its place in a list, behind those that are equal. What comes is mostly the newest.

@@ -155,7 +155,7 @@ func (v *View) endReplay() {
 	}
 	v.index.sort()
 	v.requeue()
-	v.replaying, v.births, v.lost = false, nil, ""
+	v.replaying, v.births, v.made, v.lost = false, nil, v.newMade, ""
 	close(v.events.changed)
 	v.events.changed = make(chan struct{})
 }
@@ -209,6 +209,9 @@ func (v *View) restoreEnded(ctx context.Context, list []*entry) (left []*entry, 
 
 func (v *View) restoreLog(ctx context.Context, job *Shown) error {
 	log := v.logs.Get(job.ID)
+	if err := log.Load(); err != nil {
+		return err
+	}
 	if job.LogBytes == 0 || log.Size() < job.LogBytes {
 		return nil // another API may have it
 	}

@@ -2,6 +2,7 @@ package view
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -228,6 +229,38 @@ func TestWhatALossHasMadeOfJobs(t *testing.T) {
 	}
 	if diff := cmp.Diff([]string{"late of 1", "again of 900", "same of 3"}, got); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// Jobs that were not read again, because they are let go just now say, are listed all the same, each once. A page behind one that is
+// there no more is refused: where it was in the stream before says nothing.
+func TestJobsThatAreNotReadAgain(t *testing.T) {
+	t.Parallel()
+	v := many(t, 0)
+	read := func(id string, made int64, seq uint64) {
+		v.mu.Lock()
+		defer v.mu.Unlock()
+		v.reads(time.Unix(made, 0))
+		v.takeLocked(&bus.JobMessage{Job: jobs.Job{ID: id, Host: "a", State: jobs.Queued}, Seq: seq, Birth: true})
+	}
+	for i := range uint64(6) {
+		read(fmt.Sprint("j", i), 1, 100+i)
+	}
+	page, _, _ := v.Page(Filter{}, 6, "")
+	v.beginReplay()
+	read("j3", 2, 1)
+	v.mu.Lock()
+	v.endReplay()
+	v.forget(v.jobs["j2"])
+	v.mu.Unlock()
+	if diff := cmp.Diff([]string{"j3", "j5", "j4", "j1", "j0"}, pages(t, v, Filter{})); diff != "" {
+		t.Error(diff)
+	}
+	for _, job := range page {
+		_, _, err := v.Page(Filter{}, 6, job.Cursor())
+		if refused := errors.Is(err, ErrCursor); refused != (job.ID == "j2") {
+			t.Errorf("a page behind %s: %v", job.ID, err)
+		}
 	}
 }
 

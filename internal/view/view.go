@@ -65,6 +65,8 @@ type View struct {
 	// lost is what has to be made known to the bus again, empty for nothing; replaying says that what it has is read once more.
 	lost      string
 	replaying bool
+	// made is when the stream was made that the births are of, and newMade that of the one that is read anew.
+	made, newMade time.Time
 	// births are those that the jobs have been read with since: the lists are in the order of the old ones until all are read.
 	births map[*entry]uint64
 	// received counts the bytes of logs, forgotten the jobs that were let go.
@@ -212,14 +214,12 @@ const manyJobs = 500
 func (v *View) followJobs(ctx context.Context, done func()) error {
 	v.mu.RLock()
 	history := v.starting()
-	_, first := v.behind[partJobs]
 	v.mu.RUnlock()
 	return v.bus.FollowJobs(ctx, history, func(m *bus.JobMessage) {
-		if !first || !m.State.Terminal() { // of what had ended before this start the log is looked at when it is read
-			v.loadLog(m)
-		}
+		v.loadLog(m)
 		v.mu.Lock()
 		defer v.mu.Unlock()
+		v.reads(m.Made)
 		v.takeLocked(m)
 		v.happened(v.jobs[m.ID], m.Seq, &m.Job, len(m.JSON))
 	}, func(id string, seq uint64) {
@@ -229,7 +229,6 @@ func (v *View) followJobs(ctx context.Context, done func()) error {
 		v.cancelHappened(v.jobs[id], seq)
 	}, func() {
 		done()
-		first = false
 		v.mu.RLock()
 		many := history && len(v.order) >= manyJobs
 		v.mu.RUnlock()
@@ -248,9 +247,15 @@ func (v *View) Add(birth *bus.Birth, seq uint64) jobs.Job {
 	return v.shown(v.jobs[birth.ID])
 }
 
-// loadLog finds out how long the log of a job that is about to be taken in is: not with the view locked, since a disk may hang.
+// loadLog finds out how long the log of a job is that is about to be taken in: not with the view locked, since a disk may hang. Of what
+// had ended before this start it is found out when it is read.
 func (v *View) loadLog(m *bus.JobMessage) {
-	if m.State == jobs.Queued {
+	v.mu.RLock()
+	e := v.jobs[m.ID]
+	_, first := v.behind[partJobs]
+	needless := m.State == jobs.Queued || e == nil && first && m.State.Terminal() || e != nil && e.terminal()
+	v.mu.RUnlock()
+	if needless {
 		return
 	}
 	if err := v.logs.Get(m.ID).Load(); err != nil {
@@ -308,7 +313,7 @@ func (v *View) takeLocked(m *bus.JobMessage) {
 		return
 	case m.Seq <= e.seq:
 		if m.Seq == e.endSeq && !m.Stored.IsZero() && !m.Stored.Equal(e.end) {
-			e.end = m.Stored // which an end that was published here does not have before it comes back
+			e.end = m.Stored // where it was published here, it was by our clock so far
 			v.lookAround(e)
 		}
 		return
@@ -328,6 +333,9 @@ func (v *View) takeLocked(m *bus.JobMessage) {
 		return
 	}
 	e.open.ended, e.endedAt, e.end, e.endSeq = &job, time.Now(), m.Stored, m.Seq
+	if m.Stored.IsZero() {
+		e.end = e.endedAt
+	}
 	if first {
 		v.end(e, m.JSON)
 		return
@@ -367,6 +375,13 @@ func (v *View) addEnded(m *bus.JobMessage) {
 	v.insert(e)
 	v.list(e, &m.Job)
 	v.pack(e, &m.Job, m.JSON)
+}
+
+// reads takes in which stream is read, by when it was made.
+func (v *View) reads(made time.Time) {
+	if v.newMade = made; !v.replaying {
+		v.made = made
+	}
 }
 
 // bear gives a new entry its birth. While the stream is read anew it is behind all that have one of the stream before.
@@ -419,10 +434,8 @@ func (e *entry) cancelRequested(job *jobs.Job) bool {
 	return job.CancelRequested || e.canceled > 0 && (!job.State.Terminal() || e.canceled < e.seq)
 }
 
-// Moved takes in a state that this API has just published.
-func (v *View) Moved(job *jobs.Job, seq uint64) {
-	v.take(&bus.JobMessage{Job: *job, Seq: seq, Stored: time.Now()})
-}
+// Moved takes in a state that this API has just published, or read.
+func (v *View) Moved(m *bus.JobMessage) { v.take(m) }
 
 // end shows a job as ended. stored is the message that has told of it, where that is to be kept.
 func (v *View) end(e *entry, stored []byte) {

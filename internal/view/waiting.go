@@ -91,7 +91,7 @@ func (v *View) requeue() {
 
 // before counts the entries of a list, in the order of births, that were born before e.
 func before(list []*entry, e *entry) int {
-	return sort.Search(len(list), func(i int) bool { return list[i].birth >= e.birth })
+	return sort.Search(len(list), func(i int) bool { return byBirth(list[i], e) >= 0 })
 }
 
 // waiting works out what keeps a queued job from running, from the jobs born before it on its host.
