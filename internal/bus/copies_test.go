@@ -257,6 +257,55 @@ func TestAStreamThatIsLostWhileItIsRead(t *testing.T) {
 	}
 }
 
+// The same, where it is lost before anything of it was read.
+func TestAStreamThatIsLostBeforeItIsRead(t *testing.T) {
+	t.Parallel()
+	ctx, s, real := readyServer(t)
+	if _, err := real.PublishStatus(ctx, job("j", "a"), 0); err != nil {
+		t.Fatal(err)
+	}
+	var asked atomic.Int64
+	b := through(t, s, func(subject string, _ *nats.Msg) *nats.Msg {
+		if subject == "STREAM.MSG.GET."+jobsStream && asked.Add(1) == 1 {
+			if err := errors.Join(real.js.DeleteStream(ctx, jobsStream), real.EnsureStreams(ctx, testLimits)); err != nil {
+				t.Error(err)
+			}
+		}
+		return nil
+	})
+	all := false
+	if err := b.FollowJobs(ctx, true, func(*JobMessage) {}, nil, func() { all = true }); !errors.Is(err, ErrLost) || all {
+		t.Errorf("%v, and all is read: %t", err, all)
+	}
+}
+
+// A handler that goes on when its stream was lost does not say that all is read, though it has the newest message that there was.
+func TestAHandlerThatOutlivesItsStream(t *testing.T) {
+	t.Parallel()
+	ctx, _, b := readyServer(t)
+	if _, err := b.PublishStatus(ctx, job("j", "a"), 0); err != nil {
+		t.Fatal(err)
+	}
+	reading, goOn, all := make(chan struct{}), make(chan struct{}), make(chan struct{})
+	followed := make(chan error, 1)
+	go func() {
+		followed <- b.FollowJobs(ctx, true, func(*JobMessage) { close(reading); <-goOn }, nil, func() { close(all) })
+	}()
+	<-reading
+	if err := errors.Join(b.js.DeleteStream(ctx, jobsStream), b.EnsureStreams(ctx, testLimits)); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-followed; !errors.Is(err, ErrLost) {
+		t.Error(err)
+	}
+	close(goOn)
+	select {
+	case <-all:
+		t.Error("all is said to be read")
+	case <-time.After(100 * time.Millisecond):
+	}
+}
+
 // A stream that is not there is one that an API makes again, and not one without the message.
 func TestTheLastStateOfAStreamThatIsLost(t *testing.T) {
 	t.Parallel()

@@ -76,8 +76,10 @@ func (b *Bus) follow(ctx context.Context, stream string, after Mark, c jetstream
 		if x.last, err = b.lastSeq(ctx, stream, c.FilterSubjects[0]); err != nil {
 			return err
 		}
-		consumer, err = b.js.OrderedConsumer(ctx, stream, from)
-		return translate(err)
+		if consumer, err = b.js.OrderedConsumer(ctx, stream, from); err != nil {
+			return translate(err)
+		}
+		return b.look(ctx, w) // one that was made anew meanwhile has nothing to read
 	})
 	if err != nil {
 		return fmt.Errorf("follow %s: %w", stream, err)
@@ -109,6 +111,9 @@ func (b *Bus) follow(ctx context.Context, stream string, after Mark, c jetstream
 		by = meta.Consumer
 		at := Mark{Made: made, Seq: meta.Sequence.Stream, Stored: meta.Timestamp}
 		handle(m, at)
+		if following.Err() != nil {
+			return // it took so long that the stream may have been lost since
+		}
 		w.learn(at)
 		x.reach(at.Seq)
 	}, jetstream.ConsumeErrHandler(func(_ jetstream.ConsumeContext, err error) {

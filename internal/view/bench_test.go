@@ -44,7 +44,7 @@ func many(tb testing.TB, count int) *View {
 		v.happened(v.jobs[job.ID], m.Seq, &m.Job, 1)
 	}
 	for _, part := range []string{partJobs, partLogs, partHosts} {
-		v.caughtUp(part)
+		v.caughtUp(part, &turn{})
 	}
 	return v
 }

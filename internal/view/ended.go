@@ -52,8 +52,11 @@ func (v *View) Ended(n int) (oldest []Ended, total int, kept int64) {
 	return oldest, len(v.finished), v.kept
 }
 
-// Forget takes a job out of the view that the bus has let go, and removes its log. Who reads or follows the log gets
-// logfile.ErrRemoved. A later job of its id stays.
+// removePatience is how long who lets a job go waits for the disk of its log.
+const removePatience = 100 * time.Millisecond
+
+// Forget takes a job out of the view that the bus has let go, and removes its log, later where the disk hangs. Who reads or follows
+// the log gets logfile.ErrRemoved. A later job of its id stays.
 func (v *View) Forget(ended *Ended) error {
 	v.mu.Lock()
 	if v.jobs[ended.Job.ID] != ended.entry {
@@ -63,7 +66,15 @@ func (v *View) Forget(ended *Ended) error {
 	v.forget(ended.entry)
 	remove := v.logs.Detach(ended.Job.ID)
 	v.mu.Unlock()
-	return remove()
+	removed := make(chan error, 1)
+	go func() { removed <- remove() }()
+	select {
+	case err := <-removed:
+		return err
+	case <-time.After(removePatience):
+		v.log.Warn("view: the log of a job that was let go is still there, its disk does not answer", "job", ended.Job.ID)
+		return nil
+	}
 }
 
 // forget takes an entry out of everything. Events of it that are kept for followers stay until newer ones push them out.

@@ -14,6 +14,8 @@ import (
 type entry struct {
 	id     string
 	traits traits
+	// created is when the job was made, in nanoseconds since 1970: it tells it from another one of its id.
+	created int64
 	// birth orders the jobs; seq is the newest message that was taken in; told is that of the newest event.
 	birth, seq, told uint64
 	// canceled is the sequence of a request for the job's end, 0 for none.

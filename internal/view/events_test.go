@@ -449,7 +449,7 @@ func TestEventsAreToldOnceThoughTheStreamIsReadAgain(t *testing.T) {
 	seq := b.move(job, jobs.Start, 0)
 	b.reads(f, "j1 queued", "j1 running")
 	ctx, cancel := context.WithCancel(t.Context())
-	if err := v.followJobs(ctx, cancel); !errors.Is(err, context.Canceled) {
+	if err := v.followJobs(ctx, &turn{}, cancel); !errors.Is(err, context.Canceled) {
 		t.Fatal(err)
 	}
 	b.move(job, jobs.Succeed, seq)

@@ -27,7 +27,7 @@ type hostEntry struct {
 // journal comes to light so: a worker that was frozen may wake up to acknowledge a request that this one has not got.
 const tellEvery = 4
 
-func (v *View) followHosts(ctx context.Context, done func()) error {
+func (v *View) followHosts(ctx context.Context, _ *turn, done func()) error {
 	ctx, cancel := context.WithCancel(ctx)
 	var admitting sync.WaitGroup
 	defer admitting.Wait()

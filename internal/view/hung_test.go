@@ -12,6 +12,7 @@ import (
 	"netlab-runner/internal/bus/bustest"
 	"netlab-runner/internal/hosts"
 	"netlab-runner/internal/jobs"
+	"netlab-runner/internal/logfile"
 )
 
 // While the disk of one log hangs, every job is shown and taken in as ever, its own too: only its log waits.
@@ -19,7 +20,7 @@ func TestADiskThatHangs(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	v := b.unfed()
-	v.caughtUp(partJobs)
+	v.caughtUp(partJobs, &turn{})
 	at := func(id string, state jobs.State, created int64, seq uint64, birth bool) {
 		v.take(&bus.JobMessage{Job: jobs.Job{ID: id, Host: "a", State: state, CreatedAt: time.Unix(created, 0)}, Seq: seq, Birth: birth})
 	}
@@ -103,10 +104,74 @@ func TestALogOfAnEndThatComesAgainIsNotLookedAt(t *testing.T) {
 		t.Fatal(err)
 	}
 	v.take(&end)
-	v.caughtUp(partJobs)
+	v.caughtUp(partJobs, &turn{})
 	v.take(&end)
 	if size := v.logs.Get("j1").Size(); size != 0 {
 		t.Errorf("its log has %d bytes", size)
+	}
+}
+
+// What a handler that hung has at hand when it goes on is of a stream that may have been lost since: it is not taken in.
+func TestAHandlerThatOutlivesItsFollow(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	v := b.unfed()
+	over, begun, ended := &turn{}, make(chan struct{}), make(chan error, 1)
+	go func() { ended <- v.followJobs(t.Context(), over, func() { close(begun) }) }()
+	<-begun
+	b.eventually("it follows", func() bool { return v.mu.TryLock() }) // held as the disk that the handler looks at
+	b.born("j1", "a", "/x")
+	bustest.Lose(t, b.server)
+	if err := <-ended; !errors.Is(err, bus.ErrLost) {
+		t.Errorf("it ended with %v", err)
+	}
+	over.over = true
+	v.mu.Unlock()
+	v.caughtUp(partJobs, over)
+	for range 50 {
+		if _, known := v.Known("j1"); known || len(v.NotReady()) < 3 {
+			t.Fatalf("the job is known: %t; not ready: %q", known, v.NotReady())
+		}
+		time.Sleep(2 * time.Millisecond)
+	}
+}
+
+// A job is let go though the disk of its log hangs.
+func TestAJobWhoseDiskHangsIsLetGo(t *testing.T) {
+	t.Parallel()
+	v := many(t, 1)
+	file, err := os.Create(v.logs.Path("j0"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = file.Close() }()
+	if _, err := unix.FcntlInt(file.Fd(), unix.F_SETLEASE, unix.F_WRLCK); err != nil {
+		t.Fatal(err)
+	}
+	v.mu.Lock()
+	ended := Ended{Job: jobs.Job{ID: "j0"}, entry: v.jobs["j0"]}
+	v.mu.Unlock()
+	stored := make(chan error, 1)
+	log := v.logs.Get("j0")
+	go func() { stored <- log.Append(0, []byte("text")) }()
+	for lease := unix.F_WRLCK; lease == unix.F_WRLCK; time.Sleep(time.Millisecond) {
+		if lease, err = unix.FcntlInt(file.Fd(), unix.F_GETLEASE, 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	forgotten := make(chan error, 1)
+	go func() { forgotten <- v.Forget(&ended) }()
+	select {
+	case err := <-forgotten:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(patience):
+		t.Error("it waits")
+	}
+	_ = file.Close()
+	if err := <-stored; !errors.Is(err, logfile.ErrRemoved) {
+		t.Errorf("what was written: %v", err)
 	}
 }
 
@@ -120,7 +185,7 @@ func TestFollowingHostsEndsWhileOneIsAdmitted(t *testing.T) {
 		t.Fatal(err)
 	}
 	ended := make(chan error, 1)
-	go func() { ended <- v.followHosts(t.Context(), func() {}) }()
+	go func() { ended <- v.followHosts(t.Context(), &turn{}, func() {}) }()
 	b.eventually("the host is heard", func() bool { _, known := v.Host("a"); return known })
 	bustest.Lose(t, b.server)
 	select {

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"slices"
 	"sort"
-	"time"
 
 	"netlab-runner/internal/jobs"
 )
@@ -37,33 +36,32 @@ func (f *Filter) matches(has *Filter) bool {
 // Listed is a job of a page.
 type Listed struct {
 	*Shown
-	birth uint64
-	made  time.Time
+	place place
 }
 
 // Cursor is that of the page behind the job. It holds also when the job is there no more.
-func (l *Listed) Cursor() string { return cursorAt{l.birth, l.made.UnixNano(), l.ID}.String() }
-
-// cursorAt is the place of a job: its birth in a stream that was made at that time.
-type cursorAt struct {
-	birth uint64
-	made  int64
-	id    string
+func (l *Listed) Cursor() string {
+	p := &l.place
+	return base64.RawURLEncoding.EncodeToString(fmt.Appendf(nil, "%d %d %d %s", p.birth, p.made, p.created, p.id))
 }
 
-func (c cursorAt) String() string {
-	return base64.RawURLEncoding.EncodeToString(fmt.Appendf(nil, "%d %d %s", c.birth, c.made, c.id))
+// place is that of a job: its birth in a stream that was made at that time, which are other ones when the bus has lost something since; and
+// what it is found by then. Times are in nanoseconds since 1970.
+type place struct {
+	birth         uint64
+	made, created int64
+	id            string
 }
 
-func parseCursor(cursor string) (c cursorAt, err error) {
+func parseCursor(cursor string) (p place, err error) {
 	text, err := base64.RawURLEncoding.DecodeString(cursor)
 	if err != nil {
-		return c, ErrCursor
+		return p, ErrCursor
 	}
-	if _, err := fmt.Sscanf(string(text), "%d %d %s", &c.birth, &c.made, &c.id); err != nil {
-		return c, ErrCursor
+	if _, err := fmt.Sscanf(string(text), "%d %d %d %s", &p.birth, &p.made, &p.created, &p.id); err != nil {
+		return p, ErrCursor
 	}
-	return c, nil
+	return p, nil
 }
 
 // Page returns at most limit jobs, newest first, from behind cursor (empty: from the newest), and the cursor of the next
@@ -88,23 +86,22 @@ func (v *View) Page(f Filter, limit int, cursor string) (page []Listed, next str
 		if len(page) == limit {
 			return page, page[limit-1].Cursor(), nil
 		}
-		page = append(page, Listed{v.show(e), e.birth, v.made})
+		page = append(page, Listed{v.show(e), place{e.birth, v.made.UnixNano(), e.created, e.id}})
 	}
 	return page, "", nil
 }
 
-// placeOf is an entry at the place of a cursor. Where the bus has lost its store since, it is where its job is now.
+// placeOf is an entry at the place of a cursor: that of its job, or one where that was.
 func (v *View) placeOf(cursor string) (*entry, error) {
-	c, err := parseCursor(cursor)
+	p, err := parseCursor(cursor)
 	if err != nil {
 		return nil, err
 	}
-	if c.made == v.made.UnixNano() {
-		return &entry{birth: c.birth, id: c.id}, nil
+	if e := v.jobs[p.id]; e != nil && e.created == p.created {
+		return e, nil
 	}
-	e := v.jobs[c.id]
-	if e == nil {
+	if p.made != v.made.UnixNano() {
 		return nil, ErrCursor
 	}
-	return e, nil
+	return &entry{birth: p.birth, id: p.id}, nil
 }

@@ -32,9 +32,9 @@ type retry struct {
 	at    time.Time
 }
 
-func (v *View) followLogs(ctx context.Context, done func()) error {
+func (v *View) followLogs(ctx context.Context, t *turn, done func()) error {
 	return v.bus.FollowLogs(ctx, v.cursor.load(), func(c *bus.Chunk, at bus.Mark) {
-		if v.store(ctx, c) {
+		if v.store(ctx, c) && !v.isOver(t) {
 			v.cursor.reach(at)
 		}
 	}, done)
@@ -207,7 +207,7 @@ func (v *View) failed(host, id string, began time.Time, err error) {
 	if e := v.jobs[id]; e != nil && e.ending() != nil && now.Sub(r.since) >= v.fillPatience {
 		v.log.Error("view: an ended job is shown without its whole log", "job", id, "error", err)
 		v.lacking[id] = e
-		v.end(e, nil)
+		v.finish(e, nil)
 	}
 	v.wakeFiller()
 }
@@ -270,7 +270,7 @@ func (v *View) settle(e *entry) bool {
 func (v *View) complete(e *entry) {
 	delete(v.lacking, e.id)
 	if e.ending() != nil {
-		v.end(e, nil)
+		v.finish(e, nil)
 	} else if e.open != nil {
 		v.pack(e, &e.open.job, nil)
 	}
@@ -321,6 +321,7 @@ func (v *View) Log(ctx context.Context, id string) (*logfile.Log, error) {
 		if err := v.fill(ctx, job.Host, id); err != nil && !isGap(err) {
 			return nil, fmt.Errorf("log of job %s: %w", id, err)
 		}
+		log = v.logs.Get(id) // the file may have been another job's
 	}
 	if log.Size() < job.LogBytes {
 		v.noteGap(id)

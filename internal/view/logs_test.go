@@ -2,6 +2,7 @@ package view
 
 import (
 	"errors"
+	"os"
 	"testing"
 	"time"
 
@@ -12,11 +13,32 @@ import (
 // awaitsLog is a view that follows nothing, with an ended job whose log has not come.
 func (b *bundle) awaitsLog(id string) (*View, *entry) {
 	v := b.unfed()
-	v.caughtUp(partJobs)
+	v.caughtUp(partJobs, &turn{})
 	for i, state := range []jobs.State{jobs.Running, jobs.Success} {
 		v.take(&bus.JobMessage{Job: jobs.Job{ID: id, Host: "a", State: state, LogBytes: 5}, Seq: uint64(i) + 1})
 	}
 	return v, v.jobs[id]
+}
+
+// Where the file is another job's, the log that is given is the one that was fetched in its place.
+func TestALogWhoseFileIsAnotherJobs(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	v := b.unfed()
+	job := b.born("j1", "a", "/x")
+	seq := b.move(job, jobs.Start, 0)
+	b.log(job, "the log of it\n", 0)
+	b.move(job, jobs.Succeed, seq)
+	if err := os.WriteFile(v.logs.Path("j1"), []byte("other"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	v.take(&bus.JobMessage{Job: *job, Seq: 2})
+	if got := b.text(v, "j1"); got != "the log of it\n" {
+		t.Errorf("the log is %q", got)
+	}
+	if shown, _ := v.Known("j1"); len(shown.Warnings) > 0 {
+		t.Errorf("the job has %q", shown.Warnings)
+	}
 }
 
 // A bus that has lost its store is told that a job has ended, though its end is not shown yet.

@@ -264,6 +264,29 @@ func TestJobsThatAreNotReadAgain(t *testing.T) {
 	}
 }
 
+// A store that has lost its newest messages was made when it was made: a page goes on behind its job there too.
+func TestAPageBehindALossOfTheNewest(t *testing.T) {
+	t.Parallel()
+	v := many(t, 0)
+	born := func(n int, seq uint64) {
+		v.take(&bus.JobMessage{Job: jobs.Job{ID: fmt.Sprint("j", n), Host: "a", State: jobs.Queued}, Seq: seq, Birth: true})
+	}
+	for n := range 10 {
+		born(n, uint64(n)+1)
+	}
+	_, next, _ := v.Page(Filter{}, 2, "")
+	v.beginReplay()
+	for n := range 10 {
+		born(n, uint64(n+max(n-4, 1))) // those from the sixth on were lost, and come back with a state each between them
+	}
+	v.mu.Lock()
+	v.endReplay()
+	v.mu.Unlock()
+	if diff := cmp.Diff([]string{"j7", "j6", "j5"}, idsBehind(v, next)); diff != "" {
+		t.Error(diff)
+	}
+}
+
 // lines are what was logged.
 type lines struct {
 	mu   sync.Mutex

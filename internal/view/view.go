@@ -108,7 +108,7 @@ const followPause = time.Second
 // Run follows the bus until ctx ends.
 func (v *View) Run(ctx context.Context) {
 	var wg sync.WaitGroup
-	for part, follow := range map[string]func(context.Context, func()) error{
+	for part, follow := range map[string]follow{
 		partJobs:  v.followJobs,
 		partLogs:  v.followLogs,
 		partHosts: v.followHosts,
@@ -120,13 +120,22 @@ func (v *View) Run(ctx context.Context) {
 	wg.Wait()
 }
 
+// follow follows a part of what is on the bus. done is called when all is read that was there at the start.
+type follow func(ctx context.Context, t *turn, done func()) error
+
+// turn is one time that a part is followed. What comes of it when it is over is not taken in: a handler may have hung while the stream
+// was lost. It needs the view's lock.
+type turn struct{ over bool }
+
 // keepFollowing follows one part until ctx ends. What the bus has lost of it is made good first: who followed it before would find
 // nothing lost of a stream that begins anew.
-func (v *View) keepFollowing(ctx context.Context, wg *sync.WaitGroup, part string, follow func(context.Context, func()) error) {
+func (v *View) keepFollowing(ctx context.Context, wg *sync.WaitGroup, part string, follow follow) {
 	var err error
 	for {
 		if !errors.Is(err, bus.ErrLost) {
-			err = follow(ctx, func() { v.caughtUp(part) })
+			t := &turn{}
+			err = follow(ctx, t, func() { v.caughtUp(part, t) })
+			v.end(t)
 			if ctx.Err() != nil {
 				return
 			}
@@ -147,9 +156,24 @@ func (v *View) keepFollowing(ctx context.Context, wg *sync.WaitGroup, part strin
 	}
 }
 
-func (v *View) caughtUp(part string) {
+func (v *View) end(t *turn) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	t.over = true
+}
+
+func (v *View) isOver(t *turn) bool {
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	return t.over
+}
+
+func (v *View) caughtUp(part string, t *turn) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if t.over {
+		return
+	}
 	if part == partJobs && v.starting() {
 		v.events.start, v.events.told = v.events.heard, v.events.heard
 		v.endReplay()
@@ -211,7 +235,7 @@ func (v *View) NotReady() []string {
 // embedded server has read its store.
 const manyJobs = 500
 
-func (v *View) followJobs(ctx context.Context, done func()) error {
+func (v *View) followJobs(ctx context.Context, t *turn, done func()) error {
 	v.mu.RLock()
 	history := v.starting()
 	v.mu.RUnlock()
@@ -219,12 +243,18 @@ func (v *View) followJobs(ctx context.Context, done func()) error {
 		v.loadLog(m)
 		v.mu.Lock()
 		defer v.mu.Unlock()
+		if t.over {
+			return
+		}
 		v.reads(m.Made)
 		v.takeLocked(m)
 		v.happened(v.jobs[m.ID], m.Seq, &m.Job, len(m.JSON))
 	}, func(id string, seq uint64) {
 		v.mu.Lock()
 		defer v.mu.Unlock()
+		if t.over {
+			return
+		}
 		v.cancelLocked(id, seq)
 		v.cancelHappened(v.jobs[id], seq)
 	}, func() {
@@ -337,7 +367,7 @@ func (v *View) takeLocked(m *bus.JobMessage) {
 		e.end = e.endedAt
 	}
 	if first {
-		v.end(e, m.JSON)
+		v.finish(e, m.JSON)
 		return
 	}
 	if !v.settle(e) {
@@ -347,7 +377,7 @@ func (v *View) takeLocked(m *bus.JobMessage) {
 
 // add makes an entry of the first message of a job.
 func (v *View) add(m *bus.JobMessage) *entry {
-	e := &entry{id: m.ID, seq: m.Seq, source: unique.Make(m.Source), open: &open{job: m.Job}}
+	e := &entry{id: m.ID, created: m.CreatedAt.UnixNano(), seq: m.Seq, source: unique.Make(m.Source), open: &open{job: m.Job}}
 	v.bear(e, cmp.Or(m.Born, m.Seq))
 	job := &e.open.job
 	if m.Birth {
@@ -367,7 +397,7 @@ func (v *View) add(m *bus.JobMessage) *entry {
 // addEnded makes an entry of the end of a job of which nothing else is known.
 func (v *View) addEnded(m *bus.JobMessage) {
 	e := &entry{
-		id: m.ID, seq: m.Seq, source: unique.Make(m.Source), traits: traitsOf(&m.Job),
+		id: m.ID, created: m.CreatedAt.UnixNano(), seq: m.Seq, source: unique.Make(m.Source), traits: traitsOf(&m.Job),
 		endedAt: time.Now(), end: m.Stored, endSeq: m.Seq,
 	}
 	v.bear(e, cmp.Or(m.Born, m.Seq))
@@ -437,8 +467,8 @@ func (e *entry) cancelRequested(job *jobs.Job) bool {
 // Moved takes in a state that this API has just published, or read.
 func (v *View) Moved(m *bus.JobMessage) { v.take(m) }
 
-// end shows a job as ended. stored is the message that has told of it, where that is to be kept.
-func (v *View) end(e *entry, stored []byte) {
+// finish shows a job as ended. stored is the message that has told of it, where that is to be kept.
+func (v *View) finish(e *entry, stored []byte) {
 	v.deactivate(e)
 	v.become(e, e.open.ended)
 	e.open.ended = nil

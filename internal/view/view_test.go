@@ -263,7 +263,7 @@ func TestJobOfAnotherAPIIsFoundAtOnce(t *testing.T) {
 	}
 	defer logs.Close()
 	v := New(b.bus, logs, "", time.Minute, slog.New(slog.DiscardHandler))
-	v.caughtUp(partJobs)
+	v.caughtUp(partJobs, &turn{})
 	b.born("j1", "a", "/x")
 	if got := b.state(v, "j1"); got != jobs.Queued {
 		t.Errorf("%s", got)
