@@ -229,15 +229,22 @@ func TestWhatIsReadThroughACopyThatIsBehind(t *testing.T) {
 	}
 }
 
-// A stream that is lost while it is read, and made anew with nothing in it, was not read to its end.
-func TestAStreamThatIsLostWhileItIsRead(t *testing.T) {
-	t.Parallel()
-	ctx, _, b := readyServer(t)
-	for i := range 5 {
+// withStates is a connection to a bus that has the states of so many jobs.
+func withStates(t *testing.T, count int) (context.Context, *Bus) {
+	t.Helper()
+	ctx, b := ready(t)
+	for i := range count {
 		if _, err := b.PublishStatus(ctx, job(fmt.Sprint("j", i), "a"), 0); err != nil {
 			t.Fatal(err)
 		}
 	}
+	return ctx, b
+}
+
+// A stream that is lost while it is read, and made anew with nothing in it, was not read to its end.
+func TestAStreamThatIsLostWhileItIsRead(t *testing.T) {
+	t.Parallel()
+	ctx, b := withStates(t, 5)
 	reading, goOn := make(chan struct{}, 5), make(chan struct{})
 	all := false
 	followed := make(chan error, 1)
@@ -282,10 +289,7 @@ func TestAStreamThatIsLostBeforeItIsRead(t *testing.T) {
 // A handler that goes on when its stream was lost does not say that all is read, though it has the newest message that there was.
 func TestAHandlerThatOutlivesItsStream(t *testing.T) {
 	t.Parallel()
-	ctx, _, b := readyServer(t)
-	if _, err := b.PublishStatus(ctx, job("j", "a"), 0); err != nil {
-		t.Fatal(err)
-	}
+	ctx, b := withStates(t, 1)
 	reading, goOn, all := make(chan struct{}), make(chan struct{}), make(chan struct{})
 	followed := make(chan error, 1)
 	go func() {
@@ -321,12 +325,7 @@ func TestTheLastStateOfAStreamThatIsLost(t *testing.T) {
 // Following ends though what is read is not taken in, because a disk hangs say.
 func TestFollowingEndsWhileAMessageIsTakenIn(t *testing.T) {
 	t.Parallel()
-	ctx, _, b := readyServer(t)
-	for i := range 5 {
-		if _, err := b.PublishStatus(ctx, job(fmt.Sprint("j", i), "a"), 0); err != nil {
-			t.Fatal(err)
-		}
-	}
+	ctx, b := withStates(t, 5)
 	following, end := context.WithCancel(ctx)
 	reading, goOn := make(chan struct{}, 5), make(chan struct{})
 	defer close(goOn)

@@ -275,8 +275,8 @@ func (b *Bus) hasOwn(ctx context.Context, stream string, mine *own) error {
 	return err
 }
 
-// messageFrom finds the message, or the first or last of those, that are asked for. It asks the stream's leader: a copy may be behind. ErrNotFound:
-// there is none.
+// messageFrom finds the message, or the first or last of those, that is asked for. It asks the stream's leader: a copy may be behind.
+// ErrNotFound: there is none.
 func (b *Bus) messageFrom(ctx context.Context, stream string, question map[string]any) (*storedMessage, error) {
 	text, err := json.Marshal(question)
 	if err != nil {

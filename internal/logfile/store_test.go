@@ -11,9 +11,9 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"golang.org/x/sys/unix"
 
 	"netlab-runner/internal/logfile"
+	"netlab-runner/internal/logfile/logfiletest"
 )
 
 func TestStoreOnDisk(t *testing.T) {
@@ -211,33 +211,6 @@ func TestOpenFilesAreBounded(t *testing.T) {
 	}
 }
 
-// hung is a file that hangs whoever opens it, as a disk does, until it is let go.
-type hung struct{ *os.File }
-
-func hang(t *testing.T, path string) hung {
-	t.Helper()
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = f.Close() })
-	if _, err := unix.FcntlInt(f.Fd(), unix.F_SETLEASE, unix.F_WRLCK); err != nil {
-		t.Fatal(err)
-	}
-	return hung{f}
-}
-
-// awaitOpen returns when somebody opens it.
-func (h hung) awaitOpen(t *testing.T) {
-	t.Helper()
-	for ctx := deadline(t); ctx.Err() == nil; time.Sleep(time.Millisecond) {
-		if lease, err := unix.FcntlInt(h.Fd(), unix.F_GETLEASE, 0); err != nil || lease != unix.F_WRLCK {
-			return
-		}
-	}
-	t.Fatal("nobody opens it")
-}
-
 // While the disk of one log hangs, nobody else waits, nor who asks how long that log is or says that it is whole.
 func TestADiskThatHangs(t *testing.T) {
 	t.Parallel()
@@ -247,10 +220,10 @@ func TestADiskThatHangs(t *testing.T) {
 	if l.Size() != 0 {
 		t.Fatal("it has something")
 	}
-	file := hang(t, s.Path("hangs"))
+	file := logfiletest.Hang(t, s.Path("hangs"))
 	appended := make(chan error, 1)
 	go func() { appended <- l.Append(0, []byte("text")) }()
-	file.awaitOpen(t)
+	file.AwaitOpen()
 
 	others := make(chan struct{})
 	go func() {
@@ -272,7 +245,7 @@ func TestADiskThatHangs(t *testing.T) {
 	case <-deadline(t).Done():
 		t.Fatal("they wait")
 	}
-	_ = file.Close()
+	file.LetGo()
 	if err := <-appended; !errors.Is(err, logfile.ErrRemoved) {
 		t.Errorf("what was written: %v", err)
 	}
@@ -296,12 +269,12 @@ func TestFinishDuringAnAppend(t *testing.T) {
 	}
 	awaitClosed(t, dir, 0)
 	l := s.Get("job-1")
-	file := hang(t, s.Path("job-1"))
+	file := logfiletest.Hang(t, s.Path("job-1"))
 	appended := make(chan error, 1)
 	go func() { appended <- l.Append(0, []byte("text")) }()
-	file.awaitOpen(t)
+	file.AwaitOpen()
 	l.Finish()
-	_ = file.Close()
+	file.LetGo()
 	if err := <-appended; err != nil {
 		t.Fatal(err)
 	}
@@ -316,10 +289,10 @@ func TestRemoveWhileTheFileIsOpened(t *testing.T) {
 	t.Parallel()
 	s := open(t, t.TempDir())
 	l := s.Get("job-1")
-	file := hang(t, s.Path("job-1"))
+	file := logfiletest.Hang(t, s.Path("job-1"))
 	appended, removed := make(chan error, 1), make(chan error, 1)
 	go func() { appended <- l.Append(0, []byte("text")) }()
-	file.awaitOpen(t)
+	file.AwaitOpen()
 	remove := s.Detach("job-1")
 	go func() { removed <- remove() }()
 	select {
@@ -327,7 +300,7 @@ func TestRemoveWhileTheFileIsOpened(t *testing.T) {
 		t.Errorf("it is removed before: %v", err)
 	case <-time.After(50 * time.Millisecond):
 	}
-	_ = file.Close()
+	file.LetGo()
 	if err := <-appended; !errors.Is(err, logfile.ErrRemoved) {
 		t.Errorf("what was written: %v", err)
 	}
@@ -347,17 +320,17 @@ func TestReadWhileTheLogIsRemoved(t *testing.T) {
 	mustAppend(t, l, 0, "text")
 	l.Finish()
 	awaitClosed(t, filepath.Dir(s.Path("job-1")), 0)
-	file := hang(t, s.Path("job-1"))
+	file := logfiletest.Hang(t, s.Path("job-1"))
 	read := make(chan error, 1)
 	go func() {
 		_, err := l.ReadAt(make([]byte, 4), 0)
 		read <- err
 	}()
-	file.awaitOpen(t)
+	file.AwaitOpen()
 	if err := s.Remove("job-1"); err != nil {
 		t.Fatal(err)
 	}
-	_ = file.Close()
+	file.LetGo()
 	if err := <-read; !errors.Is(err, logfile.ErrRemoved) {
 		t.Errorf("it read: %v", err)
 	}

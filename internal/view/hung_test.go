@@ -6,13 +6,12 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"netlab-runner/internal/bus"
 	"netlab-runner/internal/bus/bustest"
 	"netlab-runner/internal/hosts"
 	"netlab-runner/internal/jobs"
 	"netlab-runner/internal/logfile"
+	"netlab-runner/internal/logfile/logfiletest"
 )
 
 // While the disk of one log hangs, every job is shown and taken in as ever, its own too: only its log waits.
@@ -26,20 +25,10 @@ func TestADiskThatHangs(t *testing.T) {
 	}
 	at("hangs", jobs.Queued, 1, 1, true)
 	at("hangs", jobs.Running, 1, 2, false)
-	file, err := os.Create(v.logs.Path("hangs"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = file.Close() })
-	if _, err := unix.FcntlInt(file.Fd(), unix.F_SETLEASE, unix.F_WRLCK); err != nil {
-		t.Fatal(err)
-	}
+	file := logfiletest.Hang(t, v.logs.Path("hangs"))
 	stored := make(chan bool, 1)
 	go func() { stored <- v.store(t.Context(), &bus.Chunk{Host: "a", Job: "hangs", Text: []byte("text")}) }()
-	b.eventually("the log is written to", func() bool {
-		lease, err := unix.FcntlInt(file.Fd(), unix.F_GETLEASE, 0)
-		return err != nil || lease != unix.F_WRLCK
-	})
+	file.AwaitOpen()
 
 	remove, taken := func() error { return nil }, make(chan struct{})
 	go func() {
@@ -63,7 +52,7 @@ func TestADiskThatHangs(t *testing.T) {
 	case <-time.After(patience):
 		t.Fatal("they wait")
 	}
-	_ = file.Close()
+	file.LetGo()
 	<-stored
 	if err := remove(); err != nil {
 		t.Error(err)
@@ -140,25 +129,14 @@ func TestAHandlerThatOutlivesItsFollow(t *testing.T) {
 func TestAJobWhoseDiskHangsIsLetGo(t *testing.T) {
 	t.Parallel()
 	v := many(t, 1)
-	file, err := os.Create(v.logs.Path("j0"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = file.Close() }()
-	if _, err := unix.FcntlInt(file.Fd(), unix.F_SETLEASE, unix.F_WRLCK); err != nil {
-		t.Fatal(err)
-	}
+	file := logfiletest.Hang(t, v.logs.Path("j0"))
 	v.mu.Lock()
 	ended := Ended{Job: jobs.Job{ID: "j0"}, entry: v.jobs["j0"]}
 	v.mu.Unlock()
 	stored := make(chan error, 1)
 	log := v.logs.Get("j0")
 	go func() { stored <- log.Append(0, []byte("text")) }()
-	for lease := unix.F_WRLCK; lease == unix.F_WRLCK; time.Sleep(time.Millisecond) {
-		if lease, err = unix.FcntlInt(file.Fd(), unix.F_GETLEASE, 0); err != nil {
-			t.Fatal(err)
-		}
-	}
+	file.AwaitOpen()
 	forgotten := make(chan error, 1)
 	go func() { forgotten <- v.Forget(&ended) }()
 	select {
@@ -169,7 +147,7 @@ func TestAJobWhoseDiskHangsIsLetGo(t *testing.T) {
 	case <-time.After(patience):
 		t.Error("it waits")
 	}
-	_ = file.Close()
+	file.LetGo()
 	if err := <-stored; !errors.Is(err, logfile.ErrRemoved) {
 		t.Errorf("what was written: %v", err)
 	}
