@@ -20,20 +20,20 @@ func (s *Server) getEvents(c *fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
-	after, err := s.lastEvent(c)
+	last, err := lastEvent(c)
 	if err != nil {
 		return err
 	}
 	if err := s.caughtUp(); err != nil {
 		return err
 	}
-	return s.streamEvents(c, s.config.View.Follow(filter, "", after))
+	return s.streamEvents(c, s.follow(filter, "", last))
 }
 
 // getJobEvents tells of one job, up to its terminal state. A client that knows that state already, and comes again as browsers
 // do, is told to stay away by 204.
 func (s *Server) getJobEvents(c *fiber.Ctx) error {
-	after, err := s.lastEvent(c)
+	last, err := lastEvent(c)
 	if err != nil {
 		return err
 	}
@@ -41,7 +41,7 @@ func (s *Server) getJobEvents(c *fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
-	follower := s.config.View.Follow(view.Filter{}, job.ID, after)
+	follower := s.follow(view.Filter{}, job.ID, last)
 	if follower.Over() {
 		return c.SendStatus(http.StatusNoContent)
 	}
@@ -56,9 +56,8 @@ func (s *Server) streamEvents(c *fiber.Ctx, f *view.Follower) error {
 	return s.stream(c, logEvents, -1, s.counted(c, &jobEvents{follower: f, conn: connOf(c), running: s.running, heartbeat: s.config.Heartbeat}))
 }
 
-// lastEvent is the sequence up to which the client knows everything; nil: it says nothing, or what no bus of ours can have
-// told it, and begins anew.
-func (s *Server) lastEvent(c *fiber.Ctx) (*uint64, error) {
+// lastEvent is the sequence up to which the client says that it knows everything; nil: it says nothing.
+func lastEvent(c *fiber.Ctx) (*uint64, error) {
 	// A browser that connects again asks for the same URL, with the parameter of its first request.
 	field, text := "Last-Event-ID", c.Get("Last-Event-ID")
 	if text == "" {
@@ -71,19 +70,24 @@ func (s *Server) lastEvent(c *fiber.Ctx) (*uint64, error) {
 	if err != nil {
 		return nil, invalid(field, "%q is no id: use that of the last event that came", shown(text))
 	}
-	if last <= s.config.View.EventsUpTo() {
-		return &last, nil
+	return &last, nil
+}
+
+// follow follows for a client that knows everything up to last. What no bus of ours can have told it, it does not know.
+func (s *Server) follow(filter view.Filter, id string, last *uint64) *view.Follower {
+	if last == nil || *last <= s.config.View.EventsUpTo() {
+		return s.config.View.Follow(filter, id, last)
 	}
 	// Another API may be a moment ahead. But the ids of a bus that was made anew are lower, and to wait for this one could
 	// take for ever.
 	ctx, cancel := context.WithTimeout(s.running, busTimeout)
 	defer cancel()
 	newest, err := s.config.Bus.JobsSequence(ctx)
-	if err != nil || last > newest {
+	if err != nil || *last > newest {
 		// Where the bus is away nobody can tell, and browsers never come back after an answer that is an error.
-		return nil, nil //nolint:nilerr // see above
+		return s.config.View.FollowOnTrust(filter, id, *last)
 	}
-	return &last, nil
+	return s.config.View.Follow(filter, id, last)
 }
 
 // jobEvents is the stream of a follower's events.

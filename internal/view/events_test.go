@@ -277,6 +277,25 @@ func TestALogThatDoesNotCome(t *testing.T) {
 	}
 }
 
+// A reader who knows more than this view is told from there on where the view has come so far while the bus was asked: what ended in
+// between would be told to nobody who begins anew.
+func TestAReaderOnTrust(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	v, _ := b.run(time.Minute)
+	job := b.born("j1", "a", "/x")
+	seq := b.move(job, jobs.Start, 0)
+	b.move(job, jobs.Succeed, seq)
+	b.born("j2", "a", "/y")
+	b.eventually("all is told", func() bool { return followed(v, "j2") == jobs.Queued && v.EventsUpTo() > seq })
+	caught := v.FollowOnTrust(Filter{}, "", seq)
+	b.reads(caught, "j1 success", "j2 queued")
+	b.nothing(caught)
+	anew := v.FollowOnTrust(Filter{}, "", v.EventsUpTo()+1)
+	b.reads(anew, "j2 queued")
+	b.nothing(anew)
+}
+
 // A view that is ahead, because its own API has made a move, tells it once and in its place.
 func TestOwnMovesAreToldOnce(t *testing.T) {
 	t.Parallel()

@@ -48,6 +48,19 @@ func (v *View) Follow(f Filter, id string, after *uint64) *Follower {
 	return follower
 }
 
+// FollowOnTrust is Follow of a reader whose after may be of a bus that is no more. It holds where this view has told of so much: meanwhile,
+// it may have caught up with another API. Else the reader is one that has nothing.
+func (v *View) FollowOnTrust(f Filter, id string, after uint64) *Follower {
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	follower := &Follower{view: v, filter: f, id: id, generation: v.events.generation, after: after}
+	if after > v.events.told {
+		follower.after = 0
+		follower.begin(true)
+	}
+	return follower
+}
+
 // EventsUpTo is up to which sequence events are told.
 func (v *View) EventsUpTo() uint64 {
 	v.mu.RLock()
