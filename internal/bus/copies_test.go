@@ -322,6 +322,37 @@ func TestTheLastStateOfAStreamThatIsLost(t *testing.T) {
 	}
 }
 
+// What was stored last may have been let go: what was stored before is to be read all the same.
+func TestTheEndOfAStreamWasLetGo(t *testing.T) {
+	t.Parallel()
+	ctx, b := withStates(t, 5)
+	last := job("last", "a")
+	last.State = jobs.Success
+	seq, err := b.PublishStatus(ctx, last, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, id := range []string{"j0", "last"} {
+		if _, err := b.PublishLog(ctx, &Chunk{Host: "a", Job: id, Text: []byte("text")}, 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := b.LetGo(ctx, last, seq); err != nil {
+		t.Fatal(err)
+	}
+	states, chunks := 0, 0
+	following, end := context.WithCancel(ctx)
+	defer end()
+	if err := b.FollowJobs(following, true, func(*JobMessage) { states++ }, nil, end); !errors.Is(err, context.Canceled) || states != 5 {
+		t.Errorf("%d states of 5 are read, %v", states, err)
+	}
+	following, end = context.WithCancel(ctx)
+	defer end()
+	if err := b.FollowLogs(following, Mark{}, func(*Chunk, Mark) { chunks++ }, end); !errors.Is(err, context.Canceled) || chunks != 1 {
+		t.Errorf("%d chunks of 1 are read, %v", chunks, err)
+	}
+}
+
 // Following ends though what is read is not taken in, because a disk hangs say.
 func TestFollowingEndsWhileAMessageIsTakenIn(t *testing.T) {
 	t.Parallel()

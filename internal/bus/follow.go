@@ -54,8 +54,8 @@ func (w *watched) learn(m Mark) {
 }
 
 // follow reads a stream with one ordered consumer until ctx ends: from behind after on where the stream still has all up to there,
-// else as c says. caughtUp is called once, when everything that was there at the start has been handled. ErrLost: the stream has
-// not all any more that was read of it.
+// else as c says. caughtUp is called once, when everything that was there at the start has been handled, unless this ends before. ErrLost:
+// the stream has not all any more that was read of it.
 func (b *Bus) follow(ctx context.Context, stream string, after Mark, c jetstream.OrderedConsumerConfig, handle func(jetstream.Msg, Mark), caughtUp func()) error {
 	var consumer jetstream.Consumer
 	x := &extent{caughtUp: caughtUp, all: make(chan struct{})}
@@ -322,6 +322,10 @@ func (b *Bus) newest(ctx context.Context, stream, subject string) (*storedMessag
 
 // lastSeq is the sequence of the newest message under the subjects, 0 where there is none.
 func (b *Bus) lastSeq(ctx context.Context, stream, subjects string) (uint64, error) {
+	if subjects == everySubject {
+		// Asked for every subject the server looks at the end of the stream alone, where the message may have been let go.
+		subjects = public + ">"
+	}
 	m, err := b.messageFrom(ctx, stream, map[string]any{"last_by_subj": subjects})
 	if errors.Is(err, ErrNotFound) {
 		return 0, nil

@@ -36,13 +36,13 @@ func (f *Filter) matches(has *Filter) bool {
 // Listed is a job of a page.
 type Listed struct {
 	*Shown
-	place place
+	birth uint64
+	made  int64
 }
 
 // Cursor is that of the page behind the job. It holds also when the job is there no more.
 func (l *Listed) Cursor() string {
-	p := &l.place
-	return base64.RawURLEncoding.EncodeToString(fmt.Appendf(nil, "%d %d %d %s", p.birth, p.made, p.created, p.id))
+	return base64.RawURLEncoding.EncodeToString(fmt.Appendf(nil, "%d %d %d %s", l.birth, l.made, l.entry.created, l.ID))
 }
 
 // place is that of a job: its birth in a stream that was made at that time, which are other ones when the bus has lost something since; and
@@ -86,7 +86,7 @@ func (v *View) Page(f Filter, limit int, cursor string) (page []Listed, next str
 		if len(page) == limit {
 			return page, page[limit-1].Cursor(), nil
 		}
-		page = append(page, Listed{v.show(e), place{e.birth, v.made.UnixNano(), e.created, e.id}})
+		page = append(page, Listed{v.show(e), e.birth, v.made.UnixNano()})
 	}
 	return page, "", nil
 }

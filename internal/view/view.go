@@ -277,8 +277,8 @@ func (v *View) Add(birth *bus.Birth, seq uint64) jobs.Job {
 	return v.shown(v.jobs[birth.ID])
 }
 
-// loadLog finds out how long the log of a job is that is about to be taken in: not with the view locked, since a disk may hang. Of what
-// had ended before this start it is found out when it is read.
+// loadLog finds out how long the log of a job is that is about to be taken in: not with the view locked, since a disk may hang, which then
+// holds up what comes of jobs and nothing that is asked. Of what had ended before this start it is found out when it is read.
 func (v *View) loadLog(m *bus.JobMessage) {
 	v.mu.RLock()
 	e := v.jobs[m.ID]
