@@ -1,6 +1,7 @@
 package view
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -142,6 +143,67 @@ func TestALogThatIsLetGoWhileItIsFetched(t *testing.T) {
 	<-v.filling
 	if err := <-read; !errors.Is(err, ErrUnknown) {
 		t.Errorf("%v, want ErrUnknown", err)
+	}
+}
+
+// What comes of a log while its job is let go leaves no file.
+func TestALogThatComesWhileItsJobIsLetGo(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	v, _ := b.run(time.Minute)
+	b.ends(v, "j1", "one\n")
+	if err := os.Remove(v.logs.Path("j1")); err != nil {
+		t.Fatal(err)
+	}
+	v.filling <- struct{}{}
+	read := make(chan error, 1)
+	go func() {
+		_, err := v.Log(t.Context(), "j1")
+		read <- err
+	}()
+	b.eventually("the file is missed", func() bool { return v.logs.Get("j1").Size() == 0 })
+	list, _, _ := v.Ended(1)
+	if err := v.Forget(&list[0]); err != nil { // the bus has it still
+		t.Fatal(err)
+	}
+	<-v.filling
+	if err := <-read; !errors.Is(err, ErrUnknown) {
+		t.Errorf("%v, want ErrUnknown", err)
+	}
+	b.eventually("there is no file", func() bool {
+		_, err := os.Stat(v.logs.Path("j1"))
+		return errors.Is(err, os.ErrNotExist)
+	})
+}
+
+// A job is let go while its log is fetched, and its id is born again: the log of the later one is not taken for it.
+func TestALogWhoseJobIsBornAgainWhileItIsFetched(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	v, _ := b.run(time.Minute)
+	b.ends(v, "j1", "one\n")
+	if err := os.Remove(v.logs.Path("j1")); err != nil {
+		t.Fatal(err)
+	}
+	v.filling <- struct{}{}
+	read := make(chan error, 1)
+	go func() {
+		_, err := v.Log(t.Context(), "j1")
+		read <- err
+	}()
+	b.eventually("the file is missed", func() bool { return v.logs.Get("j1").Size() == 0 })
+	b.forget(v, "j1")
+	again := b.rebirth("j1")
+	b.move(again, jobs.Start, 0)
+	b.eventually("the later one runs", func() bool { return followed(v, "j1") == jobs.Running })
+	<-v.filling
+	if err := <-read; !errors.Is(err, ErrUnknown) {
+		t.Errorf("%v, want ErrUnknown", err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	if _, finished, err := v.logs.Get("j1").Wait(ctx, 0, nil); finished || !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("the log of the later one is finished: %t, %v", finished, err)
 	}
 }
 

@@ -310,7 +310,10 @@ func (v *View) Log(ctx context.Context, id string) (*logfile.Log, error) {
 	if err != nil {
 		return nil, err
 	}
-	log := v.logs.Get(id)
+	log, err := v.logOf(job)
+	if err != nil {
+		return nil, err
+	}
 	if !job.State.Terminal() {
 		return log, log.Load()
 	}
@@ -319,16 +322,40 @@ func (v *View) Log(ctx context.Context, id string) (*logfile.Log, error) {
 	}
 	if log.Size() < job.LogBytes {
 		if err := v.fill(ctx, job.Host, id); err != nil && !isGap(err) {
-			return nil, fmt.Errorf("log of job %s: %w", id, err)
+			return nil, err
 		}
-		log = v.logs.Get(id) // the file may have been another job's
+		// The file may have been another job's, and then it is another one now; and the job may have been let go.
+		if log, err = v.logOf(job); err != nil {
+			return nil, err
+		}
 	}
 	if log.Size() < job.LogBytes {
 		v.noteGap(id)
 	}
 	log.Finish()
-	if _, ok := v.Look(id); !ok {
-		return nil, errors.Join(ErrUnknown, v.logs.Remove(id))
-	}
 	return log, nil
+}
+
+// logOf is the log of a job that is there still, and not that of a later one of its id. What has come of the log of one that was let go
+// meanwhile is removed.
+func (v *View) logOf(job *Shown) (*logfile.Log, error) {
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	switch v.jobs[job.ID] {
+	case job.entry:
+		return v.logs.Get(job.ID), nil
+	case nil:
+		v.removeLog(job.ID)
+	}
+	return nil, ErrUnknown
+}
+
+// removeLog removes a log, whenever its disk lets it.
+func (v *View) removeLog(id string) {
+	remove := v.logs.Detach(id)
+	go func() {
+		if err := remove(); err != nil {
+			v.log.Error("view: the log of a job that was let go", "job", id, "error", err)
+		}
+	}()
 }

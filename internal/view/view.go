@@ -312,12 +312,7 @@ func (v *View) takeLocked(m *bus.JobMessage) {
 	if e != nil && m.Birth && v.isBefore(e, m) {
 		// The job was let go, and its Idempotency-Key has made another one. Its log is in the way of the other's.
 		v.forget(e)
-		remove := v.logs.Detach(m.ID)
-		go func() {
-			if err := remove(); err != nil {
-				v.log.Error("view: the log of a job that was let go", "job", m.ID, "error", err)
-			}
-		}()
+		v.removeLog(m.ID)
 		e = nil
 	}
 	// Its clients may have seen it ended before this start. Nobody is served before the logs are here too, and a file that was
