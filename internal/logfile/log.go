@@ -326,7 +326,10 @@ func (l *Log) writer() (*os.File, error) {
 	if f != nil || gone != nil {
 		return f, gone
 	}
-	f, err := os.OpenFile(l.path(), os.O_RDWR|os.O_CREATE, 0o600)
+	f, err := l.openFile()
+	if errors.Is(err, os.ErrNotExist) && l.store.makeDir() == nil { // somebody has removed it
+		f, err = l.openFile()
+	}
 	if err != nil {
 		return nil, l.reason(err)
 	}
@@ -342,6 +345,8 @@ func (l *Log) writer() (*os.File, error) {
 	}
 	return f, nil
 }
+
+func (l *Log) openFile() (*os.File, error) { return os.OpenFile(l.path(), os.O_RDWR|os.O_CREATE, 0o600) }
 
 // rest takes back what writer has returned. It stays open for the next Append while the log is live.
 func (l *Log) rest(f *os.File) {

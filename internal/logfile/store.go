@@ -33,10 +33,15 @@ const maxOpen = 256
 
 // Open returns the store of dir, which it makes, with mode 0700, where it is missing.
 func Open(dir string) (*Store, error) {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, fmt.Errorf("making the directory of the logs: %w", err)
+	s := &Store{dir: dir, logs: make(map[string]*Log), removing: make(map[string]<-chan struct{})}
+	return s, s.makeDir()
+}
+
+func (s *Store) makeDir() error {
+	if err := os.MkdirAll(s.dir, 0o700); err != nil {
+		return fmt.Errorf("making the directory of the logs: %w", err)
 	}
-	return &Store{dir: dir, logs: make(map[string]*Log), removing: make(map[string]<-chan struct{})}, nil
+	return nil
 }
 
 // Path returns the file of the job's log, whether it exists or not; "" for what cannot be the id of a job.

@@ -35,6 +35,27 @@ func TestStoreOnDisk(t *testing.T) {
 	}
 }
 
+// The folder may be removed below the store: it is made again.
+func TestTheFolderIsRemoved(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(t.TempDir(), "logs")
+	s := open(t, dir)
+	l := s.Get("job-1")
+	mustAppend(t, l, 0, "text")
+	if err := os.RemoveAll(dir); err != nil {
+		t.Fatal(err)
+	}
+	var gap *logfile.Gap
+	if err := l.Append(4, []byte("more")); !errors.As(err, &gap) || gap.Have != 0 {
+		t.Errorf("of a log whose file is removed: %v", err)
+	}
+	mustAppend(t, l, 0, "textmore")
+	mustAppend(t, s.Get("job-2"), 0, "other")
+	if got := content(t, l) + content(t, s.Get("job-2")); got != "textmoreother" {
+		t.Errorf("the logs are %q", got)
+	}
+}
+
 func TestGetIsTheSameLog(t *testing.T) {
 	t.Parallel()
 	s := open(t, t.TempDir())

@@ -82,6 +82,7 @@ func (v *View) forget(e *entry) {
 	delete(v.jobs, e.id)
 	delete(v.lacking, e.id)
 	delete(v.retries, e.id)
+	delete(v.short, e.id)
 	v.order = remove(v.order, e)
 	v.index.drop(e)
 	if e.terminal() {

@@ -90,6 +90,7 @@ func (v *View) append(c *bus.Chunk) error {
 	if e := v.jobs[c.Job]; e != nil {
 		v.count(e, log.Size())
 		v.settle(e)
+		v.takeBack(e, log.Size())
 	}
 	return nil
 }
@@ -214,7 +215,7 @@ func (v *View) failed(host, id string, began time.Time, err error) {
 
 // giveUp ends the wait for a log of which the bus itself has not the whole any more.
 func (v *View) giveUp(e *entry) {
-	v.warnOfGap(v.waitsForLog(e))
+	v.warnOfGap(e, v.waitsForLog(e))
 	v.complete(e)
 }
 
@@ -222,10 +223,25 @@ func (v *View) giveUp(e *entry) {
 const shortLog = "the log is incomplete: "
 
 // warnOfGap says in an ended job that its log lacks something.
-func (v *View) warnOfGap(job *jobs.Job) {
+func (v *View) warnOfGap(e *entry, job *jobs.Job) {
 	text := fmt.Sprintf(shortLog+"the bus has %d of its %d bytes", v.logs.Get(job.ID).Size(), job.LogBytes)
 	v.log.Error("view: "+text, "job", job.ID)
 	job.Warnings = append(slices.Clone(job.Warnings), text)
+	v.short[e.id] = e
+}
+
+func isOfGap(warning string) bool { return strings.HasPrefix(warning, shortLog) }
+
+// takeBack ends the warning of a job whose log has got what it lacked: another API has made it known to the bus again.
+func (v *View) takeBack(e *entry, size int64) {
+	if v.short[e.id] != e || e.open != nil || size < e.logBytes {
+		return
+	}
+	delete(v.short, e.id)
+	job := v.unpack(e.id, e.text)
+	job.Warnings = slices.DeleteFunc(job.Warnings, isOfGap)
+	v.pack(e, &job, nil)
+	v.log.Info("view: a log that lacked something is whole", "job", e.id)
 }
 
 // noteGap is warnOfGap of a job of which nothing but its text is kept: it had ended before this view began, and nobody has read its
@@ -238,10 +254,10 @@ func (v *View) noteGap(id string) {
 		return
 	}
 	job := v.unpack(id, e.text)
-	if slices.ContainsFunc(job.Warnings, func(w string) bool { return strings.HasPrefix(w, shortLog) }) {
+	if slices.ContainsFunc(job.Warnings, isOfGap) {
 		return
 	}
-	v.warnOfGap(&job)
+	v.warnOfGap(e, &job)
 	v.pack(e, &job, nil)
 }
 

@@ -56,6 +56,8 @@ type View struct {
 	retries map[string]*retry
 	// lacking are ended jobs that are shown as such though their log is not whole yet.
 	lacking map[string]*entry
+	// short are jobs with a warning that their log lacks something, which may come all the same.
+	short map[string]*entry
 	// filling lets one log at a time be fetched.
 	filling chan struct{}
 	// These are the constants, less in tests.
@@ -82,7 +84,7 @@ func New(b *bus.Bus, logs *logfile.Store, cursorFile string, lease time.Duration
 		index:   index{},
 		active:  map[string][]*entry{},
 		queues:  map[queueID]*queue{},
-		lacking: map[string]*entry{}, retries: map[string]*retry{}, filling: make(chan struct{}, 1), fillPatience: fillPatience, restorePatience: restorePatience,
+		lacking: map[string]*entry{}, retries: map[string]*retry{}, short: map[string]*entry{}, filling: make(chan struct{}, 1), fillPatience: fillPatience, restorePatience: restorePatience,
 		hosts:  map[string]*hostEntry{},
 		whole:  make(chan struct{}),
 		lacks:  make(chan struct{}, 1),

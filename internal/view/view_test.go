@@ -479,7 +479,7 @@ func TestALogThatWasLostBefore(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	job := b.born("j1", "a", "/x")
-	b.log(job, "text\n", 0)
+	last := b.log(job, "text\n", 0)
 	job.LogBytes = 1000
 	b.move(job, jobs.Succeed, b.move(job, jobs.Start, 0))
 	v, _ := b.run(time.Minute)
@@ -502,6 +502,13 @@ func TestALogThatWasLostBefore(t *testing.T) {
 	// An answer that was being made meanwhile does not take its place.
 	v.keepAnswer(v.jobs["j1"], []byte("{}"))
 	wantWarning()
+	// Another API has it, and makes it known to the bus again.
+	job.LogBytes = 5
+	b.log(job, strings.Repeat("x", 995), last)
+	b.eventually("nothing is lacking", func() bool { got, _ := v.Known("j1"); return len(got.Warnings) == 0 })
+	if got := answer(t, v, "j1"); strings.Contains(got, shortLog) {
+		t.Error(got)
+	}
 }
 
 // A job that changes nothing waits for others of its action alone.
