@@ -346,7 +346,9 @@ func (l *Log) writer() (*os.File, error) {
 	return f, nil
 }
 
-func (l *Log) openFile() (*os.File, error) { return os.OpenFile(l.path(), os.O_RDWR|os.O_CREATE, 0o600) }
+func (l *Log) openFile() (*os.File, error) {
+	return os.OpenFile(l.path(), os.O_RDWR|os.O_CREATE, 0o600)
+}
 
 // rest takes back what writer has returned. It stays open for the next Append while the log is live.
 func (l *Log) rest(f *os.File) {

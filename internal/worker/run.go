@@ -362,13 +362,13 @@ func (r *run) watch(ctx, runCtx context.Context, process Process, began time.Tim
 		end.text += leftText(left)
 		return end, nil
 	case errors.Is(err, exec.ErrNotStarted):
-		return r.refuse(failed(jobs.ReasonHostFailed, "Netlab's driver ended before it began a command; the lines above may say why")), nil
+		return r.refuse(failed(jobs.ReasonHostFailed, "Netlab's driver ended before it began a command; the lines above may say why"+r.noRoom())), nil
 	case errors.Is(err, exec.ErrNoResult), errors.Is(err, exec.ErrUnreadable):
 		// What the driver had started may live on, and the next job of this directory must not meet it.
 		left := r.stop(ctx, process)
 		r.log.Warn("no result", "error", err)
 		return r.refuse(failed(jobs.ReasonInterrupted, "Netlab's driver is gone without a result: it was killed, or the machine restarted"+
-			leftText(left)+"; "+r.labNow(ctx))), nil
+			leftText(left)+r.noRoom()+"; "+r.labNow(ctx))), nil
 	}
 	return outcome{}, err
 }
@@ -420,6 +420,10 @@ func (r *run) judge(result exec.Result) outcome {
 		end.reason = jobs.ReasonInvalid
 	default:
 		end.exitCode = &result.ExitCode
+		if full := r.noRoom(); full != "" {
+			end.reason = jobs.ReasonHostFailed
+			end.text += full
+		}
 	}
 	return end
 }
