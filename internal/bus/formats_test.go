@@ -231,7 +231,7 @@ func TestFormats(t *testing.T) {
 			Sample: func(t *testing.T) []byte {
 				host := &hosts.Host{
 					Name: "alpha", Identity: "one", Online: true, Version: "1", StartedAt: sampleTime, Slots: 2, Running: 1, Queued: 1, Load: 0.5,
-					Labels: map[string]string{"site": "x"}, Roots: []string{"/home"}, URLNetworks: []string{"10.1.0.0/16"}, Templates: "/srv", Unserved: true, PublicKey: "X",
+					Labels: map[string]string{"site": "x"}, Roots: []string{"/home"}, URLNetworks: []string{"10.1.0.0/16"}, Templates: "/srv", Unserved: true, PublicKey: "X", Error: "full",
 					Netlab: hosts.Netlab{Version: "26.10", Python: "/usr/bin/python3", Error: "none"},
 				}
 				return written(t, hostsStream, "$KV.netlab_hosts.alpha", func(ctx context.Context, b *Bus) error {

@@ -52,7 +52,7 @@ var Reasons = []Reason{ //nolint:gochecknoglobals // a table that is never writt
 
 // Waiting says what a queued job waits for. The API works it out when asked, so that it is never stale.
 type Waiting struct {
-	// For is "job" (an earlier job of the same working directory), "slot" or "host".
+	// For is "job" (an earlier job of the same working directory), "slot", or "host" (it is offline, or its Error says why it takes none).
 	For string `json:"for"`
 	// Job is the id of the job ahead, where For is "job".
 	Job string `json:"job,omitempty"`

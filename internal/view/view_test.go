@@ -535,6 +535,13 @@ func TestWaitingOfReaders(t *testing.T) {
 			t.Errorf("%s: %+v", id, job.Waiting)
 		}
 	}
+	// Those that are about to start wait for a host that takes none.
+	v.hear(bus.HostEvent{Name: "a", Host: &hosts.Host{Name: "a", Slots: 1, Error: "the disk is full"}}, time.Now())
+	for id, want := range map[string]*jobs.Waiting{"v7": {For: "host"}, "v9": {For: "slot", Position: 8}} {
+		if job, _ := v.Known(id); !cmp.Equal(want, job.Waiting) {
+			t.Errorf("%s: %+v", id, job.Waiting)
+		}
+	}
 }
 
 // What is found by asking may overtake what is followed: an older message never brings a job back.

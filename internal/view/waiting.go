@@ -110,8 +110,11 @@ func (v *View) waiting(e *entry) *jobs.Waiting {
 	}
 	// Those before it that only want a slot too.
 	ahead := before(q.first, e)
-	if before(q.running, e)+ahead < slots {
-		return nil // it is about to start
+	switch {
+	case before(q.running, e)+ahead >= slots:
+		return &jobs.Waiting{For: "slot", Position: ahead}
+	case h.host.Error != "":
+		return &jobs.Waiting{For: "host"}
 	}
-	return &jobs.Waiting{For: "slot", Position: ahead}
+	return nil // it is about to start
 }

@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"netlab-runner/internal/bus"
@@ -113,12 +114,34 @@ func (w *Worker) announcement() *hosts.Host {
 	for _, p := range w.config.URLNetworks {
 		h.URLNetworks = append(h.URLNetworks, p.String())
 	}
+	if r := w.refusal.Load(); r != nil && time.Since(r.at) < refusalStands {
+		h.Error = r.text
+	}
 	if n, err := w.netlab.last(); err != nil {
 		h.Netlab.Error = err.Error()
 	} else if n != nil {
 		h.Netlab.Version, h.Netlab.Python = n.Version, n.Python
 	}
 	return h
+}
+
+// refusalStands is how long a request that could not be taken is told of. It comes again every second until it is taken, or canceled.
+const refusalStands = 10 * time.Second
+
+// takeRefusal is why a request could not be taken, and when that was.
+type takeRefusal struct {
+	text string
+	at   time.Time
+}
+
+// cannotTake has the lease say why a request is not taken.
+func (w *Worker) cannotTake(err error) error {
+	text := "a request cannot be taken: " + err.Error()
+	if errors.Is(err, syscall.ENOSPC) {
+		text += ": make room on the disk of NETLAB_WORKER_DATA_DIR, " + w.config.DataDir
+	}
+	w.refusal.Store(&takeRefusal{text, time.Now()})
+	return err
 }
 
 // load is the one-minute load average a core, 0 where it cannot be read.

@@ -102,6 +102,8 @@ type Worker struct {
 	live  *liveRuns
 	// unserved says that there is no consumer for the host's requests.
 	unserved atomic.Bool
+	// refusal is of the last request that could not be taken, nil where the last one could.
+	refusal atomic.Pointer[takeRefusal]
 
 	// adoptPatience is that of findLost.
 	adoptPatience time.Duration
@@ -315,8 +317,9 @@ func (w *Worker) take(ctx context.Context, birth *bus.Birth, seq uint64) error {
 	}
 	e, isNew, err := w.journal.add(birth, seq, false)
 	if err != nil {
-		return err
+		return w.cannotTake(err)
 	}
+	w.refusal.Store(nil)
 	if isNew {
 		w.enqueue(ctx, e)
 	}
