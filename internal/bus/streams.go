@@ -115,8 +115,12 @@ func (b *Bus) ensureStream(ctx context.Context, want jetstream.StreamConfig) err
 			if _, again := b.js.Stream(ctx, want.Name); again == nil {
 				return b.ensureStream(ctx, want)
 			}
-			return fmt.Errorf("stream %s of %d bytes cannot be made, the server has no room for it (%s): "+
-				"lower NETLAB_BUS_JOBS_BYTES, NETLAB_BUS_LOGS_BYTES or NETLAB_BUS_OBJECTS_BYTES, or give the server more disk", want.Name, want.MaxBytes, err)
+			size := ""
+			if want.MaxBytes > 0 {
+				size = fmt.Sprintf(" of %d bytes", want.MaxBytes)
+			}
+			return fmt.Errorf("stream %s%s cannot be made, the server has no room for it (%s): "+
+				"lower NETLAB_BUS_JOBS_BYTES, NETLAB_BUS_LOGS_BYTES or NETLAB_BUS_OBJECTS_BYTES, or give the server more disk, of which it uses three quarters unless it is told otherwise", want.Name, size, err)
 		}
 		if err != nil && !errors.Is(err, ErrUnavailable) {
 			return fmt.Errorf("stream %s cannot be made; has another stream the subjects %s? (%w)", want.Name, strings.Join(want.Subjects, ", "), err)
