@@ -26,6 +26,9 @@ func TestMain(m *testing.M) {
 		goleak.IgnoreAnyFunction("github.com/nats-io/nats-server/v2/server.(*stream).internalLoop"),
 		goleak.IgnoreAnyFunction("github.com/nats-io/nats-server/v2/server.(*ipQueue[...]).push"),
 		goleak.IgnoreTopFunction("github.com/nats-io/nats-server/v2/server.(*Server).startTagging"),
+		// Nor does a server of a cluster for the stores of streams that it was just reading when it was stopped.
+		goleak.IgnoreTopFunction("github.com/nats-io/nats-server/v2/server.(*fileStore).flushStreamStateLoop"),
+		goleak.IgnoreTopFunction("github.com/nats-io/nats-server/v2/server/ats.Register.func1"),
 	)
 }
 
