@@ -2,7 +2,6 @@ package bus
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -130,7 +129,7 @@ func (b *Bus) FindBirth(ctx context.Context, id string) (*Birth, error) {
 		return nil, err
 	}
 	birth := &Birth{}
-	if err := json.Unmarshal(m.Data, birth); err != nil {
+	if err := jobs.Decode(m.Data, birth); err != nil {
 		return nil, fmt.Errorf("birth of job %s: %w", id, err)
 	}
 	if birth.ID != id {
@@ -173,7 +172,7 @@ type JobMessage struct {
 
 func decodeJob(h nats.Header, data []byte, seq uint64, kind string) (*JobMessage, error) {
 	m := &JobMessage{Seq: seq, Birth: kind == kindRequest, Source: h.Get(headerSource), JSON: data}
-	if err := json.Unmarshal(data, &m.Job); err != nil {
+	if err := jobs.Decode(data, &m.Job); err != nil {
 		return nil, fmt.Errorf("message %d of the jobs stream: %w", seq, err)
 	}
 	if !slices.Contains(jobs.States, m.State) {

@@ -2,7 +2,6 @@ package bus
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -116,7 +115,7 @@ func (b *Bus) take(ctx context.Context, m jetstream.Msg, handle func(context.Con
 // under that job's subjects.
 func decodeBirth(subject string, data []byte) (*Birth, error) {
 	birth := &Birth{}
-	if err := json.Unmarshal(data, birth); err != nil {
+	if err := jobs.Decode(data, birth); err != nil {
 		return nil, err
 	}
 	if host, id, _, ok := subjectTokens(subject); !ok || host != birth.Host || id != birth.ID || !jobs.ValidID(id) {

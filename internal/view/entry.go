@@ -2,7 +2,6 @@ package view
 
 import (
 	"bytes"
-	"encoding/json"
 	"time"
 	"unique"
 
@@ -81,7 +80,7 @@ func (v *View) pack(e *entry, ended *jobs.Job, stored []byte) {
 
 // unpack is the job of a text.
 func (v *View) unpack(id string, text []byte) (job jobs.Job) {
-	if err := json.Unmarshal(text, &job); err != nil {
+	if err := jobs.Decode(text, &job); err != nil {
 		v.log.Error("view: the text of a job", "job", id, "error", err) // it was read, or made, when it was kept
 	}
 	job.LogPath = v.logs.Path(id)
