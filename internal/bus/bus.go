@@ -69,9 +69,9 @@ type Bus struct {
 	// limits are those of the streams that this program makes, nil until it has.
 	limits atomic.Pointer[Limits]
 
-	// own are the newest messages that this program has stored, by stream.
-	ownMu sync.Mutex
-	own   map[string][]own
+	// watching are the streams that are followed, each as often as it is.
+	watchingMu sync.Mutex
+	watching   map[*watched]struct{}
 
 	given given
 
@@ -155,7 +155,7 @@ func Connect(c Config) (*Bus, error) {
 		nc.Close()
 		return nil, fmt.Errorf("bus: %w", err)
 	}
-	return &Bus{nc: nc, js: js, apiPrefix: c.APIPrefix, source: c.Source, trouble: c.Trouble, own: map[string][]own{}, behindPatience: behindPatience, log: c.Log}, nil
+	return &Bus{nc: nc, js: js, apiPrefix: c.APIPrefix, source: c.Source, trouble: c.Trouble, watching: map[*watched]struct{}{}, behindPatience: behindPatience, log: c.Log}, nil
 }
 
 func credentials(file string) (nats.Option, error) {

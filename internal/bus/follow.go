@@ -37,12 +37,31 @@ type watched struct {
 
 	mu   sync.Mutex
 	mark Mark
+	// own are the newest messages that this program has stored, which were not looked at yet.
+	own []own
 }
 
-func (w *watched) known() Mark {
+// watch has w learn of what this program stores in its stream, until unwatch.
+func (b *Bus) watch(stream string) *watched {
+	w := &watched{stream: stream}
+	b.watchingMu.Lock()
+	defer b.watchingMu.Unlock()
+	b.watching[w] = struct{}{}
+	return w
+}
+
+func (b *Bus) unwatch(watches ...*watched) {
+	b.watchingMu.Lock()
+	defer b.watchingMu.Unlock()
+	for _, w := range watches {
+		delete(b.watching, w)
+	}
+}
+
+func (w *watched) known() (Mark, []own) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.mark
+	return w.mark, slices.Clone(w.own)
 }
 
 func (w *watched) learn(m Mark) {
@@ -59,9 +78,10 @@ func (w *watched) learn(m Mark) {
 func (b *Bus) follow(ctx context.Context, stream string, after Mark, c jetstream.OrderedConsumerConfig, handle func(jetstream.Msg, Mark), caughtUp func()) error {
 	var consumer jetstream.Consumer
 	x := &extent{caughtUp: caughtUp, all: make(chan struct{})}
-	w := &watched{stream: stream}
+	w := b.watch(stream)
+	defer b.unwatch(w)
 	err := b.Retry(ctx, "consumer of "+stream, func(ctx context.Context) (err error) {
-		if w.mark, err = b.begin(ctx, stream); err != nil {
+		if err = b.begin(ctx, w); err != nil {
 			return err
 		}
 		from := c
@@ -174,43 +194,52 @@ type own struct {
 	connection uint64
 }
 
-// stored takes in a message that this program has stored. The newest of each connection is kept until it was looked at.
+// stored takes in a message that this program has stored.
 func (b *Bus) stored(stream string, seq uint64, id string) {
 	mine := own{seq, id, b.nc.Stats().Reconnects}
-	b.ownMu.Lock()
-	defer b.ownMu.Unlock()
-	list := b.own[stream]
-	switch last := len(list) - 1; {
-	case last < 0 || list[last].connection != mine.connection:
-		b.own[stream] = append(list, mine)
-	case list[last].seq < mine.seq:
-		list[last] = mine
+	b.watchingMu.Lock()
+	defer b.watchingMu.Unlock()
+	for w := range b.watching {
+		if w.stream == stream {
+			w.store(mine)
+		}
 	}
 }
 
-func (b *Bus) ownIn(stream string) []own {
-	b.ownMu.Lock()
-	defer b.ownMu.Unlock()
-	return slices.Clone(b.own[stream])
+// store keeps the newest message of each connection until it was looked at.
+func (w *watched) store(mine own) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	switch last := len(w.own) - 1; {
+	case last < 0 || w.own[last].connection != mine.connection:
+		w.own = append(w.own, mine)
+	case w.own[last].seq < mine.seq:
+		w.own[last] = mine
+	}
 }
 
 // lookedAt ends the interest in messages that are there.
-func (b *Bus) lookedAt(stream string, list []own) {
-	b.ownMu.Lock()
-	defer b.ownMu.Unlock()
-	b.own[stream] = slices.DeleteFunc(b.own[stream], func(o own) bool { return slices.Contains(list, o) })
+func (w *watched) lookedAt(list []own) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.own = slices.DeleteFunc(w.own, func(o own) bool { return slices.Contains(list, o) })
 }
 
-// begin is mark of a stream of which nothing is known, or not any more.
-func (b *Bus) begin(ctx context.Context, stream string) (Mark, error) {
-	b.lookedAt(stream, b.ownIn(stream))
-	return b.mark(ctx, stream)
+// begin looks at the end of a stream of which nothing is known, or not any more.
+func (b *Bus) begin(ctx context.Context, w *watched) error {
+	_, mine := w.known()
+	w.lookedAt(mine)
+	mark, err := b.mark(ctx, w.stream)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.mark = mark
+	return err
 }
 
 // look returns ErrLost when the stream has not all any more that is known of it: an ordered consumer would wait at an end that is
 // no more, or go on there and miss what came under the sequences before.
 func (b *Bus) look(ctx context.Context, w *watched) error {
-	had, mine := w.known(), b.ownIn(w.stream)
+	had, mine := w.known()
 	now, err := b.mark(ctx, w.stream)
 	if err == nil {
 		err = b.goesOn(ctx, w.stream, had, now)
@@ -223,7 +252,7 @@ func (b *Bus) look(ctx context.Context, w *watched) error {
 	if err != nil {
 		return err
 	}
-	b.lookedAt(w.stream, mine)
+	w.lookedAt(mine)
 	w.learn(now)
 	return nil
 }
@@ -371,19 +400,15 @@ const hostLookEvery = 5 * time.Second
 // FollowLosses calls restore at the start, and whenever the stream of jobs or that of logs has lost something, until ctx ends. The
 // context of a call ends when the next loss is noticed.
 func (b *Bus) FollowLosses(ctx context.Context, restore func(ctx context.Context)) error {
+	streams := []*watched{b.watch(jobsStream), b.watch(logsStream)}
+	defer b.unwatch(streams...)
 	for {
-		var streams []*watched
-		for _, stream := range []string{jobsStream, logsStream} {
-			w := &watched{stream: stream}
+		for _, w := range streams {
 			// An API makes them again.
-			err := b.retry(ctx, "stream "+stream, func(ctx context.Context) (err error) {
-				w.mark, err = b.begin(ctx, stream)
-				return err
-			}, ErrUnavailable, ErrLost)
+			err := b.retry(ctx, "stream "+w.stream, func(ctx context.Context) error { return b.begin(ctx, w) }, ErrUnavailable, ErrLost)
 			if err != nil {
 				return err
 			}
-			streams = append(streams, w)
 		}
 		restoring, enough := context.WithCancel(ctx)
 		var work sync.WaitGroup

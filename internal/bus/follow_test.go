@@ -100,11 +100,11 @@ func TestWhatIsALoss(t *testing.T) {
 	ctx, b := ready(t)
 	watch := func(stream string) *watched {
 		t.Helper()
-		mark, err := b.mark(ctx, stream)
-		if err != nil {
+		w := b.watch(stream)
+		if err := b.begin(ctx, w); err != nil {
 			t.Fatal(err)
 		}
-		return &watched{stream: stream, mark: mark}
+		return w
 	}
 	expect := func(what string, w *watched, lost bool) {
 		t.Helper()
@@ -173,6 +173,14 @@ func TestWhatIsALoss(t *testing.T) {
 	older := watch(jobsStream)
 	older.mark.Made = older.mark.Made.Add(-time.Second)
 	expect("the stream was made anew", older, true)
+
+	mine := watch(jobsStream)
+	submit(ctx, t, b, "mine")
+	expect("nothing has happened, to who begins now", watch(jobsStream), false)
+	if err := b.purge(ctx, jobsStream, publicSubject("a", "mine", kindRequest), 0); err != nil {
+		t.Fatal(err)
+	}
+	expect("what this program has stored itself is gone", mine, true)
 }
 
 // storeToTurnBack is a server whose store can be made what it was.
