@@ -120,7 +120,7 @@ func (b *Bus) ensureStream(ctx context.Context, want jetstream.StreamConfig) err
 				size = fmt.Sprintf(" of %d bytes", want.MaxBytes)
 			}
 			return fmt.Errorf("stream %s%s cannot be made, the server has no room for it (%s): "+
-				"lower NETLAB_BUS_JOBS_BYTES, NETLAB_BUS_LOGS_BYTES or NETLAB_BUS_OBJECTS_BYTES, or give the server more disk, of which it uses three quarters unless it is told otherwise", want.Name, size, err)
+				"lower NETLAB_BUS_JOBS_BYTES, NETLAB_BUS_LOGS_BYTES or NETLAB_BUS_OBJECTS_BYTES, or give the server more disk; unless it is told otherwise it uses three quarters of what is free when it starts", want.Name, size, err)
 		}
 		if err != nil && !errors.Is(err, ErrUnavailable) {
 			return fmt.Errorf("stream %s cannot be made; has another stream the subjects %s? (%w)", want.Name, strings.Join(want.Subjects, ", "), err)

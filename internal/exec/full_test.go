@@ -47,7 +47,7 @@ def full(fd):
     fsync(fd)
 os.fsync = full
 record.finish(run, {"exitCode": 0}, lambda: False)
-assert json.load(open(f"{run}/result.json")) == {"exitCode": 0}
+assert json.load(open(f"{run}/result.json")) == {"exitCode": 0, "diskFull": True}
 refused = 10**6
 try:
     record.finish(run, {"exitCode": 1}, lambda: True)

@@ -27,6 +27,8 @@ type Result struct {
 	Invalid bool `json:"invalid"`
 	// Stopped says that a signal had come, whatever the exit code, or has killed the command: what the run leaves behind is for Stop to end.
 	Stopped bool `json:"stopped"`
+	// DiskFull says that the result had to wait for room on the disk of the run's directory.
+	DiskFull bool `json:"diskFull,omitempty"`
 	// Errors are Netlab's errors as data: of a validate, and of a create or an up that Netlab could not generate. 200 at most.
 	Errors []jobs.Problem `json:"errors"`
 	// Warnings are what was done otherwise than the request says. 20 at most.

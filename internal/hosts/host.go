@@ -41,7 +41,7 @@ type Host struct {
 	PublicKey string `json:"publicKey"`
 	// Unserved says that the worker waits for an API to make the consumer that gives it its requests.
 	Unserved bool `json:"unserved,omitempty"`
-	// Error is what keeps the worker from taking jobs just now, and the remedy; empty where nothing does.
+	// Error is what keeps the worker from taking jobs just now, and where it is known the remedy; empty where nothing does.
 	Error string `json:"error,omitempty"`
 	// Netlab says which Netlab the host has, or what is wrong with it.
 	Netlab Netlab `json:"netlab"`

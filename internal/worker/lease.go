@@ -3,6 +3,7 @@ package worker
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"os"
 	"runtime"
 	"strconv"
@@ -116,6 +117,8 @@ func (w *Worker) announcement() *hosts.Host {
 	}
 	if r := w.refusal.Load(); r != nil && time.Since(r.at) < refusalStands {
 		h.Error = r.text
+	} else if hasNoRoom(w.config.DataDir) {
+		h.Error = "a disk is full: " + w.makeRoom() // runs that end wait for that
 	}
 	if n, err := w.netlab.last(); err != nil {
 		h.Netlab.Error = err.Error()
@@ -137,11 +140,18 @@ type takeRefusal struct {
 // cannotTake has the lease say why a request is not taken.
 func (w *Worker) cannotTake(err error) error {
 	text := "a request cannot be taken: " + err.Error()
-	if errors.Is(err, syscall.ENOSPC) {
-		text += ": make room on the disk of NETLAB_WORKER_DATA_DIR, " + w.config.DataDir
+	switch {
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+		text += ": " + w.makeRoom()
+	case errors.Is(err, syscall.EROFS), errors.Is(err, fs.ErrPermission):
+		text += ": make NETLAB_WORKER_DATA_DIR, " + w.config.DataDir + ", writable"
 	}
 	w.refusal.Store(&takeRefusal{text, time.Now()})
 	return err
+}
+
+func (w *Worker) makeRoom() string {
+	return "make room on the disk of NETLAB_WORKER_DATA_DIR, " + w.config.DataDir
 }
 
 // load is the one-minute load average a core, 0 where it cannot be read.

@@ -1,7 +1,9 @@
 package worker
 
 import (
+	"cmp"
 	"fmt"
+	"path/filepath"
 
 	"golang.org/x/sys/unix"
 )
@@ -15,20 +17,27 @@ func hasNoRoom(dir string) bool {
 	if err := unix.Statfs(dir, &disk); err != nil {
 		return false
 	}
-	return disk.Bavail*uint64(disk.Bsize) < leastRoom || disk.Files > 0 && disk.Ffree == 0
+	// Some say neither how large they are nor what is free: a ramfs, a tmpfs without a limit.
+	full := disk.Blocks > 0 && disk.Bavail*uint64(cmp.Or(disk.Frsize, disk.Bsize)) < leastRoom
+	return full || disk.Files > 0 && disk.Ffree == 0
 }
 
-// noRoom names the disk that is full when a run has failed, for the end of a sentence: Netlab's own words say at most that a file could not be
-// written, and those that its output had no room for are lost.
-func (r *run) noRoom() string {
-	for _, place := range []struct{ dir, of string }{
-		{r.w.config.DataDir, "NETLAB_WORKER_DATA_DIR"},
-		{r.scene.Dir, "the working directory"},
-	} {
-		if hasNoRoom(place.dir) {
-			r.log.Error("a run has failed on a full disk: make room", "dir", place.dir)
-			return fmt.Sprintf("; the disk of %s, %s, is full: make room there and submit the job again", place.of, place.dir)
+// noRoom names the disk that is full when a run has failed, of those that the run writes to, for the end of a sentence: Netlab's own words say
+// at most that a file could not be written, and those that its output had no room for are lost. waited says that the result had to wait for room.
+func (r *run) noRoom(waited bool) string {
+	type place struct{ dir, of string }
+	places := []place{{r.w.config.DataDir, "NETLAB_WORKER_DATA_DIR"}}
+	if r.entry.Birth.Action.Changes() {
+		places = append(places, place{r.scene.Dir, "the working directory"}, place{filepath.Dir(r.scene.statusFile()), "Netlab's status file"})
+	}
+	for _, p := range places {
+		if hasNoRoom(p.dir) {
+			r.log.Error("a run has failed on a full disk: make room", "dir", p.dir)
+			return fmt.Sprintf("; the disk of %s, %s, is full: make room there and submit the job again", p.of, p.dir)
 		}
+	}
+	if waited {
+		return fmt.Sprintf("; the disk of %s, %s, was full: submit the job again", places[0].of, places[0].dir)
 	}
 	return ""
 }

@@ -2,12 +2,12 @@ package worker
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -28,7 +28,7 @@ func smallDisk(t *testing.T, dir string) {
 func fillDisk(t *testing.T, dir string) (empty func()) {
 	t.Helper()
 	file := filepath.Join(dir, "filler")
-	if err := os.WriteFile(file, make([]byte, 1<<20), 0o600); !errors.Is(err, syscall.ENOSPC) {
+	if err := os.WriteFile(file, make([]byte, 2<<20), 0o600); !errors.Is(err, syscall.ENOSPC) {
 		t.Fatalf("the disk has room: %v", err)
 	}
 	return func() { must(t, os.Remove(file)) }
@@ -41,15 +41,11 @@ func TestAHostThatCannotTakeJobs(t *testing.T) {
 	b.run()
 	empty := fillDisk(t, b.config.DataDir)
 	b.submit("j1", nil)
-	for end := time.Now().Add(limit); b.worker.announcement().Error == ""; time.Sleep(2 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatal("nothing is said")
-		}
-	}
-	got, want := b.worker.announcement().Error, "no space left on device: make room on the disk of NETLAB_WORKER_DATA_DIR, "+b.config.DataDir
-	if !strings.HasPrefix(got, "a request cannot be taken: journal: ") || !strings.HasSuffix(got, want) {
-		t.Errorf("it says %q", got)
-	}
+	want := "no space left on device: make room on the disk of NETLAB_WORKER_DATA_DIR, " + b.config.DataDir
+	b.eventually("it says why", func() bool {
+		got := b.worker.announcement().Error
+		return strings.HasPrefix(got, "a request cannot be taken: journal: ") && strings.HasSuffix(got, want)
+	})
 	empty()
 	b.next().result <- exec.Result{}
 	b.await("j1", ended)
@@ -58,28 +54,68 @@ func TestAHostThatCannotTakeJobs(t *testing.T) {
 	}
 }
 
+// A disk that does not say how large it is is not full.
+func TestADiskWithoutASize(t *testing.T) {
+	t.Parallel()
+	for name, options := range map[string]string{"tmpfs": "size=0", "ramfs": ""} {
+		dir := t.TempDir()
+		if err := unix.Mount(name, dir, name, 0, options); err != nil {
+			t.Skipf("no disk of its own can be mounted here: %v", err)
+		}
+		t.Cleanup(func() { _ = unix.Unmount(dir, unix.MNT_DETACH) })
+		if hasNoRoom(dir) {
+			t.Errorf("a %s without a limit is full", name)
+		}
+	}
+}
+
 // A run that has failed on a full disk says which one it was, and that the host has failed and not the lab.
 func TestARunOnAFullDisk(t *testing.T) {
 	t.Parallel()
-	b := setup(t)
-	smallDisk(t, b.root)
+	b := setup(t, func(c *Config) { smallDisk(t, c.DataDir) })
+	work, state := filepath.Join(b.root, "work"), filepath.Join(b.root, "state")
+	for _, dir := range []string{work, state} {
+		must(t, os.Mkdir(dir, 0o777))
+		smallDisk(t, dir)
+	}
 	b.run()
-	end := func(id string) *jobs.Job {
-		b.submit(id, nil)
+	nth := 0
+	expect := func(what string, result exec.Result, action jobs.Action, full string, reason jobs.Reason, text string) {
+		t.Helper()
+		nth++
+		id := fmt.Sprint("j", nth)
+		birth := b.birth(id, action)
+		birth.Workdir, birth.Request.StateRoot = filepath.Join(work, "lab"), state
+		b.send(birth)
 		run := b.next()
-		if id == "full" {
-			fillDisk(t, b.root)
+		empty := func() {}
+		if full != "" {
+			empty = fillDisk(t, full)
 		}
-		run.result <- exec.Result{ExitCode: 1, Error: "netlab create ended with exit code 1"}
-		return &b.await(id, ended).Job
+		result.ExitCode, result.Error = 1, "netlab create ended with exit code 1"
+		run.result <- result
+		if full == b.config.DataDir {
+			b.eventually("the host says that a disk is full", func() bool {
+				return b.worker.announcement().Error == "a disk is full: make room on the disk of NETLAB_WORKER_DATA_DIR, "+full
+			})
+			empty()
+			empty = func() {}
+		}
+		job := &b.await(id, ended).Job
+		empty()
+		if want := result.Error + text; job.Reason != reason || *job.Error != want || job.ExitCode == nil || *job.ExitCode != 1 {
+			t.Errorf("%s: %s, exit code %v\n got %s\nwant %s", what, job.Reason, job.ExitCode, *job.Error, want)
+		}
 	}
-	job := end("room")
-	if job.Reason != jobs.ReasonNetlabFailed || strings.Contains(*job.Error, "full") {
-		t.Errorf("with room: %s, %s", job.Reason, *job.Error)
-	}
-	job = end("full")
-	want := "netlab create ended with exit code 1; the disk of the working directory, " + filepath.Join(b.root, "full") + ", is full: make room there and submit the job again"
-	if job.Reason != jobs.ReasonHostFailed || *job.Error != want || job.ExitCode == nil || *job.ExitCode != 1 {
-		t.Errorf("without: %s, %s, exit code %v", job.Reason, *job.Error, job.ExitCode)
-	}
+	expect("there is room", exec.Result{}, jobs.Create, "", jobs.ReasonNetlabFailed, "")
+	expect("the working directory", exec.Result{}, jobs.Create, work, jobs.ReasonHostFailed,
+		"; the disk of the working directory, "+filepath.Join(work, "lab")+", is full: make room there and submit the job again")
+	expect("a job that does not write there", exec.Result{}, jobs.Validate, work, jobs.ReasonNetlabFailed, "")
+	expect("a topology that is wrong", exec.Result{Errors: []jobs.Problem{{Text: "nodez"}}}, jobs.Create, work, jobs.ReasonNetlabFailed, "")
+	expect("the state root", exec.Result{}, jobs.Create, state, jobs.ReasonHostFailed,
+		"; the disk of Netlab's status file, "+state+", is full: make room there and submit the job again")
+	expect("the data directory", exec.Result{}, jobs.Create, b.config.DataDir, jobs.ReasonHostFailed,
+		"; the disk of NETLAB_WORKER_DATA_DIR, "+b.config.DataDir+", is full: make room there and submit the job again")
+	expect("the result has waited for room", exec.Result{DiskFull: true}, jobs.Create, "", jobs.ReasonHostFailed,
+		"; the disk of NETLAB_WORKER_DATA_DIR, "+b.config.DataDir+", was full: submit the job again")
 }

@@ -362,13 +362,13 @@ func (r *run) watch(ctx, runCtx context.Context, process Process, began time.Tim
 		end.text += leftText(left)
 		return end, nil
 	case errors.Is(err, exec.ErrNotStarted):
-		return r.refuse(failed(jobs.ReasonHostFailed, "Netlab's driver ended before it began a command; the lines above may say why"+r.noRoom())), nil
+		return r.refuse(failed(jobs.ReasonHostFailed, "Netlab's driver ended before it began a command; the lines above may say why"+r.noRoom(false))), nil
 	case errors.Is(err, exec.ErrNoResult), errors.Is(err, exec.ErrUnreadable):
 		// What the driver had started may live on, and the next job of this directory must not meet it.
 		left := r.stop(ctx, process)
 		r.log.Warn("no result", "error", err)
 		return r.refuse(failed(jobs.ReasonInterrupted, "Netlab's driver is gone without a result: it was killed, or the machine restarted"+
-			leftText(left)+r.noRoom()+"; "+r.labNow(ctx))), nil
+			leftText(left)+r.noRoom(false)+"; "+r.labNow(ctx))), nil
 	}
 	return outcome{}, err
 }
@@ -388,7 +388,7 @@ func (r *run) whyStopped(timed, runCtx context.Context, timeout time.Duration) *
 	case errors.Is(context.Cause(runCtx), errCanceled):
 		end, words = canceled("stopped, because it was canceled"), "canceled: the run is stopped"
 	case timed.Err() != nil:
-		end = failed(jobs.ReasonTimeout, fmt.Sprintf("stopped after its timeout of %s", timeout))
+		end = failed(jobs.ReasonTimeout, fmt.Sprintf("stopped after its timeout of %s", timeout)+r.noRoom(false))
 		words = fmt.Sprintf("timeout: the run took longer than %s and is stopped", timeout)
 	default:
 		return nil
@@ -420,7 +420,10 @@ func (r *run) judge(result exec.Result) outcome {
 		end.reason = jobs.ReasonInvalid
 	default:
 		end.exitCode = &result.ExitCode
-		if full := r.noRoom(); full != "" {
+		if len(end.errors) > 0 {
+			break // it is the topology
+		}
+		if full := r.noRoom(result.DiskFull); full != "" {
 			end.reason = jobs.ReasonHostFailed
 			end.text += full
 		}

@@ -81,7 +81,7 @@ def claim(run_dir: str) -> bool:
 
 
 def finish(run_dir: str, result: dict, hurried: Callable) -> None:
-    """Write result.json, atomically and onto the disk. Where that is full, wait for room unless hurried() is true."""
+    """Write result.json, atomically and onto the disk. Where that is full, wait for room unless hurried() is true, and tell of it."""
     draft = f"{run_dir}/result.json.{os.getpid()}"
 
     def write() -> None:
@@ -91,7 +91,11 @@ def finish(run_dir: str, result: dict, hurried: Callable) -> None:
         os.replace(draft, f"{run_dir}/result.json")
         sync_dir(run_dir)
 
-    until_room(write, hurried)
+    def enough() -> bool:
+        result["diskFull"] = True
+        return hurried()
+
+    until_room(write, enough)
 
 
 def read_verdict(content: str) -> dict:
