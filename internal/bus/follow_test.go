@@ -308,3 +308,30 @@ func TestSilence(t *testing.T) {
 		t.Error("not silent without a connection")
 	}
 }
+
+// A log that is lost while it is read is one to read again: what was lost is for others to make good.
+func TestALogThatIsLostWhileItIsRead(t *testing.T) {
+	t.Parallel()
+	ctx, b := ready(t)
+	submit(ctx, t, b, "j1")
+	err := b.ReadLog(ctx, "a", "j1", func(*Chunk) error {
+		if err := b.js.DeleteStream(ctx, logsStream); err != nil {
+			return err
+		}
+		if err := b.EnsureStreams(ctx, testLimits); err != nil {
+			return err
+		}
+		following := func() bool {
+			b.watchingMu.Lock()
+			defer b.watchingMu.Unlock()
+			return len(b.watching) > 0
+		}
+		for following() && ctx.Err() == nil {
+			time.Sleep(time.Millisecond)
+		}
+		return ctx.Err()
+	})
+	if !errors.Is(err, ErrUnavailable) || errors.Is(err, ErrLost) {
+		t.Errorf("it ends with %v", err)
+	}
+}

@@ -55,7 +55,8 @@ func (b *Bus) FollowLogs(ctx context.Context, after Mark, handle func(*Chunk, Ma
 	}, caughtUp)
 }
 
-// ReadLog calls handle with every chunk that the stream has of one log, in order, and returns.
+// ReadLog calls handle with every chunk that the stream has of one log, in order, and returns. ErrUnavailable: also where the stream has lost
+// something meanwhile.
 func (b *Bus) ReadLog(ctx context.Context, host, id string, handle func(*Chunk) error) error {
 	if _, err := b.LastChunk(ctx, host, id); errors.Is(err, ErrNotFound) {
 		return nil
@@ -79,6 +80,9 @@ func (b *Bus) ReadLog(ctx context.Context, host, id string, handle func(*Chunk) 
 		return nil
 	} else if cause != nil {
 		return cause
+	}
+	if errors.Is(err, ErrLost) {
+		return fmt.Errorf("%w: %v", ErrUnavailable, err) //nolint:errorlint // it is not for the caller to make good
 	}
 	return err
 }
