@@ -75,19 +75,17 @@ func lastEvent(c *fiber.Ctx) (*uint64, error) {
 
 // follow follows for a client that knows everything up to last. What no bus of ours can have told it, it does not know.
 func (s *Server) follow(filter view.Filter, id string, last *uint64) *view.Follower {
-	if last == nil || *last <= s.config.View.EventsUpTo() {
-		return s.config.View.Follow(filter, id, last)
-	}
-	// Another API may be a moment ahead. But the ids of a bus that was made anew are lower, and to wait for this one could
-	// take for ever.
-	ctx, cancel := context.WithTimeout(s.running, busTimeout)
-	defer cancel()
-	newest, err := s.config.Bus.JobsSequence(ctx)
-	if err != nil || *last > newest {
+	if last != nil && *last > s.config.View.EventsUpTo() {
+		// Another API may be a moment ahead. But the ids of a bus that was made anew are lower, and to wait for this one could
+		// take for ever.
+		ctx, cancel := context.WithTimeout(s.running, busTimeout)
+		defer cancel()
+		if newest, err := s.config.Bus.JobsSequence(ctx); err == nil && *last <= newest {
+			return s.config.View.Follow(filter, id, last)
+		}
 		// Where the bus is away nobody can tell, and browsers never come back after an answer that is an error.
-		return s.config.View.FollowOnTrust(filter, id, *last)
 	}
-	return s.config.View.Follow(filter, id, last)
+	return s.config.View.FollowOnTrust(filter, id, last)
 }
 
 // jobEvents is the stream of a follower's events.

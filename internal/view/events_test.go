@@ -288,10 +288,11 @@ func TestAReaderOnTrust(t *testing.T) {
 	b.move(job, jobs.Succeed, seq)
 	b.born("j2", "a", "/y")
 	b.eventually("all is told", func() bool { return followed(v, "j2") == jobs.Queued && v.EventsUpTo() > seq })
-	caught := v.FollowOnTrust(Filter{}, "", seq)
+	caught := v.FollowOnTrust(Filter{}, "", &seq)
 	b.reads(caught, "j1 success", "j2 queued")
 	b.nothing(caught)
-	anew := v.FollowOnTrust(Filter{}, "", v.EventsUpTo()+1)
+	more := v.EventsUpTo() + 1
+	anew := v.FollowOnTrust(Filter{}, "", &more)
 	b.reads(anew, "j2 queued")
 	b.nothing(anew)
 }

@@ -40,25 +40,24 @@ func (v *View) Follow(f Filter, id string, after *uint64) *Follower {
 	v.mu.RLock()
 	defer v.mu.RUnlock()
 	follower := &Follower{view: v, filter: f, id: id, generation: v.events.generation}
-	if after != nil {
+	switch {
+	case after == nil:
+		follower.begin(true)
+	case v.replaying, v.events.generation > 0 && *after <= v.events.start:
+		// It may be of the stream that was lost: such a reader is told the present state of every job, since it may have missed any.
+	default:
 		follower.after = *after
-		return follower
 	}
-	follower.begin(true)
 	return follower
 }
 
 // FollowOnTrust is Follow of a reader whose after may be of a bus that is no more. It holds where this view has told of so much: meanwhile,
 // it may have caught up with another API. Else the reader is one that has nothing.
-func (v *View) FollowOnTrust(f Filter, id string, after uint64) *Follower {
-	v.mu.RLock()
-	defer v.mu.RUnlock()
-	follower := &Follower{view: v, filter: f, id: id, generation: v.events.generation, after: after}
-	if after > v.events.told {
-		follower.after = 0
-		follower.begin(true)
+func (v *View) FollowOnTrust(f Filter, id string, after *uint64) *Follower {
+	if after != nil && *after > v.EventsUpTo() {
+		after = nil
 	}
-	return follower
+	return v.Follow(f, id, after)
 }
 
 // EventsUpTo is up to which sequence events are told.

@@ -304,3 +304,32 @@ func (l *lines) count(text string) int {
 	defer l.mu.Unlock()
 	return strings.Count(l.text.String(), text)
 }
+
+// An id of before a loss may be as low as those of the stream that was made since: whoever comes with one is told how every job is.
+func TestAnIDOfBeforeALoss(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	v, _ := b.run(time.Minute)
+	job := b.born("j1", "a", "/x")
+	seq := b.move(job, jobs.Start, 0)
+	b.eventually("it is told that the job runs", func() bool { return v.EventsUpTo() == seq })
+	b.move(job, jobs.Succeed, seq)
+	b.eventually("the job has ended", func() bool { return followed(v, "j1") == jobs.Success })
+	b.nothing(v.Follow(Filter{}, "", new(v.EventsUpTo())))
+	bustest.Lose(t, b.server)
+	b.eventually("the loss is noticed", func() bool { return v.Writable() != nil })
+	b.eventually("the job is known again", func() bool { return v.Writable() == nil && v.CaughtUp() })
+	if upTo := v.EventsUpTo(); upTo < seq {
+		t.Fatalf("the new stream is at %d, want %d or more", upTo, seq)
+	}
+	for _, follower := range []*Follower{v.Follow(Filter{}, "", &seq), v.FollowOnTrust(Filter{}, "", &seq), v.Follow(Filter{}, "j1", &seq)} {
+		b.reads(follower, "j1 success")
+		b.nothing(follower)
+	}
+	late := b.born("late", "a", "/y")
+	b.eventually("a later one is told of", func() bool { return followed(v, "late") == jobs.Queued })
+	told := v.EventsUpTo()
+	b.move(late, jobs.Start, 0)
+	b.eventually("and that it runs", func() bool { return v.EventsUpTo() > told })
+	b.reads(v.Follow(Filter{}, "", &told), "late running")
+}
