@@ -351,9 +351,7 @@ func TestTheKeyOfAJobThatWasLetGo(t *testing.T) {
 	if err := b.bus.LetGo(t.Context(), &oldest[0].Job, oldest[0].UpTo); err != nil {
 		t.Fatal(err)
 	}
-	if err := b.view.Forget(&oldest[0]); err != nil {
-		t.Fatal(err)
-	}
+	b.view.Forget(&oldest[0])
 	again, replayed, err := b.once(key, asked)
 	if err != nil || replayed || again.State != jobs.Queued || again.ID != first.ID {
 		t.Errorf("%+v %v %v", again, replayed, err)

@@ -107,7 +107,8 @@ func (k *Keeper) letGoOne(ctx context.Context, e *view.Ended) error {
 	if err := k.config.Bus.LetGo(ctx, &e.Job, e.UpTo); err != nil {
 		return err
 	}
-	return k.config.View.Forget(e)
+	k.config.View.Forget(e)
+	return nil
 }
 
 func pause(ctx context.Context, d time.Duration) error {

@@ -57,23 +57,19 @@ const removePatience = 100 * time.Millisecond
 
 // Forget takes a job out of the view that the bus has let go, and removes its log, later where the disk hangs. Who reads or follows
 // the log gets logfile.ErrRemoved. A later job of its id stays.
-func (v *View) Forget(ended *Ended) error {
+func (v *View) Forget(ended *Ended) {
 	v.mu.Lock()
 	if v.jobs[ended.Job.ID] != ended.entry {
 		v.mu.Unlock()
-		return nil
+		return
 	}
 	v.forget(ended.entry)
-	remove := v.logs.Detach(ended.Job.ID)
+	removed := v.removeLog(ended.Job.ID)
 	v.mu.Unlock()
-	removed := make(chan error, 1)
-	go func() { removed <- remove() }()
 	select {
-	case err := <-removed:
-		return err
+	case <-removed:
 	case <-time.After(removePatience):
 		v.log.Warn("view: the log of a job that was let go is still there, its disk does not answer", "job", ended.Job.ID)
-		return nil
 	}
 }
 

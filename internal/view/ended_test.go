@@ -46,9 +46,7 @@ func (b *bundle) forget(v *View, id string) {
 			if err := b.bus.LetGo(b.t.Context(), &list[i].Job, list[i].UpTo); err != nil {
 				b.t.Fatal(err)
 			}
-			if err := v.Forget(&list[i]); err != nil {
-				b.t.Fatal(err)
-			}
+			v.Forget(&list[i])
 			return
 		}
 	}
@@ -163,9 +161,7 @@ func TestALogThatComesWhileItsJobIsLetGo(t *testing.T) {
 	}()
 	b.eventually("the file is missed", func() bool { return v.logs.Get("j1").Size() == 0 })
 	list, _, _ := v.Ended(1)
-	if err := v.Forget(&list[0]); err != nil { // the bus has it still
-		t.Fatal(err)
-	}
+	v.Forget(&list[0]) // the bus has it still
 	<-v.filling
 	if err := <-read; !errors.Is(err, ErrUnknown) {
 		t.Errorf("%v, want ErrUnknown", err)
@@ -313,9 +309,7 @@ func TestAnIDThatIsBornAgain(t *testing.T) {
 	}
 	again := *b.rebirth("j1")
 	b.eventually("the second is queued", func() bool { return followed(v, "j1") == jobs.Queued })
-	if err := v.Forget(&list[0]); err != nil { // it comes too late
-		t.Fatal(err)
-	}
+	v.Forget(&list[0]) // it comes too late
 	if got := followed(v, "j1"); got != jobs.Queued {
 		t.Errorf("the second is %q", got)
 	}

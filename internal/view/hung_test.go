@@ -128,28 +128,52 @@ func TestAHandlerThatOutlivesItsFollow(t *testing.T) {
 // A job is let go though the disk of its log hangs.
 func TestAJobWhoseDiskHangsIsLetGo(t *testing.T) {
 	t.Parallel()
-	v := many(t, 1)
+	v := many(t, 4)
+	others := []string{"j1", "j2", "j3"}
+	for _, id := range others {
+		if err := v.logs.Get(id).Append(0, []byte("text")); err != nil {
+			t.Fatal(err)
+		}
+	}
 	file := logfiletest.Hang(t, v.logs.Path("j0"))
-	v.mu.Lock()
-	ended := Ended{Job: jobs.Job{ID: "j0"}, entry: v.jobs["j0"]}
-	v.mu.Unlock()
 	stored := make(chan error, 1)
 	log := v.logs.Get("j0")
 	go func() { stored <- log.Append(0, []byte("text")) }()
 	file.AwaitOpen()
-	forgotten := make(chan error, 1)
-	go func() { forgotten <- v.Forget(&ended) }()
-	select {
-	case err := <-forgotten:
-		if err != nil {
-			t.Error(err)
+	forgotten := make(chan struct{})
+	go func() {
+		for _, id := range append([]string{"j0"}, others...) {
+			v.mu.RLock()
+			ended := Ended{Job: jobs.Job{ID: id}, entry: v.jobs[id]}
+			v.mu.RUnlock()
+			v.Forget(&ended)
 		}
+		close(forgotten)
+	}()
+	select {
+	case <-forgotten:
 	case <-time.After(patience):
 		t.Error("it waits")
+	}
+	there := func() (n int) {
+		for _, id := range others {
+			if _, err := os.Stat(v.logs.Path(id)); err == nil {
+				n++
+			}
+		}
+		return n
+	}
+	if n := there(); n != len(others) {
+		t.Errorf("of %d logs behind the one that hangs %d are there: each has a thread that may hang", len(others), n)
 	}
 	file.LetGo()
 	if err := <-stored; !errors.Is(err, logfile.ErrRemoved) {
 		t.Errorf("what was written: %v", err)
+	}
+	for end := time.Now().Add(patience); there() > 0; time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("%d logs are never removed", there())
+		}
 	}
 }
 

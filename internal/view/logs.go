@@ -1,6 +1,7 @@
 package view
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -90,7 +91,9 @@ func (v *View) append(c *bus.Chunk) error {
 	if e := v.jobs[c.Job]; e != nil {
 		v.count(e, log.Size())
 		v.settle(e)
-		v.takeBack(e, log.Size())
+		if v.short[e.id] == e {
+			v.judge(e)
+		}
 	}
 	return nil
 }
@@ -232,32 +235,27 @@ func (v *View) warnOfGap(e *entry, job *jobs.Job) {
 
 func isOfGap(warning string) bool { return strings.HasPrefix(warning, shortLog) }
 
-// takeBack ends the warning of a job whose log has got what it lacked: another API has made it known to the bus again.
-func (v *View) takeBack(e *entry, size int64) {
-	if v.short[e.id] != e || e.open != nil || size < e.logBytes {
+// judge has an ended job of which nothing but its text is kept say that its log lacks something, or not: the log may be whole after all, since
+// another API has made it known to the bus again.
+func (v *View) judge(e *entry) {
+	if v.jobs[e.id] != e || e.open != nil {
 		return
 	}
-	delete(v.short, e.id)
 	job := v.unpack(e.id, e.text)
-	job.Warnings = slices.DeleteFunc(job.Warnings, isOfGap)
-	v.pack(e, &job, nil)
-	v.log.Info("view: a log that lacked something is whole", "job", e.id)
-}
-
-// noteGap is warnOfGap of a job of which nothing but its text is kept: it had ended before this view began, and nobody has read its
-// log since.
-func (v *View) noteGap(id string) {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	e := v.jobs[id]
-	if e == nil || e.open != nil {
-		return
+	warned, whole := slices.ContainsFunc(job.Warnings, isOfGap), v.logs.Get(e.id).Size() >= e.logBytes
+	if !whole {
+		v.short[e.id] = e
 	}
-	job := v.unpack(id, e.text)
-	if slices.ContainsFunc(job.Warnings, isOfGap) {
+	switch {
+	case warned != whole:
 		return
+	case whole:
+		delete(v.short, e.id)
+		job.Warnings = slices.DeleteFunc(job.Warnings, isOfGap)
+		v.log.Info("view: a log that lacked something is whole", "job", e.id)
+	default:
+		v.warnOfGap(e, &job)
 	}
-	v.warnOfGap(e, &job)
 	v.pack(e, &job, nil)
 }
 
@@ -345,8 +343,10 @@ func (v *View) Log(ctx context.Context, id string) (*logfile.Log, error) {
 			return nil, err
 		}
 	}
-	if log.Size() < job.LogBytes {
-		v.noteGap(id)
+	if log.Size() < job.LogBytes || bytes.Contains(job.text, []byte(shortLog)) {
+		v.mu.Lock()
+		v.judge(job.entry)
+		v.mu.Unlock()
 	}
 	log.Finish()
 	return log, nil
@@ -366,12 +366,14 @@ func (v *View) logOf(job *Shown) (*logfile.Log, error) {
 	return nil, ErrUnknown
 }
 
-// removeLog removes a log, whenever its disk lets it.
-func (v *View) removeLog(id string) {
-	remove := v.logs.Detach(id)
-	go func() {
+// removeLog removes a log, whenever its disk lets it. removed is closed then.
+func (v *View) removeLog(id string) (removed <-chan struct{}) {
+	remove, done := v.logs.Detach(id), make(chan struct{})
+	v.removals.add(func() {
+		defer close(done)
 		if err := remove(); err != nil {
 			v.log.Error("view: the log of a job that was let go", "job", id, "error", err)
 		}
-	}()
+	})
+	return done
 }

@@ -104,6 +104,7 @@ func (v *View) knowledge(e *entry) *bus.Known {
 		known.Job, known.Request = e.open.job, e.open.request
 	}
 	known.Job.LogPath, known.Job.CancelRequested = "", e.cancelRequested(&known.Job)
+	known.Job.Warnings = slices.DeleteFunc(slices.Clone(known.Job.Warnings), isOfGap) // another API may have the whole log
 	return known
 }
 

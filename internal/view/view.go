@@ -24,10 +24,12 @@ var ErrUnknown = errors.New("no such job")
 
 // View is safe for concurrent use.
 type View struct {
-	bus   *bus.Bus
-	logs  *logfile.Store
-	log   *slog.Logger
-	lease time.Duration
+	bus  *bus.Bus
+	logs *logfile.Store
+	// removals are the logs of jobs that were let go.
+	removals removals
+	log      *slog.Logger
+	lease    time.Duration
 
 	mu   sync.RWMutex
 	jobs map[string]*entry

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -505,9 +506,55 @@ func TestALogThatWasLostBefore(t *testing.T) {
 	// Another API has it, and makes it known to the bus again.
 	job.LogBytes = 5
 	b.log(job, strings.Repeat("x", 995), last)
-	b.eventually("nothing is lacking", func() bool { got, _ := v.Known("j1"); return len(got.Warnings) == 0 })
-	if got := answer(t, v, "j1"); strings.Contains(got, shortLog) {
-		t.Error(got)
+	noWarning := func(v *View) {
+		t.Helper()
+		b.eventually("nothing is lacking", func() bool { got, _ := v.Known("j1"); return len(got.Warnings) == 0 })
+		if got := answer(t, v, "j1"); strings.Contains(got, shortLog) {
+			t.Error(got)
+		}
+	}
+	noWarning(v)
+	// Who has seen that it lacks something comes too late with the warning.
+	v.mu.Lock()
+	v.judge(v.jobs["j1"])
+	v.mu.Unlock()
+	noWarning(v)
+}
+
+// What one API has not of a log is no matter of the bus's: when it has the job made known again it keeps the warning to itself. One that is
+// there all the same ends when the log is read and whole.
+func TestAWarningIsOfOneAPI(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	job := b.born("j1", "a", "/x")
+	job.LogBytes = 5
+	b.move(job, jobs.Succeed, b.move(job, jobs.Start, 0))
+	v, _ := b.run(time.Minute)
+	b.text(v, "j1")
+	if got, _ := v.Known("j1"); len(got.Warnings) != 1 {
+		t.Fatalf("warnings %q", got.Warnings)
+	}
+	bustest.Lose(t, b.server)
+	b.eventually("the loss is noticed", func() bool { return v.Writable() != nil })
+	b.eventually("the job is known again", func() bool { return v.Writable() == nil && v.CaughtUp() })
+	if got, err := b.bus.FindJob(t.Context(), "j1"); err != nil || len(got.Warnings) > 0 {
+		t.Errorf("the bus has the warnings %q, %v", got.Warnings, err)
+	}
+	if err := os.WriteFile(filepath.Join(b.dir, "logs", "j1.log"), []byte("text\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	other := b.born("j2", "a", "/y")
+	b.log(other, "text\n", 0)
+	other.LogBytes, other.Warnings = 5, []string{shortLog + "once", "another"}
+	b.move(other, jobs.Succeed, b.move(other, jobs.Start, 0))
+	b.eventually("the other has ended", func() bool { return followed(v, "j2") == jobs.Success })
+	for id, want := range map[string]int{"j1": 0, "j2": 1} {
+		if got := b.text(v, id); got != "text\n" {
+			t.Errorf("%s: %q", id, got)
+		}
+		if got, _ := v.Known(id); len(got.Warnings) != want {
+			t.Errorf("%s, whose log is whole: %q", id, got.Warnings)
+		}
 	}
 }
 
