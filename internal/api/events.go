@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"strconv"
 	"time"
 
 	"github.com/gofiber/fiber/v2"
@@ -56,8 +55,8 @@ func (s *Server) streamEvents(c *fiber.Ctx, f *view.Follower) error {
 	return s.stream(c, logEvents, -1, s.counted(c, &jobEvents{follower: f, conn: connOf(c), running: s.running, heartbeat: s.config.Heartbeat}))
 }
 
-// lastEvent is the sequence up to which the client says that it knows everything; nil: it says nothing.
-func lastEvent(c *fiber.Ctx) (*uint64, error) {
+// lastEvent is up to where the client says that it knows everything; nil: it says nothing.
+func lastEvent(c *fiber.Ctx) (*view.EventID, error) {
 	// A browser that connects again asks for the same URL, with the parameter of its first request.
 	field, text := "Last-Event-ID", c.Get("Last-Event-ID")
 	if text == "" {
@@ -66,21 +65,21 @@ func lastEvent(c *fiber.Ctx) (*uint64, error) {
 	if text == "" {
 		return nil, nil
 	}
-	last, err := strconv.ParseUint(text, 10, 64)
-	if err != nil {
+	last, ok := view.ParseEventID(text)
+	if !ok {
 		return nil, invalid(field, "%q is no id: use that of the last event that came", shown(text))
 	}
 	return &last, nil
 }
 
 // follow follows for a client that knows everything up to last. What no bus of ours can have told it, it does not know.
-func (s *Server) follow(filter view.Filter, id string, last *uint64) *view.Follower {
-	if last != nil && *last > s.config.View.EventsUpTo() {
+func (s *Server) follow(filter view.Filter, id string, last *view.EventID) *view.Follower {
+	if last != nil && last.Seq > s.config.View.EventsUpTo() {
 		// Another API may be a moment ahead. But the ids of a bus that was made anew are lower, and to wait for this one could
 		// take for ever.
 		ctx, cancel := context.WithTimeout(s.running, busTimeout)
 		defer cancel()
-		if newest, err := s.config.Bus.JobsSequence(ctx); err == nil && *last <= newest {
+		if newest, err := s.config.Bus.JobsSequence(ctx); err == nil && last.Seq <= newest {
 			return s.config.View.Follow(filter, id, last)
 		}
 		// Where the bus is away nobody can tell, and browsers never come back after an answer that is an error.
@@ -98,7 +97,7 @@ type jobEvents struct {
 	events []view.Event
 	ready  []byte // made and not read yet
 	// sent is the last id that the client was sent.
-	sent  uint64
+	sent  view.EventID
 	ended bool
 }
 
@@ -152,8 +151,8 @@ func (j *jobEvents) next() error {
 	if err != nil {
 		return err
 	}
-	j.sent = event.Seq
-	j.ready = fmt.Appendf(nil, "event: job\nid: %d\ndata: %s\n", event.Seq, text)
+	j.sent = event.ID
+	j.ready = fmt.Appendf(nil, "event: job\nid: %s\ndata: %s\n", event.ID, text)
 	j.ended = j.follower.One() && event.Job.State.Terminal()
 	return nil
 }
@@ -161,9 +160,9 @@ func (j *jobEvents) next() error {
 // beat shows the client that the stream is alive, and where it stands: it may have passed over events that the client does
 // not want. An id alone is no event, but the client comes again with it.
 func (j *jobEvents) beat() {
-	if after := j.follower.After(); after > j.sent {
+	if after := j.follower.After(); after.Seq > 0 && (after.Seq > j.sent.Seq || after.Made != j.sent.Made) {
 		j.sent = after
-		j.ready = fmt.Appendf(nil, "id: %d\n\n", after)
+		j.ready = fmt.Appendf(nil, "id: %s\n\n", after)
 		return
 	}
 	j.ready = []byte(":\n\n")

@@ -71,7 +71,7 @@ func BenchmarkPresentStateOfAllJobs(b *testing.B) {
 	v := many(b, 100_000)
 	for b.Loop() {
 		zero := uint64(0)
-		f := v.Follow(Filter{}, "", &zero)
+		f := v.Follow(Filter{}, "", at(zero))
 		for n := 0; n < 100_000; {
 			events, err := f.Next(b.Context())
 			if err != nil {

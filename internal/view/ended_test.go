@@ -92,7 +92,7 @@ func TestReadersOfAJobThatIsLetGo(t *testing.T) {
 	b.ends(v, "j1", "one\n")
 	b.ends(v, "j2", "one\n")
 	zero := uint64(0)
-	one, all := v.Follow(Filter{}, "j1", &zero), v.Follow(Filter{}, "", &zero)
+	one, all := v.Follow(Filter{}, "j1", at(zero)), v.Follow(Filter{}, "", at(zero))
 	log, err := v.Log(t.Context(), "j1")
 	if err != nil {
 		t.Fatal(err)
@@ -118,7 +118,7 @@ func TestReadersOfAJobThatIsLetGo(t *testing.T) {
 	if _, err := again.Job(t.Context(), "j1"); !errors.Is(err, ErrUnknown) {
 		t.Errorf("after a start: %v", err)
 	}
-	b.reads(again.Follow(Filter{}, "", &zero), "j2 success")
+	b.reads(again.Follow(Filter{}, "", at(zero)), "j2 success")
 }
 
 // A log that is just being fetched when its job is let go is not taken for an empty one.

@@ -16,8 +16,8 @@ const (
 
 // Event is a job as it was shown from one message of its life on.
 type Event struct {
-	// Seq is the message's sequence in the jobs stream. Events come in its order, on every API the same.
-	Seq uint64
+	// ID is the place of the message in the jobs stream.
+	ID  EventID
 	Job jobs.Job
 
 	size int
@@ -34,8 +34,10 @@ type events struct {
 	start  uint64
 	// told is up to which sequence everything is told, heard the sequence of the newest message.
 	told, heard uint64
-	// generation is how often the stream was lost: its sequences mean nothing beyond that.
+	// generation is how often the stream was lost: its sequences mean nothing beyond that. lostUpTo is up to which sequence it had told
+	// something that was lost, where it is the same stream still.
 	generation int
+	lostUpTo   uint64
 	// held are those that are not told yet.
 	held []heldEvent
 	// changed is closed when an event is told.
@@ -78,7 +80,7 @@ func (v *View) happened(e *entry, seq uint64, job *jobs.Job, size int) {
 	}
 	ev.heard = seq
 	if job != nil {
-		ev.held = append(ev.held, heldEvent{Event{Seq: seq, Job: *job, size: size}, e})
+		ev.held = append(ev.held, heldEvent{Event{ID: EventID{seq, v.madeAt()}, Job: *job, size: size}, e})
 	}
 	v.tell()
 }
@@ -107,7 +109,7 @@ func (v *View) tell() {
 	if ev.held = ev.held[n:]; len(ev.held) == 0 {
 		ev.held, ev.told = nil, ev.heard
 	} else {
-		ev.told = ev.held[0].Seq - 1
+		ev.told = ev.held[0].ID.Seq - 1
 	}
 	if n > 0 {
 		close(ev.changed)
@@ -123,12 +125,12 @@ func (v *View) tellOne(h *heldEvent) {
 		job.LogPath, job.LogBytes = v.logs.Path(job.ID), v.logs.Get(job.ID).Size()
 		job.CancelRequested = job.CancelRequested || e.canceled > 0
 	}
-	e.told = h.Seq
+	e.told = h.ID.Seq
 	ev := &v.events
-	ev.recent = append(ev.recent, &Event{Seq: h.Seq, Job: job, size: h.size})
+	ev.recent = append(ev.recent, &Event{ID: h.ID, Job: job, size: h.size})
 	ev.bytes += h.size
 	for len(ev.recent) > ev.maxEvents || ev.bytes > ev.maxBytes && len(ev.recent) > 1 {
-		ev.start = ev.recent[0].Seq
+		ev.start = ev.recent[0].ID.Seq
 		ev.bytes -= ev.recent[0].size
 		ev.recent[0] = nil
 		ev.recent = ev.recent[1:]
@@ -138,5 +140,5 @@ func (v *View) tellOne(h *heldEvent) {
 
 // after returns where in recent the events after a sequence begin.
 func (ev *events) after(seq uint64) int {
-	return sort.Search(len(ev.recent), func(i int) bool { return ev.recent[i].Seq > seq })
+	return sort.Search(len(ev.recent), func(i int) bool { return ev.recent[i].ID.Seq > seq })
 }

@@ -101,24 +101,24 @@ func TestEventsComeInOrder(t *testing.T) {
 
 	// From any event on, the rest is the same.
 	var seqs []uint64
-	again := v.Follow(Filter{}, "", &v.events.start)
+	again := v.Follow(Filter{}, "", at(v.events.start))
 	for len(seqs) < 7 {
 		events, err := again.Next(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}
 		for _, e := range events {
-			seqs = append(seqs, e.Seq)
+			seqs = append(seqs, e.ID.Seq)
 		}
 	}
-	b.reads(v.Follow(Filter{}, "", &seqs[3]), "j1 running initial", "j1 success", "queued canceled to be canceled")
-	b.reads(v.Follow(Filter{}, "j1", &seqs[2]), "j1 running initial", "j1 success")
+	b.reads(v.Follow(Filter{}, "", at(seqs[3])), "j1 running initial", "j1 success", "queued canceled to be canceled")
+	b.reads(v.Follow(Filter{}, "j1", at(seqs[2])), "j1 running initial", "j1 success")
 	b.reads(v.Follow(Filter{}, "j1", nil), "j1 success")
-	b.nothing(v.Follow(Filter{}, "", &seqs[6]))
+	b.nothing(v.Follow(Filter{}, "", at(seqs[6])))
 	// What was before the start is told as it is now.
 	zero := uint64(0)
-	b.reads(v.Follow(Filter{}, "", &zero), "old canceled", "j1 success", "queued canceled to be canceled")
-	b.reads(v.Follow(Filter{Action: jobs.Create, State: jobs.Canceled}, "", &zero), "old canceled", "queued canceled to be canceled")
+	b.reads(v.Follow(Filter{}, "", at(zero)), "old canceled", "j1 success", "queued canceled to be canceled")
+	b.reads(v.Follow(Filter{Action: jobs.Create, State: jobs.Canceled}, "", at(zero)), "old canceled", "queued canceled to be canceled")
 
 	// A cancel request behind the end, which an earlier release let through, is no event.
 	bustest.Publish(t, b.server, "netlab.in.a.j1.cancel", nil)
@@ -288,11 +288,11 @@ func TestAReaderOnTrust(t *testing.T) {
 	b.move(job, jobs.Succeed, seq)
 	b.born("j2", "a", "/y")
 	b.eventually("all is told", func() bool { return followed(v, "j2") == jobs.Queued && v.EventsUpTo() > seq })
-	caught := v.FollowOnTrust(Filter{}, "", &seq)
+	caught := v.FollowOnTrust(Filter{}, "", at(seq))
 	b.reads(caught, "j1 success", "j2 queued")
 	b.nothing(caught)
 	more := v.EventsUpTo() + 1
-	anew := v.FollowOnTrust(Filter{}, "", &more)
+	anew := v.FollowOnTrust(Filter{}, "", at(more))
 	b.reads(anew, "j2 queued")
 	b.nothing(anew)
 }
@@ -367,7 +367,7 @@ func TestReadersMissNothing(t *testing.T) {
 				readers.Go(func() {
 					random := rand.New(rand.NewPCG(1, uint64(n)))
 					seen := map[string][]string{}
-					last, seqs, ended := uint64(0), map[string]uint64{}, 0
+					last, seqs, ended := EventID{}, map[string]uint64{}, 0
 					for ended < jobCount {
 						ctx, cancel := context.WithTimeout(t.Context(), patience)
 						events, err := f.Next(ctx)
@@ -381,10 +381,10 @@ func TestReadersMissNothing(t *testing.T) {
 							stop = random.IntN(len(events)) + 1 // the connection breaks in the middle
 						}
 						for _, e := range events[:stop] {
-							if e.Seq <= last || e.Seq <= seqs[e.Job.ID] {
-								t.Errorf("reader %d: %s with %d after %d", n, told(&e), e.Seq, last)
+							if e.ID.Seq <= last.Seq || e.ID.Seq <= seqs[e.Job.ID] {
+								t.Errorf("reader %d: %s with %s after %s", n, told(&e), e.ID, last)
 							}
-							last, seqs[e.Job.ID] = e.Seq, e.Seq
+							last, seqs[e.Job.ID] = e.ID, e.ID.Seq
 							seen[e.Job.ID] = append(seen[e.Job.ID], told(&e))
 							if e.Job.State.Terminal() {
 								ended++
@@ -395,8 +395,8 @@ func TestReadersMissNothing(t *testing.T) {
 							if stop == len(events) {
 								last = f.After()
 							}
-							at := last
-							f = views[random.IntN(2)].Follow(Filter{}, "", &at)
+							after := last
+							f = views[random.IntN(2)].Follow(Filter{}, "", &after)
 						}
 					}
 					for id, states := range seen {
@@ -502,3 +502,22 @@ func TestReceivedBytesAreCountedFromTheStart(t *testing.T) {
 		t.Errorf("%d received", got)
 	}
 }
+
+func TestEventIDs(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]EventID{
+		"0": {}, "4711": {Seq: 4711}, "4711-18c3f2a9b7d0e1f2": {4711, 0x18c3f2a9b7d0e1f2}, "18446744073709551615-1": {1<<64 - 1, 1},
+	} {
+		if got, ok := ParseEventID(text); !ok || got != want || got.String() != text {
+			t.Errorf("%s is %+v, %t", text, got, ok)
+		}
+	}
+	for _, text := range []string{"", "-", "-1", "1-", "1--1", "1-0", "1-g", "1-1-1", "+1", "1.5", "1 ", "18446744073709551616", "1-8000000000000000"} {
+		if got, ok := ParseEventID(text); ok {
+			t.Errorf("%q is %+v", text, got)
+		}
+	}
+}
+
+// at is the id of an event that does not say of which stream it is, as those of earlier releases.
+func at(seq uint64) *EventID { return &EventID{Seq: seq} }

@@ -17,8 +17,9 @@ type Follower struct {
 	filter Filter
 	// id is the one job, empty for all.
 	id string
-	// after is up to where the reader knows everything.
+	// after is up to where the reader knows everything, in the stream that was made then.
 	after uint64
+	made  int64
 	// generation is that of the events when they were last looked at.
 	generation int
 	// current is a reader that was told that it has everything.
@@ -34,30 +35,55 @@ type presentState struct {
 }
 
 // Follow follows the job of the id or, where it is empty, those that match the filter, with each state that they come into.
-// after is the Seq of the last event that the reader has, from whatever API. nil is a reader that has none: it is told the
+// after is that of the last event that the reader has, from whatever API. nil is a reader that has none: it is told the
 // present state of the one job, or of every job that has not ended.
-func (v *View) Follow(f Filter, id string, after *uint64) *Follower {
+func (v *View) Follow(f Filter, id string, after *EventID) *Follower {
+	return v.follow(f, id, after, true)
+}
+
+// FollowOnTrust is Follow of a reader whose after nobody can have told it as far as is known. It holds where this view has told of so much:
+// meanwhile, it may have caught up with another API. Else the reader is one that has nothing.
+func (v *View) FollowOnTrust(f Filter, id string, after *EventID) *Follower {
+	return v.follow(f, id, after, false)
+}
+
+// follow is Follow of a reader that may be ahead of this view or not.
+func (v *View) follow(f Filter, id string, after *EventID, ahead bool) *Follower {
 	v.mu.RLock()
 	defer v.mu.RUnlock()
-	follower := &Follower{view: v, filter: f, id: id, generation: v.events.generation}
+	follower := &Follower{view: v, filter: f, id: id, generation: v.events.generation, made: v.madeAt()}
 	switch {
 	case after == nil:
 		follower.begin(true)
-	case v.replaying, v.events.generation > 0 && *after <= v.events.start:
-		// It may be of the stream that was lost: such a reader is told the present state of every job, since it may have missed any.
+	case v.replaying, v.isLost(id, after):
+		// It may have missed any: it is told how every job is.
+	case !ahead && after.Seq > v.events.told && (after.Made == 0 || after.Made == follower.made):
+		follower.begin(true)
 	default:
-		follower.after = *after
+		follower.after, follower.made = after.Seq, cmp.Or(after.Made, follower.made)
 	}
 	return follower
 }
 
-// FollowOnTrust is Follow of a reader whose after may be of a bus that is no more. It holds where this view has told of so much: meanwhile,
-// it may have caught up with another API. Else the reader is one that has nothing.
-func (v *View) FollowOnTrust(f Filter, id string, after *uint64) *Follower {
-	if after != nil && *after > v.EventsUpTo() {
-		after = nil
+// madeAt is the Made of the ids of events, 0 while nothing was read.
+func (v *View) madeAt() int64 {
+	if v.made.IsZero() {
+		return 0
 	}
-	return v.Follow(f, id, after)
+	return v.made.UnixNano()
+}
+
+// isOutdated says whether what the reader knows is numbered by a stream that is no more.
+func (f *Follower) isOutdated() bool {
+	made := f.view.madeAt()
+	return f.generation != f.view.events.generation || f.made != made && f.made != 0 && made != 0
+}
+
+// isLost says whether what a reader knows up to may be a message that the stream has lost.
+func (v *View) isLost(id string, after *EventID) bool {
+	e := v.jobs[id]
+	known := e != nil && e.told == after.Seq // else who has it could be told it again and again
+	return after.Seq <= v.events.lostUpTo && !known
 }
 
 // EventsUpTo is up to which sequence events are told.
@@ -67,15 +93,15 @@ func (v *View) EventsUpTo() uint64 {
 	return v.events.told
 }
 
-// After is up to which sequence the reader knows everything, or everything of the one job.
-func (f *Follower) After() uint64 { return f.after }
+// After is up to where the reader knows everything, or everything of the one job.
+func (f *Follower) After() EventID { return EventID{f.after, f.made} }
 
 // Over says whether it is one job that is followed, and it has ended, and the reader knows. It has ended where it was let go.
 func (f *Follower) Over() bool {
 	f.view.mu.RLock()
 	defer f.view.mu.RUnlock()
 	e := f.view.jobs[f.id]
-	if f.id == "" || f.present != nil {
+	if f.id == "" || f.present != nil || f.view.replaying || f.isOutdated() {
 		return false
 	}
 	return e == nil || e.terminal() && e.told >= e.seq && e.told <= f.after
@@ -107,10 +133,10 @@ func (f *Follower) take() (events []Event, changed <-chan struct{}) {
 	v.mu.RLock()
 	defer v.mu.RUnlock()
 	ev := &v.events
-	if f.generation != ev.generation {
-		// What it knows was numbered by a stream that is no more.
+	if f.isOutdated() {
 		f.generation, f.after, f.present = ev.generation, 0, nil
 	}
+	f.made = cmp.Or(v.madeAt(), f.made)
 	if f.present == nil && f.after < ev.start {
 		f.begin(false)
 	}
@@ -122,7 +148,7 @@ func (f *Follower) take() (events []Event, changed <-chan struct{}) {
 	at := ev.after(f.after)
 	for ; at < len(ev.recent) && len(events) < batch; at++ {
 		event := ev.recent[at]
-		f.after = event.Seq
+		f.after = event.ID.Seq
 		if f.wants(event.Job.ID, filterOf(&event.Job)) {
 			events = append(events, *event)
 		}
@@ -171,7 +197,7 @@ func (f *Follower) takePresent() (events []Event) {
 		p := f.present[0]
 		f.present = f.present[1:]
 		if p.entry.told == p.told && p.entry.seq <= p.told { // else it comes as an event
-			events = append(events, Event{Seq: p.told, Job: f.view.shown(p.entry)})
+			events = append(events, Event{ID: EventID{p.told, f.made}, Job: f.view.shown(p.entry)})
 			f.after = p.told
 		}
 	}

@@ -91,7 +91,7 @@ func (v *View) append(c *bus.Chunk) error {
 	if e := v.jobs[c.Job]; e != nil {
 		v.count(e, log.Size())
 		v.settle(e)
-		if v.short[e.id] == e {
+		if v.short[e.id] == e && log.Size() >= e.logBytes {
 			v.judge(e)
 		}
 	}
@@ -225,12 +225,16 @@ func (v *View) giveUp(e *entry) {
 // shortLog begins the warning of a job whose log lacks what the bus has lost.
 const shortLog = "the log is incomplete: "
 
-// warnOfGap says in an ended job that its log lacks something.
-func (v *View) warnOfGap(e *entry, job *jobs.Job) {
-	text := fmt.Sprintf(shortLog+"the bus has %d of its %d bytes", v.logs.Get(job.ID).Size(), job.LogBytes)
-	v.log.Error("view: "+text, "job", job.ID)
-	job.Warnings = append(slices.Clone(job.Warnings), text)
+// warnOfGap says in an ended job that its log lacks something, and whether it has not said so already.
+func (v *View) warnOfGap(e *entry, job *jobs.Job) (changed bool) {
 	v.short[e.id] = e
+	text := fmt.Sprintf(shortLog+"the bus has %d of its %d bytes", v.logs.Get(job.ID).Size(), job.LogBytes)
+	if slices.Contains(job.Warnings, text) {
+		return false
+	}
+	v.log.Error("view: "+text, "job", job.ID)
+	job.Warnings = append(slices.DeleteFunc(slices.Clone(job.Warnings), isOfGap), text)
+	return true
 }
 
 func isOfGap(warning string) bool { return strings.HasPrefix(warning, shortLog) }
@@ -242,21 +246,18 @@ func (v *View) judge(e *entry) {
 		return
 	}
 	job := v.unpack(e.id, e.text)
-	warned, whole := slices.ContainsFunc(job.Warnings, isOfGap), v.logs.Get(e.id).Size() >= e.logBytes
-	if !whole {
-		v.short[e.id] = e
-	}
-	switch {
-	case warned != whole:
+	if v.logs.Get(e.id).Size() < e.logBytes {
+		if v.warnOfGap(e, &job) {
+			v.pack(e, &job, nil)
+		}
 		return
-	case whole:
-		delete(v.short, e.id)
+	}
+	delete(v.short, e.id)
+	if slices.ContainsFunc(job.Warnings, isOfGap) {
 		job.Warnings = slices.DeleteFunc(job.Warnings, isOfGap)
 		v.log.Info("view: a log that lacked something is whole", "job", e.id)
-	default:
-		v.warnOfGap(e, &job)
+		v.pack(e, &job, nil)
 	}
-	v.pack(e, &job, nil)
 }
 
 // waitsForLog is the terminal state of a job whose log may lack something, or nil.

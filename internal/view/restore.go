@@ -137,6 +137,7 @@ func (v *View) beginReplay() {
 	}
 	ev := &v.events
 	ev.recent, ev.held, ev.bytes = nil, nil, 0
+	ev.lostUpTo = max(ev.lostUpTo, ev.told)
 	ev.start, ev.told, ev.heard = 0, 0, 0
 	ev.generation++
 	v.replaying, v.births = true, map[*entry]uint64{}
@@ -156,6 +157,9 @@ func (v *View) endReplay() {
 	}
 	v.index.sort()
 	v.requeue()
+	if !v.newMade.Equal(v.made) {
+		v.events.lostUpTo = 0
+	}
 	v.replaying, v.births, v.made, v.lost = false, nil, v.newMade, ""
 	close(v.events.changed)
 	v.events.changed = make(chan struct{})

@@ -305,7 +305,8 @@ func (l *lines) count(text string) int {
 	return strings.Count(l.text.String(), text)
 }
 
-// An id of before a loss may be as low as those of the stream that was made since: whoever comes with one is told how every job is.
+// An id of before a loss says nothing of what came since, whether the new stream has come so far or not: whoever comes with one is told how
+// every job is, once, also by an API that knows nothing of the loss.
 func TestAnIDOfBeforeALoss(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
@@ -313,23 +314,86 @@ func TestAnIDOfBeforeALoss(t *testing.T) {
 	job := b.born("j1", "a", "/x")
 	seq := b.move(job, jobs.Start, 0)
 	b.eventually("it is told that the job runs", func() bool { return v.EventsUpTo() == seq })
+	f := v.Follow(Filter{}, "", nil)
+	b.reads(f, "j1 running")
+	low := f.After()
+	for range 5 {
+		seq = b.move(job, jobs.Progress, seq)
+	}
+	b.eventually("all is told", func() bool { return v.EventsUpTo() == seq })
+	high := EventID{seq, low.Made}
 	b.move(job, jobs.Succeed, seq)
 	b.eventually("the job has ended", func() bool { return followed(v, "j1") == jobs.Success })
-	b.nothing(v.Follow(Filter{}, "", new(v.EventsUpTo())))
 	bustest.Lose(t, b.server)
 	b.eventually("the loss is noticed", func() bool { return v.Writable() != nil })
 	b.eventually("the job is known again", func() bool { return v.Writable() == nil && v.CaughtUp() })
-	if upTo := v.EventsUpTo(); upTo < seq {
-		t.Fatalf("the new stream is at %d, want %d or more", upTo, seq)
+	if upTo := v.EventsUpTo(); upTo < low.Seq || upTo >= high.Seq {
+		t.Fatalf("the new stream is at %d, want %d to %d", upTo, low.Seq, high.Seq)
 	}
-	for _, follower := range []*Follower{v.Follow(Filter{}, "", &seq), v.FollowOnTrust(Filter{}, "", &seq), v.Follow(Filter{}, "j1", &seq)} {
-		b.reads(follower, "j1 success")
-		b.nothing(follower)
+	var now EventID
+	for _, view := range []*View{v, b.replica("started since")} {
+		for _, id := range []string{"", "j1"} {
+			for _, follower := range []*Follower{view.Follow(Filter{}, id, &low), view.Follow(Filter{}, id, &high), view.FollowOnTrust(Filter{}, id, &high)} {
+				b.reads(follower, "j1 success")
+				b.nothing(follower)
+				now = follower.After()
+			}
+		}
+		if again := view.Follow(Filter{}, "j1", &now); !again.Over() {
+			t.Errorf("who has %s is told it again", now)
+		}
+		b.nothing(view.Follow(Filter{}, "", &now))
 	}
-	late := b.born("late", "a", "/y")
-	b.eventually("a later one is told of", func() bool { return followed(v, "late") == jobs.Queued })
-	told := v.EventsUpTo()
-	b.move(late, jobs.Start, 0)
-	b.eventually("and that it runs", func() bool { return v.EventsUpTo() > told })
-	b.reads(v.Follow(Filter{}, "", &told), "late running")
+	b.born("late", "a", "/y")
+	b.reads(v.Follow(Filter{}, "", &now), "late queued")
+}
+
+// A stream that has lost its newest messages is numbered as before: the ids of what was lost come again.
+func TestAnIDThatComesAgain(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	v := b.unfed()
+	v.caughtUp(partJobs, &turn{})
+	made := time.Unix(1_800_000_000, 0)
+	hear := func(id string, state jobs.State, seq uint64) {
+		m := &bus.JobMessage{Job: jobs.Job{ID: id, Host: "a", State: state}, Seq: seq, Birth: state == jobs.Queued, Made: made}
+		v.mu.Lock()
+		defer v.mu.Unlock()
+		v.reads(m.Made)
+		v.takeLocked(m)
+		v.happened(v.jobs[id], seq, &m.Job, 1)
+	}
+	at := func(seq uint64) *EventID { return &EventID{seq, made.UnixNano()} }
+	hear("j1", jobs.Queued, 1)
+	hear("j1", jobs.Running, 2)
+	hear("j1", jobs.Canceled, 3)
+	hear("j2", jobs.Queued, 4)
+	b.nothing(v.Follow(Filter{}, "", at(4)))
+
+	before := v.Follow(Filter{}, "j1", at(9))
+	v.beginReplay()
+	if v.Follow(Filter{}, "j1", at(2)).Over() || v.Follow(Filter{}, "j1", nil).Over() {
+		t.Error("an end that was not told is over while the stream is read anew")
+	}
+	waits, ahead := v.Follow(Filter{}, "", at(4)), v.Follow(Filter{}, "", at(9))
+	b.nothing(waits)
+	hear("j1", jobs.Queued, 1)
+	hear("j2", jobs.Queued, 2)
+	hear("j1", jobs.Canceled, 3)
+	v.caughtUp(partJobs, &turn{})
+	if before.Over() {
+		t.Error("an end is over for who has not heard of the loss")
+	}
+	b.reads(waits, "j2 queued", "j1 canceled")
+	b.reads(ahead, "j2 queued", "j1 canceled")
+	hear("j3", jobs.Queued, 4)
+	b.reads(waits, "j3 queued")
+	b.reads(v.Follow(Filter{}, "", at(4)), "j2 queued", "j1 canceled", "j3 queued")
+	b.reads(v.Follow(Filter{}, "j1", at(2)), "j1 canceled")
+	if !v.Follow(Filter{}, "j1", at(3)).Over() {
+		t.Error("an end that was told is told again")
+	}
+	hear("j3", jobs.Running, 5)
+	hear("j3", jobs.Canceled, 6)
+	b.reads(v.Follow(Filter{}, "", at(5)), "j3 canceled")
 }

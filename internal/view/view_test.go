@@ -503,9 +503,17 @@ func TestALogThatWasLostBefore(t *testing.T) {
 	// An answer that was being made meanwhile does not take its place.
 	v.keepAnswer(v.jobs["j1"], []byte("{}"))
 	wantWarning()
-	// Another API has it, and makes it known to the bus again.
+	// More of it comes, and not all.
 	job.LogBytes = 5
-	b.log(job, strings.Repeat("x", 995), last)
+	last = b.log(job, "more\n", last)
+	b.eventually("the warning says so", func() bool {
+		b.text(v, "j1")
+		got, _ := v.Known("j1")
+		return len(got.Warnings) == 1 && strings.Contains(got.Warnings[0], "has 10 of its 1000 bytes")
+	})
+	// Another API has it, and makes it known to the bus again.
+	job.LogBytes = 10
+	b.log(job, strings.Repeat("x", 990), last)
 	noWarning := func(v *View) {
 		t.Helper()
 		b.eventually("nothing is lacking", func() bool { got, _ := v.Known("j1"); return len(got.Warnings) == 0 })

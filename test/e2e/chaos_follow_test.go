@@ -255,25 +255,31 @@ type told struct {
 	state jobs.State
 }
 
+// eventID is that of an event, and the sequence in it.
+type eventID struct {
+	text string
+	seq  uint64
+}
+
 // followJobs follows the events of all jobs until ctx ends, at one API and another, and returns what it was told of each.
 func (k *asker) followJobs(ctx context.Context, r *rand.Rand) map[string][]told {
 	heard := map[string][]told{}
-	var last uint64
+	var last eventID
 	for ctx.Err() == nil {
 		a := k.c.apis[r.IntN(len(k.c.apis))]
 		if err := k.followSome(ctx, a, heard, &last, 1+r.IntN(60)); err != nil {
-			k.c.tell("", "%s: the events at %s, up to %d: %v", k.name, a.name, last, err)
+			k.c.tell("", "%s: the events at %s, up to %s: %v", k.name, a.name, last.text, err)
 		}
 		sleep(ctx, time.Duration(50+r.IntN(300))*time.Millisecond)
 	}
 	return heard
 }
 
-func (k *asker) followSome(ctx context.Context, a *chaosAPI, heard map[string][]told, last *uint64, most int) error {
+func (k *asker) followSome(ctx context.Context, a *chaosAPI, heard map[string][]told, last *eventID, most int) error {
 	opened := time.Now()
 	header := []string{"Accept", "text/event-stream"}
-	if *last > 0 {
-		header = append(header, "Last-Event-ID", strconv.FormatUint(*last, 10))
+	if last.text != "" {
+		header = append(header, "Last-Event-ID", last.text)
 	}
 	body, shut, other, err := k.stream(ctx, a, "/events", header...)
 	if err != nil {
@@ -290,11 +296,12 @@ func (k *asker) followSome(ctx context.Context, a *chaosAPI, heard map[string][]
 			k.judgeSilence(ctx, a, "", opened, s)
 			return err
 		}
-		id, err := strconv.ParseUint(e.id, 10, 64)
-		if err != nil || id <= *last {
+		text, _, _ := strings.Cut(e.id, "-")
+		seq, err := strconv.ParseUint(text, 10, 64)
+		if err != nil || seq <= last.seq {
 			continue // an API that cannot tell what the client knows begins anew
 		}
-		*last = id
+		*last = eventID{e.id, seq}
 		if e.name != "job" {
 			continue // nothing happened up to there
 		}
@@ -302,7 +309,7 @@ func (k *asker) followSome(ctx context.Context, a *chaosAPI, heard map[string][]
 		if err := json.Unmarshal([]byte(e.data), &job); err != nil {
 			return err
 		}
-		heard[job.ID] = append(heard[job.ID], told{id, job.State})
+		heard[job.ID] = append(heard[job.ID], told{seq, job.State})
 	}
 	return nil
 }
