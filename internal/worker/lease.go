@@ -117,8 +117,6 @@ func (w *Worker) announcement() *hosts.Host {
 	}
 	if r := w.refusal.Load(); r != nil && time.Since(r.at) < refusalStands {
 		h.Error = r.text
-	} else if hasNoRoom(w.config.DataDir) {
-		h.Error = "a disk is full: " + w.makeRoom() // runs that end wait for that
 	}
 	if n, err := w.netlab.last(); err != nil {
 		h.Netlab.Error = err.Error()
@@ -142,16 +140,12 @@ func (w *Worker) cannotTake(err error) error {
 	text := "a request cannot be taken: " + err.Error()
 	switch {
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
-		text += ": " + w.makeRoom()
+		text += ": make room on the disk of NETLAB_WORKER_DATA_DIR, " + w.config.DataDir
 	case errors.Is(err, syscall.EROFS), errors.Is(err, fs.ErrPermission):
 		text += ": make NETLAB_WORKER_DATA_DIR, " + w.config.DataDir + ", writable"
 	}
 	w.refusal.Store(&takeRefusal{text, time.Now()})
 	return err
-}
-
-func (w *Worker) makeRoom() string {
-	return "make room on the disk of NETLAB_WORKER_DATA_DIR, " + w.config.DataDir
 }
 
 // load is the one-minute load average a core, 0 where it cannot be read.

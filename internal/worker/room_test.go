@@ -54,6 +54,23 @@ func TestAHostThatCannotTakeJobs(t *testing.T) {
 	}
 }
 
+func TestWhyARequestIsNotTaken(t *testing.T) {
+	t.Parallel()
+	w := &Worker{config: Config{DataDir: "/data"}}
+	for err, remedy := range map[error]string{
+		syscall.ENOSPC: ": make room on the disk of NETLAB_WORKER_DATA_DIR, /data",
+		syscall.EDQUOT: ": make room on the disk of NETLAB_WORKER_DATA_DIR, /data",
+		syscall.EROFS:  ": make NETLAB_WORKER_DATA_DIR, /data, writable",
+		syscall.EACCES: ": make NETLAB_WORKER_DATA_DIR, /data, writable",
+		syscall.EIO:    "",
+	} {
+		_ = w.cannotTake(fmt.Errorf("journal: %w", err))
+		if got, want := w.refusal.Load().text, "a request cannot be taken: journal: "+err.Error()+remedy; got != want {
+			t.Errorf("it says %q, want %q", got, want)
+		}
+	}
+}
+
 // A disk that does not say how large it is is not full.
 func TestADiskWithoutASize(t *testing.T) {
 	t.Parallel()
@@ -72,7 +89,8 @@ func TestADiskWithoutASize(t *testing.T) {
 // A run that has failed on a full disk says which one it was, and that the host has failed and not the lab.
 func TestARunOnAFullDisk(t *testing.T) {
 	t.Parallel()
-	b := setup(t, func(c *Config) { smallDisk(t, c.DataDir) })
+	said := &logged{}
+	b := setup(t, said.into, func(c *Config) { smallDisk(t, c.DataDir) })
 	work, state := filepath.Join(b.root, "work"), filepath.Join(b.root, "state")
 	for _, dir := range []string{work, state} {
 		must(t, os.Mkdir(dir, 0o777))
@@ -95,10 +113,8 @@ func TestARunOnAFullDisk(t *testing.T) {
 		result.ExitCode, result.Error = 1, "netlab create ended with exit code 1"
 		run.result <- result
 		if full == b.config.DataDir {
-			b.eventually("the host says that a disk is full", func() bool {
-				return b.worker.announcement().Error == "a disk is full: make room on the disk of NETLAB_WORKER_DATA_DIR, "+full
-			})
-			empty()
+			b.eventually("the disk is looked at", func() bool { return said.has("make room\" job=" + id + " dir=" + full) })
+			empty() // which the end has to wait for
 			empty = func() {}
 		}
 		job := &b.await(id, ended).Job
@@ -111,7 +127,8 @@ func TestARunOnAFullDisk(t *testing.T) {
 	expect("the working directory", exec.Result{}, jobs.Create, work, jobs.ReasonHostFailed,
 		"; the disk of the working directory, "+filepath.Join(work, "lab")+", is full: make room there and submit the job again")
 	expect("a job that does not write there", exec.Result{}, jobs.Validate, work, jobs.ReasonNetlabFailed, "")
-	expect("a topology that is wrong", exec.Result{Errors: []jobs.Problem{{Text: "nodez"}}}, jobs.Create, work, jobs.ReasonNetlabFailed, "")
+	expect("Netlab says so itself", exec.Result{Errors: []jobs.Problem{{File: "topology.yml", Text: "Fatal error in pickle: [Errno 28]"}}}, jobs.Create, work,
+		jobs.ReasonHostFailed, "; the disk of the working directory, "+filepath.Join(work, "lab")+", is full: make room there and submit the job again")
 	expect("the state root", exec.Result{}, jobs.Create, state, jobs.ReasonHostFailed,
 		"; the disk of Netlab's status file, "+state+", is full: make room there and submit the job again")
 	expect("the data directory", exec.Result{}, jobs.Create, b.config.DataDir, jobs.ReasonHostFailed,

@@ -420,9 +420,6 @@ func (r *run) judge(result exec.Result) outcome {
 		end.reason = jobs.ReasonInvalid
 	default:
 		end.exitCode = &result.ExitCode
-		if len(end.errors) > 0 {
-			break // it is the topology
-		}
 		if full := r.noRoom(result.DiskFull); full != "" {
 			end.reason = jobs.ReasonHostFailed
 			end.text += full
