@@ -33,8 +33,9 @@ func (f *Filter) terms() [6]term {
 	}
 }
 
-// index has, for each value of each field, the jobs that have it, in the order of their births.
-type index map[term][]*entry
+// index has, for each value of each field, the jobs that have it, in the order of their births. To find the list of a value is most of what a
+// job costs here, so what is found can be changed.
+type index map[term]*[]*entry
 
 // move takes an entry that had other traits, or the zero ones, from the lists of these to those of its own.
 func (x index) move(e *entry, from Filter) {
@@ -49,16 +50,23 @@ func (x index) move(e *entry, from Filter) {
 }
 
 func (x index) insert(e *entry, t term) {
-	if t.value != "" {
-		x[t] = insert(x[t], e, byBirth)
-	}
-}
-
-func (x index) remove(e *entry, t term) {
 	if t.value == "" {
 		return
 	}
-	if x[t] = remove(x[t], e); len(x[t]) == 0 {
+	list := x[t]
+	if list == nil {
+		list = new([]*entry)
+		x[t] = list
+	}
+	*list = insert(*list, e, byBirth)
+}
+
+func (x index) remove(e *entry, t term) {
+	list := x[t]
+	if list == nil {
+		return
+	}
+	if *list = remove(*list, e); len(*list) == 0 {
 		delete(x, t)
 	}
 }
@@ -75,8 +83,15 @@ func (x index) drop(e *entry) {
 func (x index) narrow(f *Filter, all []*entry) []*entry {
 	shortest := all
 	for _, t := range f.terms() {
-		if list := x[t]; t.value != "" && len(list) < len(shortest) {
-			shortest = list
+		if t.value == "" {
+			continue
+		}
+		list := x[t]
+		if list == nil {
+			return nil
+		}
+		if len(*list) < len(shortest) {
+			shortest = *list
 		}
 	}
 	return shortest
@@ -85,6 +100,6 @@ func (x index) narrow(f *Filter, all []*entry) []*entry {
 // sort puts the lists into the order of births, where these have changed.
 func (x index) sort() {
 	for _, list := range x {
-		slices.SortStableFunc(list, byBirth)
+		slices.SortStableFunc(*list, byBirth)
 	}
 }
