@@ -79,12 +79,16 @@ func (s *Server) follow(filter view.Filter, id string, last *view.EventID) *view
 		// take for ever.
 		ctx, cancel := context.WithTimeout(s.running, busTimeout)
 		defer cancel()
-		if newest, err := s.config.Bus.JobsSequence(ctx); err == nil && last.Seq <= newest {
-			return s.config.View.Follow(filter, id, last)
+		newest, err := s.config.Bus.JobsSequence(ctx)
+		switch {
+		case err != nil:
+			// Nobody can tell, and browsers never come back after an answer that is an error.
+			return s.config.View.FollowOnTrust(filter, id, last)
+		case last.Seq > newest:
+			last = &view.EventID{}
 		}
-		// Where the bus is away nobody can tell, and browsers never come back after an answer that is an error.
 	}
-	return s.config.View.FollowOnTrust(filter, id, last)
+	return s.config.View.Follow(filter, id, last)
 }
 
 // jobEvents is the stream of a follower's events.
@@ -160,7 +164,7 @@ func (j *jobEvents) next() error {
 // beat shows the client that the stream is alive, and where it stands: it may have passed over events that the client does
 // not want. An id alone is no event, but the client comes again with it.
 func (j *jobEvents) beat() {
-	if after := j.follower.After(); after.Seq > 0 && (after.Seq > j.sent.Seq || after.Made != j.sent.Made) {
+	if after := j.follower.After(); after.Seq > 0 && after != j.sent {
 		j.sent = after
 		j.ready = fmt.Appendf(nil, "id: %s\n\n", after)
 		return

@@ -25,6 +25,8 @@ var (
 	ErrHostAway = errors.New("the host does not answer")
 	// ErrLost is a stream that has not all any more that was read of it: it was made anew, or its server has lost the newest.
 	ErrLost = errors.New("the bus has lost messages")
+	// ErrLostNewest is the second of these, or an older stream that was put back. It is an ErrLost.
+	ErrLostNewest = fmt.Errorf("%w, the newest ones", ErrLost)
 	// ErrFull is a stream at its limit. It refuses what is new and keeps what it has.
 	ErrFull = errors.New("the stream is full")
 	// ErrTooLarge is a message over MaxMessage.

@@ -22,7 +22,7 @@ const closePatience = 2 * time.Second
 // Mark is a place in a stream: up to where it was read, say. It tells the stream from another one of its name, and from itself
 // after it has lost its newest messages, also where their sequences have been used again.
 type Mark struct {
-	// Made is when the stream was made.
+	// Made is when the stream was made, or when it was last said to have lost its newest messages: see TellLoss.
 	Made time.Time `json:"made"`
 	// Seq is the sequence of a message.
 	Seq uint64 `json:"seq"`
@@ -183,7 +183,40 @@ func (b *Bus) mark(ctx context.Context, stream string) (Mark, error) {
 	if stream == jobsStream {
 		b.crowded.Store(info.Config.MaxBytes > 0 && info.State.Bytes > uint64(info.Config.MaxBytes)/100*birthShare)
 	}
-	return Mark{Made: info.Created, Seq: info.State.LastSeq, Stored: info.State.LastTime}, nil
+	return Mark{Made: madeAt(info), Seq: info.State.LastSeq, Stored: info.State.LastTime}, nil
+}
+
+// lossKey is where a stream has, in its metadata, when it was last said to have lost its newest messages.
+const lossKey = "netlab-lost"
+
+func madeAt(info *jetstream.StreamInfo) time.Time {
+	if at, err := time.Parse(time.RFC3339Nano, info.Config.Metadata[lossKey]); err == nil && at.After(info.Created) {
+		return at
+	}
+	return info.Created
+}
+
+// TellLoss has the stream of jobs be to everybody as one that was made just now, unless it has become a later one than that which was known: it
+// has lost its newest messages, and uses their sequences again. Nobody who was not there at the loss could know otherwise.
+func (b *Bus) TellLoss(ctx context.Context, known time.Time) error {
+	stream, err := b.js.Stream(ctx, jobsStream)
+	if err != nil {
+		return translate(err)
+	}
+	info := stream.CachedInfo()
+	if madeAt(info).After(known) {
+		return nil
+	}
+	now := time.Now().UTC()
+	if !now.After(known) {
+		now = known.UTC().Add(1)
+	}
+	if info.Config.Metadata == nil {
+		info.Config.Metadata = map[string]string{}
+	}
+	info.Config.Metadata[lossKey] = now.Format(time.RFC3339Nano)
+	_, err = b.js.UpdateStream(ctx, info.Config)
+	return translate(err)
 }
 
 // own is a message that this program has stored in a stream, with its ce-id.
@@ -262,10 +295,12 @@ func (b *Bus) goesOn(ctx context.Context, stream string, had, now Mark) error {
 	switch {
 	case had.Made.IsZero(): // nothing is known of it
 		return nil
+	case now.Made.Before(had.Made):
+		return fmt.Errorf("%w: the stream %s is an older one, which was put back", ErrLostNewest, stream)
 	case !now.Made.Equal(had.Made):
 		return fmt.Errorf("%w: the stream %s was made anew", ErrLost, stream)
 	case now.Seq < had.Seq:
-		return fmt.Errorf("%w: the stream %s ends at %d, and had %d", ErrLost, stream, now.Seq, had.Seq)
+		return fmt.Errorf("%w: the stream %s ends at %d, and had %d", ErrLostNewest, stream, now.Seq, had.Seq)
 	case had.Seq == 0, had.Stored.IsZero(), now.Seq == had.Seq && now.Stored.Equal(had.Stored):
 		return nil
 	}
@@ -274,7 +309,7 @@ func (b *Bus) goesOn(ctx context.Context, stream string, had, now Mark) error {
 	case err == nil && m.Time.Equal(had.Stored):
 		return nil
 	case err == nil:
-		return fmt.Errorf("%w: the stream %s has another message %d than it had", ErrLost, stream, had.Seq)
+		return fmt.Errorf("%w: the stream %s has another message %d than it had", ErrLostNewest, stream, had.Seq)
 	case !errors.Is(err, ErrNotFound):
 		return err
 	}
@@ -284,7 +319,7 @@ func (b *Bus) goesOn(ctx context.Context, stream string, had, now Mark) error {
 	case errors.Is(err, ErrNotFound):
 		return nil
 	case err == nil && m.Seq < had.Seq:
-		return fmt.Errorf("%w: the stream %s had %d, and has got %d since", ErrLost, stream, had.Seq, m.Seq)
+		return fmt.Errorf("%w: the stream %s had %d, and has got %d since", ErrLostNewest, stream, had.Seq, m.Seq)
 	}
 	return err
 }
@@ -299,7 +334,7 @@ func (b *Bus) hasOwn(ctx context.Context, stream string, mine *own) error {
 		}
 	}
 	if err == nil || errors.Is(err, ErrNotFound) {
-		return fmt.Errorf("%w: the stream %s has not its message %d any more", ErrLost, stream, mine.seq)
+		return fmt.Errorf("%w: the stream %s has not its message %d any more", ErrLostNewest, stream, mine.seq)
 	}
 	return err
 }

@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go/jetstream"
+
 	"netlab-runner/internal/bus/embedded"
 	"netlab-runner/internal/hosts"
 	"netlab-runner/internal/jobs"
@@ -75,7 +77,7 @@ func TestSequencesAreUsedAgain(t *testing.T) {
 	for what, end := range ended {
 		select {
 		case err := <-end:
-			if !errors.Is(err, ErrLost) {
+			if !errors.Is(err, ErrLostNewest) {
 				t.Errorf("%s: %v", what, err)
 			}
 		case <-ctx.Done():
@@ -306,6 +308,62 @@ func TestSilence(t *testing.T) {
 	b.Close()
 	if b.Silence() == 0 {
 		t.Error("not silent without a connection")
+	}
+}
+
+// Once a stream is said to have lost its newest messages it is another one to everybody, however often that is said.
+func TestALossIsTold(t *testing.T) {
+	t.Parallel()
+	ctx, b := ready(t)
+	submit(ctx, t, b, "j1")
+	ended := make(chan error, 1)
+	made := make(chan time.Time, 10)
+	go func() {
+		ended <- b.FollowJobs(ctx, true, func(m *JobMessage) { made <- m.Made }, func(string, uint64) {}, func() {})
+	}()
+	first := await(ctx, t, made)
+	now := func() time.Time {
+		t.Helper()
+		mark, err := b.mark(ctx, jobsStream)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return mark.Made
+	}
+	tell := func(known time.Time) {
+		t.Helper()
+		if err := b.TellLoss(ctx, known); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if tell(first.Add(-1)); !now().Equal(first) {
+		t.Error("a loss of a stream before it is told")
+	}
+	tell(first)
+	second := now()
+	if !second.After(first) {
+		t.Errorf("after the loss it was made %s, before %s", second, first)
+	}
+	if err := await(ctx, t, ended); !errors.Is(err, ErrLost) || errors.Is(err, ErrLostNewest) {
+		t.Errorf("who followed it hears %v", err)
+	}
+	if tell(first); !now().Equal(second) {
+		t.Error("it is told twice")
+	}
+	if err := b.EnsureStreams(ctx, testLimits); err != nil || !now().Equal(second) {
+		t.Errorf("when the streams are ensured it is forgotten (%v)", err)
+	}
+	ahead := second.Add(time.Hour) // by another clock
+	if tell(ahead); !now().After(ahead) {
+		t.Errorf("it was made %s, want after %s", now(), ahead)
+	}
+	copied := &jetstream.StreamInfo{Created: ahead, Config: jetstream.StreamConfig{Metadata: map[string]string{lossKey: first.Format(time.RFC3339Nano)}}}
+	if at := madeAt(copied); !at.Equal(ahead) {
+		t.Errorf("one that was made with what another one said was made %s", at)
+	}
+	older := Mark{Made: now().Add(time.Hour), Seq: 1}
+	if err := b.goesOn(ctx, jobsStream, older, Mark{Made: now(), Seq: 1}); !errors.Is(err, ErrLostNewest) {
+		t.Errorf("an older one that was put back: %v", err)
 	}
 }
 

@@ -24,16 +24,8 @@ func (id EventID) String() string {
 
 // ParseEventID reads what String makes. ok is false of anything else.
 func ParseEventID(text string) (id EventID, ok bool) {
-	seq, made, tells := strings.Cut(text, "-")
-	var err error
-	if id.Seq, err = strconv.ParseUint(seq, 10, 64); err != nil {
-		return EventID{}, false
-	}
-	if !tells {
-		return id, true
-	}
-	if id.Made, err = strconv.ParseInt(made, 16, 64); err != nil || id.Made <= 0 {
-		return EventID{}, false
-	}
-	return id, true
+	seq, made, _ := strings.Cut(text, "-")
+	id.Seq, _ = strconv.ParseUint(seq, 10, 64)
+	id.Made, _ = strconv.ParseInt(made, 16, 64)
+	return id, id.Made >= 0 && id.String() == text
 }

@@ -1,6 +1,7 @@
 package view
 
 import (
+	"slices"
 	"sort"
 
 	"netlab-runner/internal/jobs"
@@ -34,10 +35,10 @@ type events struct {
 	start  uint64
 	// told is up to which sequence everything is told, heard the sequence of the newest message.
 	told, heard uint64
-	// generation is how often the stream was lost: its sequences mean nothing beyond that. lostUpTo is up to which sequence it had told
-	// something that was lost, where it is the same stream still.
+	// generation is how often the stream was lost: its sequences mean nothing beyond that.
 	generation int
-	lostUpTo   uint64
+	// silent says that what is read has happened before: followers wait, and are told how every job is then.
+	silent bool
 	// held are those that are not told yet.
 	held []heldEvent
 	// changed is closed when an event is told.
@@ -55,7 +56,7 @@ type heldEvent struct {
 }
 
 func newEvents() events {
-	return events{changed: make(chan struct{}), observe: func(*jobs.Job) {}, maxEvents: maxEvents, maxBytes: maxEventBytes}
+	return events{silent: true, changed: make(chan struct{}), observe: func(*jobs.Job) {}, maxEvents: maxEvents, maxBytes: maxEventBytes}
 }
 
 // Observe calls f for every event from now on, in order. f must not block, and not call the view.
@@ -68,11 +69,14 @@ func (v *View) Observe(f func(*jobs.Job)) {
 // happened makes an event of a message that came by following the stream, each once and in its order.
 func (v *View) happened(e *entry, seq uint64, job *jobs.Job, size int) {
 	ev := &v.events
-	if v.starting() {
-		// It happened before.
+	if ev.silent {
 		if ev.heard = max(ev.heard, seq); e != nil {
 			e.told = max(e.told, seq)
 		}
+		if job != nil && !v.starting() {
+			ev.observe(job)
+		}
+		v.endSilence()
 		return
 	}
 	if seq <= ev.heard {
@@ -94,9 +98,30 @@ func (v *View) cancelHappened(e *entry, seq uint64) {
 	v.happened(e, seq, &e.open.job, cancelSize)
 }
 
+// endSilence lets followers go on, when all is read that had happened before and every end of it is shown: one that is not would be told by
+// nobody later.
+func (v *View) endSilence() {
+	ev := &v.events
+	if !ev.silent || v.starting() {
+		return
+	}
+	for _, active := range v.active {
+		if slices.ContainsFunc(active, func(e *entry) bool { return e.ending() != nil }) {
+			return
+		}
+	}
+	ev.silent, ev.start, ev.told = false, ev.heard, ev.heard
+	close(ev.changed)
+	ev.changed = make(chan struct{})
+}
+
 // tell lets out the events that are held for nothing any more.
 func (v *View) tell() {
 	ev := &v.events
+	if ev.silent {
+		v.endSilence()
+		return
+	}
 	n := 0
 	for n < len(ev.held) {
 		if h := &ev.held[n]; h.Job.State.Terminal() && h.entry.ending() != nil {

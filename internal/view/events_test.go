@@ -308,8 +308,8 @@ func TestOwnMovesAreToldOnce(t *testing.T) {
 	v.mu.Lock() // what comes over the bus waits
 	seq := b.move(job, jobs.Start, 0)
 	v.takeLocked(&bus.JobMessage{Job: *job, Seq: seq})
-	late := &Follower{view: v}
-	if late.begin(true); len(late.present) != 0 {
+	late := &Follower{view: v, fresh: true}
+	if late.begin(); len(late.present) != 0 {
 		t.Errorf("told before its turn: %v", late.present)
 	}
 	v.mu.Unlock()
@@ -512,7 +512,7 @@ func TestEventIDs(t *testing.T) {
 			t.Errorf("%s is %+v, %t", text, got, ok)
 		}
 	}
-	for _, text := range []string{"", "-", "-1", "1-", "1--1", "1-0", "1-g", "1-1-1", "+1", "1.5", "1 ", "18446744073709551616", "1-8000000000000000"} {
+	for _, text := range []string{"", "-", "-1", "1-", "1--1", "1-0", "1-g", "1-1-1", "1-+5", "1-05", "1-A", "01", "+1", "1.5", "1 ", "18446744073709551616", "1-8000000000000000"} {
 		if got, ok := ParseEventID(text); ok {
 			t.Errorf("%q is %+v", text, got)
 		}

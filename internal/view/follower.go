@@ -22,6 +22,8 @@ type Follower struct {
 	made  int64
 	// generation is that of the events when they were last looked at.
 	generation int
+	// fresh is a reader that has nothing and was told nothing yet.
+	fresh bool
 	// current is a reader that was told that it has everything.
 	current bool
 	// present are states that are told before the events after until, by sequence.
@@ -51,16 +53,22 @@ func (v *View) FollowOnTrust(f Filter, id string, after *EventID) *Follower {
 func (v *View) follow(f Filter, id string, after *EventID, ahead bool) *Follower {
 	v.mu.RLock()
 	defer v.mu.RUnlock()
-	follower := &Follower{view: v, filter: f, id: id, generation: v.events.generation, made: v.madeAt()}
+	ev := &v.events
+	follower := &Follower{view: v, filter: f, id: id, generation: ev.generation, made: v.madeAt()}
 	switch {
 	case after == nil:
-		follower.begin(true)
-	case v.replaying, v.isLost(id, after):
-		// It may have missed any: it is told how every job is.
-	case !ahead && after.Seq > v.events.told && (after.Made == 0 || after.Made == follower.made):
-		follower.begin(true)
+		follower.fresh = true
+	case after.Made != 0 && after.Made != follower.made:
+		follower.after, follower.made = after.Seq, after.Made // which take finds out, unless nothing was read yet
+	case after.Made == 0 && ev.generation > 0 && after.Seq <= ev.start:
+		// It may be of the stream that was lost.
+	case !ahead && !ev.silent && after.Seq > ev.told:
+		follower.fresh = true
 	default:
-		follower.after, follower.made = after.Seq, cmp.Or(after.Made, follower.made)
+		follower.after = after.Seq
+	}
+	if follower.fresh && !ev.silent {
+		follower.begin()
 	}
 	return follower
 }
@@ -73,17 +81,10 @@ func (v *View) madeAt() int64 {
 	return v.made.UnixNano()
 }
 
-// isOutdated says whether what the reader knows is numbered by a stream that is no more.
+// isOutdated says whether what the reader knows is numbered by a stream that is no more: it is told how every job is.
 func (f *Follower) isOutdated() bool {
 	made := f.view.madeAt()
 	return f.generation != f.view.events.generation || f.made != made && f.made != 0 && made != 0
-}
-
-// isLost says whether what a reader knows up to may be a message that the stream has lost.
-func (v *View) isLost(id string, after *EventID) bool {
-	e := v.jobs[id]
-	known := e != nil && e.told == after.Seq // else who has it could be told it again and again
-	return after.Seq <= v.events.lostUpTo && !known
 }
 
 // EventsUpTo is up to which sequence events are told.
@@ -101,7 +102,7 @@ func (f *Follower) Over() bool {
 	f.view.mu.RLock()
 	defer f.view.mu.RUnlock()
 	e := f.view.jobs[f.id]
-	if f.id == "" || f.present != nil || f.view.replaying || f.isOutdated() {
+	if f.id == "" || f.present != nil || f.view.events.silent || f.isOutdated() {
 		return false
 	}
 	return e == nil || e.terminal() && e.told >= e.seq && e.told <= f.after
@@ -133,12 +134,15 @@ func (f *Follower) take() (events []Event, changed <-chan struct{}) {
 	v.mu.RLock()
 	defer v.mu.RUnlock()
 	ev := &v.events
+	if ev.silent {
+		return nil, ev.changed
+	}
 	if f.isOutdated() {
 		f.generation, f.after, f.present = ev.generation, 0, nil
 	}
 	f.made = cmp.Or(v.madeAt(), f.made)
-	if f.present == nil && f.after < ev.start {
-		f.begin(false)
+	if f.fresh || f.present == nil && f.after < ev.start {
+		f.begin()
 	}
 	if f.present != nil {
 		if events = f.takePresent(); len(events) > 0 {
@@ -161,13 +165,16 @@ func (f *Follower) take() (events []Event, changed <-chan struct{}) {
 
 // begin makes ready the present state of each job of which the reader does not have it. A fresh reader has nothing, and wants
 // of many jobs only those that have not ended.
-func (f *Follower) begin(fresh bool) {
-	v := f.view
+func (f *Follower) begin() {
+	v, fresh := f.view, f.fresh
+	f.fresh = false
 	list := []presentState{}
 	add := func(e *entry) {
 		over := fresh && f.id == "" && e.terminal()
+		// One that the bus has lost, and that could not be made known to it again, has no sequence.
+		lost := f.id != "" && e.seq == 0
 		// A state that is not told yet comes as an event.
-		if !over && e.told > f.after && e.seq <= e.told && f.wants(e.id, e.traits.Value()) {
+		if !over && (e.told > f.after || lost) && e.seq <= e.told && f.wants(e.id, e.traits.Value()) {
 			list = append(list, presentState{e, e.told})
 		}
 	}

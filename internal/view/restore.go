@@ -31,11 +31,17 @@ func (v *View) Writable() error {
 }
 
 // mend makes the streams again that were lost, and in them the jobs that this view knows.
-func (v *View) mend(ctx context.Context, part string) error {
+func (v *View) mend(ctx context.Context, part string, loss error) error {
 	if part == partJobs {
 		v.setLost("jobs: the bus has lost some of them, they are being made known to it again")
 	}
 	err := v.bus.MendStreams(ctx)
+	if err == nil && part == partJobs && errors.Is(loss, bus.ErrLostNewest) {
+		v.mu.RLock()
+		made := v.newMade
+		v.mu.RUnlock()
+		err = v.bus.TellLoss(ctx, made)
+	}
 	if err == nil && part == partJobs {
 		err = v.restoreJobs(ctx)
 	}
@@ -137,13 +143,13 @@ func (v *View) beginReplay() {
 	}
 	ev := &v.events
 	ev.recent, ev.held, ev.bytes = nil, nil, 0
-	ev.lostUpTo = max(ev.lostUpTo, ev.told)
 	ev.start, ev.told, ev.heard = 0, 0, 0
 	ev.generation++
+	ev.silent = true
 	v.replaying, v.births = true, map[*entry]uint64{}
 }
 
-// endReplay puts the jobs in the order in which the new stream has them. Followers find out by themselves what they have missed.
+// endReplay puts the jobs in the order in which the new stream has them.
 func (v *View) endReplay() {
 	if !v.replaying {
 		return
@@ -157,12 +163,7 @@ func (v *View) endReplay() {
 	}
 	v.index.sort()
 	v.requeue()
-	if !v.newMade.Equal(v.made) {
-		v.events.lostUpTo = 0
-	}
 	v.replaying, v.births, v.made, v.lost = false, nil, v.newMade, ""
-	close(v.events.changed)
-	v.events.changed = make(chan struct{})
 }
 
 // restorePause is between two looks which of the jobs that were under way at a loss have ended.

@@ -348,52 +348,173 @@ func TestAnIDOfBeforeALoss(t *testing.T) {
 	b.reads(v.Follow(Filter{}, "", &now), "late queued")
 }
 
-// A stream that has lost its newest messages is numbered as before: the ids of what was lost come again.
+// What was said of the ids holds where the stream has lost its newest messages only, and numbers others as it did those.
 func TestAnIDThatComesAgain(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
-	v := b.unfed()
-	v.caughtUp(partJobs, &turn{})
-	made := time.Unix(1_800_000_000, 0)
-	hear := func(id string, state jobs.State, seq uint64) {
-		m := &bus.JobMessage{Job: jobs.Job{ID: id, Host: "a", State: state}, Seq: seq, Birth: state == jobs.Queued, Made: made}
-		v.mu.Lock()
-		defer v.mu.Unlock()
-		v.reads(m.Made)
-		v.takeLocked(m)
-		v.happened(v.jobs[id], seq, &m.Job, 1)
+	v, _ := b.run(time.Minute)
+	f := v.Follow(Filter{}, "", nil)
+	b.born("j1", "a", "/x")
+	b.reads(f, "j1 queued")
+	before := f.After()
+	if err := v.mend(t.Context(), partJobs, fmt.Errorf("%w: all", bus.ErrLost)); err != nil {
+		t.Fatal(err)
 	}
-	at := func(seq uint64) *EventID { return &EventID{seq, made.UnixNano()} }
-	hear("j1", jobs.Queued, 1)
-	hear("j1", jobs.Running, 2)
-	hear("j1", jobs.Canceled, 3)
-	hear("j2", jobs.Queued, 4)
-	b.nothing(v.Follow(Filter{}, "", at(4)))
+	v.caughtUp(partJobs, &turn{})
+	if after := b.replica("other").Follow(Filter{}, "", nil); after.After().Made != before.Made {
+		t.Error("a stream that was made anew is said to have lost its newest messages")
+	}
+	if err := v.mend(t.Context(), partJobs, fmt.Errorf("%w: one", bus.ErrLostNewest)); err != nil {
+		t.Fatal(err)
+	}
+	b.eventually("the stream is another one", func() bool {
+		return v.Follow(Filter{}, "", nil).After().Made > before.Made && v.Writable() == nil
+	})
+	b.reads(v.Follow(Filter{}, "", &before), "j1 queued")
+}
 
-	before := v.Follow(Filter{}, "j1", at(9))
-	v.beginReplay()
-	if v.Follow(Filter{}, "j1", at(2)).Over() || v.Follow(Filter{}, "j1", nil).Over() {
-		t.Error("an end that was not told is over while the stream is read anew")
+// fed is a view to which the test brings the messages.
+type fed struct {
+	*bundle
+	view            *View
+	made, createdAt time.Time
+}
+
+func newFed(t *testing.T) *fed {
+	t.Helper()
+	b := setup(t)
+	f := &fed{bundle: b, view: b.unfed(), made: time.Unix(1_800_000_000, 0)}
+	f.caughtUp()
+	return f
+}
+
+func (f *fed) hears(id string, state jobs.State, seq uint64, logBytes int64) {
+	m := &bus.JobMessage{Job: jobs.Job{ID: id, Host: "a", State: state, LogBytes: logBytes, CreatedAt: f.createdAt}, Seq: seq, Birth: state == jobs.Queued, Made: f.made}
+	f.view.mu.Lock()
+	defer f.view.mu.Unlock()
+	f.view.reads(m.Made)
+	f.view.takeLocked(m)
+	f.view.happened(f.view.jobs[id], seq, &m.Job, 1)
+}
+
+func (f *fed) caughtUp() { f.view.caughtUp(partJobs, &turn{}) }
+
+// loses begins to read a stream that was made later.
+func (f *fed) loses() {
+	f.view.beginReplay()
+	f.made = f.made.Add(time.Hour)
+}
+
+func (f *fed) follow(id string, after *EventID) *Follower { return f.view.Follow(Filter{}, id, after) }
+
+// While the stream is read anew nobody is told anything, and nothing is over. Then everybody is told how every job is.
+func TestNothingIsToldWhileTheStreamIsReadAnew(t *testing.T) {
+	t.Parallel()
+	f := newFed(t)
+	f.hears("x", jobs.Queued, 1, 0)
+	f.hears("x", jobs.Running, 2, 0)
+	f.hears("z", jobs.Queued, 3, 0)
+	f.hears("z", jobs.Running, 4, 0)
+	f.hears("q", jobs.Queued, 5, 0)
+	at := &EventID{5, f.made.UnixNano()}
+	all, one := f.follow("", at), f.follow("x", at)
+	f.nothing(all)
+	f.nothing(one)
+	f.loses()
+	f.hears("x", jobs.Canceled, 6, 0)
+	f.hears("z", jobs.Canceled, 7, 0)
+	late, fresh, plain, over := f.follow("", at), f.follow("", nil), f.follow("", &EventID{Seq: 7}), f.follow("x", nil)
+	trusted, higher := f.view.FollowOnTrust(Filter{}, "", at), f.follow("x", &EventID{9, at.Made})
+	ahead := f.follow("", &EventID{8, f.made.UnixNano()}) // another API was first to read all
+	for _, follower := range []*Follower{all, one, late, fresh, plain, over, ahead, trusted, higher} {
+		f.nothing(follower)
+		if follower.Over() {
+			t.Error("an end is over that was not told")
+		}
 	}
-	waits, ahead := v.Follow(Filter{}, "", at(4)), v.Follow(Filter{}, "", at(9))
-	b.nothing(waits)
-	hear("j1", jobs.Queued, 1)
-	hear("j2", jobs.Queued, 2)
-	hear("j1", jobs.Canceled, 3)
-	v.caughtUp(partJobs, &turn{})
-	if before.Over() {
-		t.Error("an end is over for who has not heard of the loss")
+	f.hears("q", jobs.Queued, 1, 0) // births that nothing has come behind are read last
+	f.hears("w", jobs.Queued, 8, 0)
+	f.caughtUp()
+	for _, follower := range []*Follower{all, late, plain, trusted} {
+		f.reads(follower, "q queued", "x canceled", "z canceled", "w queued")
 	}
-	b.reads(waits, "j2 queued", "j1 canceled")
-	b.reads(ahead, "j2 queued", "j1 canceled")
-	hear("j3", jobs.Queued, 4)
-	b.reads(waits, "j3 queued")
-	b.reads(v.Follow(Filter{}, "", at(4)), "j2 queued", "j1 canceled", "j3 queued")
-	b.reads(v.Follow(Filter{}, "j1", at(2)), "j1 canceled")
-	if !v.Follow(Filter{}, "j1", at(3)).Over() {
+	f.reads(fresh, "q queued", "w queued")
+	for _, follower := range []*Follower{one, over, higher} {
+		f.reads(follower, "x canceled")
+	}
+	f.nothing(ahead)
+	f.hears("w", jobs.Running, 9, 0)
+	f.reads(ahead, "w running")
+	if !f.follow("x", &EventID{6, f.made.UnixNano()}).Over() {
 		t.Error("an end that was told is told again")
 	}
-	hear("j3", jobs.Running, 5)
-	hear("j3", jobs.Canceled, 6)
-	b.reads(v.Follow(Filter{}, "", at(5)), "j3 canceled")
+	// A plain number may be of any stream.
+	f.reads(f.follow("x", &EventID{Seq: 7}), "x canceled")
+}
+
+// An end that is read anew before its log is there is told when it is shown.
+func TestAnEndThatIsReadAnewBeforeItsLog(t *testing.T) {
+	t.Parallel()
+	f := newFed(t)
+	f.hears("x", jobs.Queued, 1, 0)
+	f.hears("x", jobs.Running, 2, 0)
+	ended := 0
+	f.view.Observe(func(job *jobs.Job) {
+		if job.State.Terminal() {
+			ended++
+		}
+	})
+	all, one := f.follow("", &EventID{2, f.made.UnixNano()}), f.follow("x", &EventID{2, f.made.UnixNano()})
+	f.loses()
+	f.hears("x", jobs.Success, 2, 5)
+	f.hears("w", jobs.Queued, 3, 0)
+	f.caughtUp()
+	f.nothing(all)
+	f.hears("v", jobs.Queued, 4, 0)
+	f.hears("v", jobs.Canceled, 5, 0)
+	f.nothing(all)
+	f.nothing(one)
+	if err := f.view.append(&bus.Chunk{Host: "a", Job: "x", Text: []byte("text\n")}); err != nil {
+		t.Fatal(err)
+	}
+	f.reads(all, "x success", "w queued", "v canceled")
+	f.reads(one, "x success")
+	if ended != 1 {
+		t.Errorf("%d ends are counted, want that of v", ended)
+	}
+}
+
+// An end that nobody waits for any more keeps nobody waiting.
+func TestAnEndThatIsReadAnewOfAJobThatIsNoMore(t *testing.T) {
+	t.Parallel()
+	f := newFed(t)
+	f.hears("x", jobs.Queued, 1, 0)
+	f.hears("x", jobs.Running, 2, 0)
+	all := f.follow("", &EventID{2, f.made.UnixNano()})
+	f.loses()
+	f.hears("x", jobs.Success, 1, 5)
+	f.hears("x", jobs.Queued, 2, 0)
+	f.caughtUp()
+	f.nothing(all)
+	f.createdAt = time.Unix(1_800_000_000, 0)
+	f.hears("x", jobs.Queued, 3, 0) // its key has made another one
+	f.reads(all, "x queued")
+}
+
+// A job that the bus has lost, and that could not be made known to it again, is told to who asks for it.
+func TestAJobThatIsNotReadAgain(t *testing.T) {
+	t.Parallel()
+	f := newFed(t)
+	f.hears("x", jobs.Queued, 1, 0)
+	f.hears("x", jobs.Canceled, 2, 0)
+	before := &EventID{2, f.made.UnixNano()}
+	f.loses()
+	f.hears("y", jobs.Queued, 5, 0)
+	f.caughtUp()
+	for _, follower := range []*Follower{f.follow("x", nil), f.follow("x", before)} {
+		f.reads(follower, "x canceled")
+		if after := follower.After(); !f.follow("x", &after).Over() {
+			t.Errorf("who has %s is told it again", after)
+		}
+	}
 }

@@ -145,7 +145,7 @@ func (v *View) keepFollowing(ctx context.Context, wg *sync.WaitGroup, part strin
 			}
 			v.log.Warn("view: following the bus ended, trying again", "part", part, "error", err)
 		}
-		if errors.Is(err, bus.ErrLost) && v.mend(ctx, part) == nil {
+		if errors.Is(err, bus.ErrLost) && v.mend(ctx, part, err) == nil {
 			err = nil
 			if part == partLogs {
 				wg.Go(func() { v.restoreLogs(ctx) })
@@ -178,12 +178,12 @@ func (v *View) caughtUp(part string, t *turn) {
 	if t.over {
 		return
 	}
-	if part == partJobs && v.starting() {
-		v.events.start, v.events.told = v.events.heard, v.events.heard
-		v.endReplay()
-	}
 	counting := v.counting()
 	delete(v.behind, part)
+	if part == partJobs {
+		v.endReplay()
+		v.endSilence()
+	}
 	if !counting && v.counting() {
 		v.countFromNow()
 	}
