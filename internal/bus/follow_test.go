@@ -4,14 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/url"
-	"os"
 	"testing"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
 	"netlab-runner/internal/bus/embedded"
+	"netlab-runner/internal/bus/embedded/embeddedtest"
 	"netlab-runner/internal/hosts"
 	"netlab-runner/internal/jobs"
 )
@@ -34,12 +33,12 @@ func submit(ctx context.Context, t *testing.T, b *Bus, ids ...string) {
 func TestSequencesAreUsedAgain(t *testing.T) {
 	t.Parallel()
 	ctx := deadline(t)
-	s := newStoreToTurnBack(ctx, t, "before")
+	s := newStore(ctx, t, "before")
 	direct := connect(t, Config{URL: s.URL(), Creds: s.CredsFile})
 	for !direct.Connected() {
 		time.Sleep(time.Millisecond)
 	}
-	p := newProxy(t, s.address())
+	p := newProxy(t, s.Address())
 	b := connect(t, Config{URL: "nats://" + p.listener.Addr().String(), Creds: s.CredsFile})
 	following, stop := context.WithCancel(ctx)
 	defer stop()
@@ -68,7 +67,7 @@ func TestSequencesAreUsedAgain(t *testing.T) {
 	}
 
 	p.held.Store(true)
-	s.turnBack()
+	s.TurnBack()
 	for !direct.Connected() {
 		time.Sleep(time.Millisecond)
 	}
@@ -169,6 +168,17 @@ func TestWhatIsALoss(t *testing.T) {
 	}
 	submit(ctx, t, b, "three")
 	expect("another one had it and is gone, and one before it is of later", gone, true)
+	behind := watch(jobsStream)
+	now, _ := behind.known()
+	now.Seq--
+	if err := b.goesOn(ctx, jobsStream, behind.mark, now); err != nil {
+		t.Errorf("a copy that is behind says where the stream ends: %v", err)
+	}
+	canceled, cancel := context.WithCancel(ctx)
+	cancel()
+	if err := b.goesOn(canceled, jobsStream, behind.mark, now); err == nil || errors.Is(err, ErrLost) {
+		t.Errorf("and nobody else answers: %v", err)
+	}
 	shorter := watch(jobsStream)
 	shorter.mark.Seq++
 	expect("the stream ends before", shorter, true)
@@ -185,65 +195,24 @@ func TestWhatIsALoss(t *testing.T) {
 	expect("what this program has stored itself is gone", mine, true)
 }
 
-// storeToTurnBack is a server whose store can be made what it was.
-type storeToTurnBack struct {
-	*embedded.Server
-	t        *testing.T
-	dir, was string
-}
-
-// newStoreToTurnBack has made the streams, with this job in them.
-func newStoreToTurnBack(ctx context.Context, t *testing.T, id string) *storeToTurnBack {
+// newStore is a server whose store can be made what it is now: the streams, with this job in them.
+func newStore(ctx context.Context, t *testing.T, id string) *embeddedtest.Store {
 	t.Helper()
-	s := &storeToTurnBack{t: t, dir: t.TempDir(), was: t.TempDir()}
-	s.start("127.0.0.1:0")
-	b := connect(t, Config{Server: s.Server, Creds: s.CredsFile})
-	if err := b.EnsureStreams(ctx, testLimits); err != nil {
-		t.Fatal(err)
-	}
-	submit(ctx, t, b, id)
-	b.Close()
-	address := s.address()
-	s.Stop()
-	if err := os.CopyFS(s.was, os.DirFS(s.dir)); err != nil {
-		t.Fatal(err)
-	}
-	s.start(address)
-	t.Cleanup(func() { s.Stop() })
-	return s
-}
-
-func (s *storeToTurnBack) start(address string) {
-	s.t.Helper()
-	var err error
-	if s.Server, err = embedded.Start(s.t.Context(), embedded.Config{Dir: s.dir, Listen: address}); err != nil {
-		s.t.Fatal(err)
-	}
-}
-
-func (s *storeToTurnBack) address() string {
-	s.t.Helper()
-	u, err := url.Parse(s.URL())
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	return u.Host
-}
-
-// turnBack starts the server anew with the streams as they were, as after a power cut that has taken what came last.
-func (s *storeToTurnBack) turnBack() {
-	s.t.Helper()
-	address := s.address()
-	s.Stop()
-	s.dir = s.was
-	s.start(address)
+	return embeddedtest.NewStore(t, func(s *embedded.Server) {
+		b := connect(t, Config{Server: s, Creds: s.CredsFile})
+		defer b.Close()
+		if err := b.EnsureStreams(ctx, testLimits); err != nil {
+			t.Fatal(err)
+		}
+		submit(ctx, t, b, id)
+	})
 }
 
 // A stream that has lost its newest messages is the same stream, and ends earlier than what was read of it. Who follows it notices.
 func TestAStreamThatHasLostItsEnd(t *testing.T) {
 	t.Parallel()
 	ctx := deadline(t)
-	s := newStoreToTurnBack(ctx, t, "first")
+	s := newStore(ctx, t, "first")
 	b := connect(t, Config{URL: s.URL(), Creds: s.CredsFile})
 	heard, caughtUp, ended := make(chan string, 10), make(chan struct{}), make(chan error, 1)
 	go func() {
@@ -267,7 +236,7 @@ func TestAStreamThatHasLostItsEnd(t *testing.T) {
 	defer func() { stop(); <-done }()
 	await(ctx, t, lost) // the start
 
-	s.turnBack()
+	s.TurnBack()
 	if err := await(ctx, t, ended); !errors.Is(err, ErrLost) {
 		t.Errorf("who follows the jobs: %v", err)
 	}

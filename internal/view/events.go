@@ -1,7 +1,7 @@
 package view
 
 import (
-	"slices"
+	"maps"
 	"sort"
 
 	"netlab-runner/internal/jobs"
@@ -37,8 +37,10 @@ type events struct {
 	told, heard uint64
 	// generation is how often the stream was lost: its sequences mean nothing beyond that.
 	generation int
-	// silent says that what is read has happened before: followers wait, and are told how every job is then.
-	silent bool
+	// silent says that followers wait until all is read that has happened before, and the ends of it are shown for which the logs of
+	// these jobs are waited: then they are told how every job is.
+	silent  bool
+	awaited map[*entry]struct{}
 	// held are those that are not told yet.
 	held []heldEvent
 	// changed is closed when an event is told.
@@ -69,14 +71,11 @@ func (v *View) Observe(f func(*jobs.Job)) {
 // happened makes an event of a message that came by following the stream, each once and in its order.
 func (v *View) happened(e *entry, seq uint64, job *jobs.Job, size int) {
 	ev := &v.events
-	if ev.silent {
+	if v.starting() {
+		// It happened before.
 		if ev.heard = max(ev.heard, seq); e != nil {
 			e.told = max(e.told, seq)
 		}
-		if job != nil && !v.starting() {
-			ev.observe(job)
-		}
-		v.endSilence()
 		return
 	}
 	if seq <= ev.heard {
@@ -98,30 +97,42 @@ func (v *View) cancelHappened(e *entry, seq uint64) {
 	v.happened(e, seq, &e.open.job, cancelSize)
 }
 
-// endSilence lets followers go on, when all is read that had happened before and every end of it is shown: one that is not would be told by
-// nobody later.
-func (v *View) endSilence() {
+// awaitEnds takes in that all is read that had happened before. An end of it that is not shown yet would be told by nobody later.
+func (v *View) awaitEnds() {
 	ev := &v.events
-	if !ev.silent || v.starting() {
-		return
-	}
+	ev.start, ev.told, ev.awaited = ev.heard, ev.heard, map[*entry]struct{}{}
 	for _, active := range v.active {
-		if slices.ContainsFunc(active, func(e *entry) bool { return e.ending() != nil }) {
-			return
+		for _, e := range active {
+			if e.ending() != nil {
+				ev.awaited[e] = struct{}{}
+			}
 		}
 	}
-	ev.silent, ev.start, ev.told = false, ev.heard, ev.heard
+	v.tell()
+}
+
+// endSilence lets followers go on where nothing is waited for any more, and says whether they may.
+func (v *View) endSilence() bool {
+	ev := &v.events
+	if !ev.silent {
+		return true
+	}
+	maps.DeleteFunc(ev.awaited, func(e *entry, _ struct{}) bool { return e.ending() == nil })
+	if v.starting() || len(ev.awaited) > 0 {
+		return false
+	}
+	ev.silent = false
 	close(ev.changed)
 	ev.changed = make(chan struct{})
+	return true
 }
 
 // tell lets out the events that are held for nothing any more.
 func (v *View) tell() {
-	ev := &v.events
-	if ev.silent {
-		v.endSilence()
+	if !v.endSilence() {
 		return
 	}
+	ev := &v.events
 	n := 0
 	for n < len(ev.held) {
 		if h := &ev.held[n]; h.Job.State.Terminal() && h.entry.ending() != nil {

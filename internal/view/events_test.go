@@ -503,6 +503,23 @@ func TestReceivedBytesAreCountedFromTheStart(t *testing.T) {
 	}
 }
 
+// An API that is still reading knows no more of such a reader.
+func TestAReaderOnTrustOfAnAPIThatStarts(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	v := b.unfed()
+	reader := v.FollowOnTrust(Filter{}, "", at(9))
+	m := &bus.JobMessage{Job: jobs.Job{ID: "j1", Host: "a", State: jobs.Queued}, Seq: 1, Birth: true, Made: time.Unix(1_800_000_000, 0)}
+	v.mu.Lock()
+	v.reads(m.Made)
+	v.takeLocked(m)
+	v.happened(v.jobs["j1"], 1, &m.Job, 1)
+	v.mu.Unlock()
+	b.nothing(reader)
+	v.caughtUp(partJobs, &turn{})
+	b.reads(reader, "j1 queued")
+}
+
 func TestEventIDs(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]EventID{

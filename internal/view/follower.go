@@ -22,8 +22,8 @@ type Follower struct {
 	made  int64
 	// generation is that of the events when they were last looked at.
 	generation int
-	// fresh is a reader that has nothing and was told nothing yet.
-	fresh bool
+	// fresh is a reader that has nothing and was told nothing yet, onTrust one of which it is to be seen whether it is.
+	fresh, onTrust bool
 	// current is a reader that was told that it has everything.
 	current bool
 	// present are states that are told before the events after until, by sequence.
@@ -61,11 +61,12 @@ func (v *View) follow(f Filter, id string, after *EventID, ahead bool) *Follower
 	case after.Made != 0 && after.Made != follower.made:
 		follower.after, follower.made = after.Seq, after.Made // which take finds out, unless nothing was read yet
 	case after.Made == 0 && ev.generation > 0 && after.Seq <= ev.start:
-		// It may be of the stream that was lost.
-	case !ahead && !ev.silent && after.Seq > ev.told:
-		follower.fresh = true
+		follower.made = 1 // it may be of the stream that was lost, or of any
 	default:
-		follower.after = after.Seq
+		follower.after, follower.onTrust = after.Seq, !ahead
+	}
+	if !ev.silent {
+		follower.trust()
 	}
 	if follower.fresh && !ev.silent {
 		follower.begin()
@@ -73,12 +74,24 @@ func (v *View) follow(f Filter, id string, after *EventID, ahead bool) *Follower
 	return follower
 }
 
+// trust settles what is to be thought of a reader on trust, when all is read.
+func (f *Follower) trust() {
+	if f.onTrust && f.after > f.view.events.told {
+		f.fresh, f.after = true, 0
+	}
+	f.onTrust = false
+}
+
 // madeAt is the Made of the ids of events, 0 while nothing was read.
 func (v *View) madeAt() int64 {
-	if v.made.IsZero() {
+	switch {
+	case v.made.IsZero():
 		return 0
+	case v.lossAt.After(v.made):
+		return v.lossAt.UnixNano()
+	default:
+		return v.made.UnixNano()
 	}
-	return v.made.UnixNano()
 }
 
 // isOutdated says whether what the reader knows is numbered by a stream that is no more: it is told how every job is.
@@ -137,11 +150,13 @@ func (f *Follower) take() (events []Event, changed <-chan struct{}) {
 	if ev.silent {
 		return nil, ev.changed
 	}
-	if f.isOutdated() {
-		f.generation, f.after, f.present = ev.generation, 0, nil
+	outdated := f.isOutdated()
+	if outdated {
+		f.generation, f.after, f.onTrust = ev.generation, 0, false
 	}
+	f.trust()
 	f.made = cmp.Or(v.madeAt(), f.made)
-	if f.fresh || f.present == nil && f.after < ev.start {
+	if f.fresh || outdated || f.present == nil && f.after < ev.start {
 		f.begin()
 	}
 	if f.present != nil {

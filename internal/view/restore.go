@@ -40,7 +40,13 @@ func (v *View) mend(ctx context.Context, part string, loss error) error {
 		v.mu.RLock()
 		made := v.newMade
 		v.mu.RUnlock()
-		err = v.bus.TellLoss(ctx, made)
+		if err := v.bus.TellLoss(ctx, made); err != nil {
+			// A server whose disk has little room refuses even this. Then it is another stream to the followers of this view alone.
+			v.log.Warn("view: that the bus has lost the newest jobs is not told to others", "error", err)
+			v.mu.Lock()
+			v.lossAt = time.Now()
+			v.mu.Unlock()
+		}
 	}
 	if err == nil && part == partJobs {
 		err = v.restoreJobs(ctx)

@@ -14,6 +14,8 @@ import (
 
 	"netlab-runner/internal/bus"
 	"netlab-runner/internal/bus/bustest"
+	"netlab-runner/internal/bus/embedded"
+	"netlab-runner/internal/bus/embedded/embeddedtest"
 	"netlab-runner/internal/jobs"
 )
 
@@ -348,28 +350,75 @@ func TestAnIDOfBeforeALoss(t *testing.T) {
 	b.reads(v.Follow(Filter{}, "", &now), "late queued")
 }
 
-// What was said of the ids holds where the stream has lost its newest messages only, and numbers others as it did those.
+// A stream that has lost its newest messages numbers others as it did those: to everybody it is another one from then on.
 func TestAnIDThatComesAgain(t *testing.T) {
 	t.Parallel()
-	b := setup(t)
+	limits := bustest.Limits()
+	s := embeddedtest.NewStore(t, func(s *embedded.Server) {
+		b := bustest.Connect(t, s, "/test")
+		defer b.Close()
+		if err := b.EnsureStreams(t.Context(), limits); err != nil {
+			t.Fatal(err)
+		}
+	})
+	onBus, err := bus.Connect(bus.Config{URL: s.URL(), Creds: s.CredsFile, Source: "/test"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(onBus.Close)
+	if err := onBus.EnsureStreams(t.Context(), limits); err != nil {
+		t.Fatal(err)
+	}
+	b := setupOn(t, onBus, s.Server)
 	v, _ := b.run(time.Minute)
 	f := v.Follow(Filter{}, "", nil)
-	b.born("j1", "a", "/x")
+	job := b.born("j1", "a", "/x")
+	seq := b.move(job, jobs.Start, 0)
+	b.reads(f, "j1 queued", "j1 running")
+	low, high := f.After(), EventID{seq + 5, f.After().Made}
+	for range 5 {
+		seq = b.move(job, jobs.Progress, seq)
+	}
+	b.move(job, jobs.Succeed, seq)
+	b.eventually("the job has ended", func() bool { return followed(v, "j1") == jobs.Success })
+	s.TurnBack()
+	b.eventually("the stream is another one", func() bool {
+		return v.Follow(Filter{}, "", nil).After().Made > low.Made && v.Writable() == nil && v.CaughtUp()
+	})
+	for _, view := range []*View{v, b.replica("started since")} {
+		for _, after := range []EventID{low, high} {
+			f := view.Follow(Filter{}, "", &after)
+			b.reads(f, "j1 success")
+			b.nothing(f)
+		}
+	}
+}
+
+// Where that cannot be told to everybody, because the bus takes no change, it is told to who follows this API.
+func TestALossThatCannotBeTold(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.bus = bustest.Connect(t, b.server, "/test") // which has made no stream, and makes none again
+	v := b.unfed()
+	v.caughtUp(partJobs, &turn{})
+	f := v.Follow(Filter{}, "", nil)
+	made := time.Now()
+	v.take(&bus.JobMessage{Job: jobs.Job{ID: "j1", Host: "a", State: jobs.Queued}, Seq: 1, Birth: true, Made: made})
+	v.mu.Lock()
+	v.reads(made)
+	v.happened(v.jobs["j1"], 1, &v.jobs["j1"].open.job, 1)
+	v.mu.Unlock()
 	b.reads(f, "j1 queued")
 	before := f.After()
-	if err := v.mend(t.Context(), partJobs, fmt.Errorf("%w: all", bus.ErrLost)); err != nil {
-		t.Fatal(err)
+	bustest.Lose(t, b.server)
+	v.restorePatience = time.Millisecond
+	if err := v.mend(t.Context(), partJobs, fmt.Errorf("%w: all", bus.ErrLost)); err == nil {
+		t.Error("a job is restored to nowhere")
 	}
-	v.caughtUp(partJobs, &turn{})
-	if after := b.replica("other").Follow(Filter{}, "", nil); after.After().Made != before.Made {
-		t.Error("a stream that was made anew is said to have lost its newest messages")
+	b.nothing(v.Follow(Filter{}, "", &before))
+	if err := v.mend(t.Context(), partJobs, fmt.Errorf("%w: one", bus.ErrLostNewest)); err == nil {
+		t.Error("a job is restored to nowhere")
 	}
-	if err := v.mend(t.Context(), partJobs, fmt.Errorf("%w: one", bus.ErrLostNewest)); err != nil {
-		t.Fatal(err)
-	}
-	b.eventually("the stream is another one", func() bool {
-		return v.Follow(Filter{}, "", nil).After().Made > before.Made && v.Writable() == nil
-	})
 	b.reads(v.Follow(Filter{}, "", &before), "j1 queued")
 }
 
@@ -395,6 +444,14 @@ func (f *fed) hears(id string, state jobs.State, seq uint64, logBytes int64) {
 	f.view.reads(m.Made)
 	f.view.takeLocked(m)
 	f.view.happened(f.view.jobs[id], seq, &m.Job, 1)
+}
+
+// writes brings the log of a job.
+func (f *fed) writes(id string) {
+	f.t.Helper()
+	if err := f.view.append(&bus.Chunk{Host: "a", Job: id, Text: []byte("text\n")}); err != nil {
+		f.t.Fatal(err)
+	}
 }
 
 func (f *fed) caughtUp() { f.view.caughtUp(partJobs, &turn{}) }
@@ -425,8 +482,9 @@ func TestNothingIsToldWhileTheStreamIsReadAnew(t *testing.T) {
 	f.hears("z", jobs.Canceled, 7, 0)
 	late, fresh, plain, over := f.follow("", at), f.follow("", nil), f.follow("", &EventID{Seq: 7}), f.follow("x", nil)
 	trusted, higher := f.view.FollowOnTrust(Filter{}, "", at), f.follow("x", &EventID{9, at.Made})
+	plainOnTrust := f.view.FollowOnTrust(Filter{}, "", &EventID{Seq: 9})
 	ahead := f.follow("", &EventID{8, f.made.UnixNano()}) // another API was first to read all
-	for _, follower := range []*Follower{all, one, late, fresh, plain, over, ahead, trusted, higher} {
+	for _, follower := range []*Follower{all, one, late, fresh, plain, over, ahead, trusted, higher, plainOnTrust} {
 		f.nothing(follower)
 		if follower.Over() {
 			t.Error("an end is over that was not told")
@@ -439,6 +497,7 @@ func TestNothingIsToldWhileTheStreamIsReadAnew(t *testing.T) {
 		f.reads(follower, "q queued", "x canceled", "z canceled", "w queued")
 	}
 	f.reads(fresh, "q queued", "w queued")
+	f.reads(plainOnTrust, "q queued", "x canceled", "z canceled", "w queued")
 	for _, follower := range []*Follower{one, over, higher} {
 		f.reads(follower, "x canceled")
 	}
@@ -474,14 +533,60 @@ func TestAnEndThatIsReadAnewBeforeItsLog(t *testing.T) {
 	f.hears("v", jobs.Canceled, 5, 0)
 	f.nothing(all)
 	f.nothing(one)
-	if err := f.view.append(&bus.Chunk{Host: "a", Job: "x", Text: []byte("text\n")}); err != nil {
-		t.Fatal(err)
-	}
+	f.writes("x")
 	f.reads(all, "x success", "w queued", "v canceled")
 	f.reads(one, "x success")
 	if ended != 1 {
 		t.Errorf("%d ends are counted, want that of v", ended)
 	}
+}
+
+// So is one of a bus that has nothing else either.
+func TestAJobOfABusThatHasNothing(t *testing.T) {
+	t.Parallel()
+	f := newFed(t)
+	f.hears("x", jobs.Queued, 1, 0)
+	f.hears("x", jobs.Running, 2, 0)
+	connected := f.follow("x", &EventID{2, f.made.UnixNano()})
+	f.hears("x", jobs.Canceled, 3, 0)
+	f.loses()
+	f.caughtUp()
+	f.reads(connected, "x canceled")
+}
+
+// A stream that is followed once more without having lost anything has told what it had told.
+func TestAStreamThatIsFollowedOnceMore(t *testing.T) {
+	t.Parallel()
+	f := newFed(t)
+	f.hears("x", jobs.Queued, 1, 0)
+	f.hears("x", jobs.Running, 2, 0)
+	f.hears("x", jobs.Success, 3, 5)
+	f.caughtUp()
+	if upTo := f.view.EventsUpTo(); upTo != 2 {
+		t.Errorf("an end that is not shown is told up to %d", upTo)
+	}
+	f.reads(f.follow("x", &EventID{1, f.made.UnixNano()}), "x running")
+}
+
+// Ends that come later wait for their logs as ever, and keep nobody waiting for what happened before.
+func TestLaterEndsDoNotKeepTheSilence(t *testing.T) {
+	t.Parallel()
+	f := newFed(t)
+	f.hears("x", jobs.Queued, 1, 0)
+	f.hears("x", jobs.Running, 2, 0)
+	all := f.follow("", &EventID{2, f.made.UnixNano()})
+	f.loses()
+	f.hears("x", jobs.Success, 1, 5)
+	f.hears("x", jobs.Queued, 2, 0)
+	f.caughtUp()
+	f.hears("y", jobs.Queued, 3, 0)
+	f.hears("y", jobs.Success, 4, 5)
+	f.nothing(all)
+	f.writes("x")
+	f.reads(all, "x success")
+	f.nothing(all)
+	f.writes("y")
+	f.reads(all, "y success")
 }
 
 // An end that nobody waits for any more keeps nobody waiting.
@@ -508,10 +613,14 @@ func TestAJobThatIsNotReadAgain(t *testing.T) {
 	f.hears("x", jobs.Queued, 1, 0)
 	f.hears("x", jobs.Canceled, 2, 0)
 	before := &EventID{2, f.made.UnixNano()}
+	connected := f.follow("x", before)
 	f.loses()
 	f.hears("y", jobs.Queued, 5, 0)
 	f.caughtUp()
-	for _, follower := range []*Follower{f.follow("x", nil), f.follow("x", before)} {
+	for _, follower := range []*Follower{connected, f.follow("x", nil), f.follow("x", before), f.follow("x", &EventID{})} {
+		if follower.Over() {
+			t.Error("an end is over that was not told")
+		}
 		f.reads(follower, "x canceled")
 		if after := follower.After(); !f.follow("x", &after).Over() {
 			t.Errorf("who has %s is told it again", after)

@@ -71,6 +71,8 @@ type View struct {
 	replaying bool
 	// made is when the stream was made that the births are of, and newMade that of the one that is read anew.
 	made, newMade time.Time
+	// lossAt is when the stream has lost its newest messages and could not be told to be another one since.
+	lossAt time.Time
 	// births are those that the jobs have been read with since: the lists are in the order of the old ones until all are read.
 	births map[*entry]uint64
 	// received counts the bytes of logs, forgotten the jobs that were let go.
@@ -178,11 +180,12 @@ func (v *View) caughtUp(part string, t *turn) {
 	if t.over {
 		return
 	}
+	happened := part == partJobs && v.starting()
 	counting := v.counting()
 	delete(v.behind, part)
-	if part == partJobs {
+	if happened {
 		v.endReplay()
-		v.endSilence()
+		v.awaitEnds()
 	}
 	if !counting && v.counting() {
 		v.countFromNow()

@@ -36,6 +36,11 @@ type bundle struct {
 func setup(t *testing.T) *bundle {
 	t.Helper()
 	b, server := bustest.NewServer(t)
+	return setupOn(t, b, server)
+}
+
+func setupOn(t *testing.T, b *bus.Bus, server *embedded.Server) *bundle {
+	t.Helper()
 	return &bundle{t: t, bus: b, server: server, dir: t.TempDir(), logger: slog.New(slog.DiscardHandler), fillPatience: fillPatience, restorePatience: restorePatience}
 }
 
