@@ -122,8 +122,7 @@ func (v *View) endSilence() bool {
 		return false
 	}
 	ev.silent = false
-	close(ev.changed)
-	ev.changed = make(chan struct{})
+	ev.wake()
 	return true
 }
 
@@ -148,9 +147,14 @@ func (v *View) tell() {
 		ev.told = ev.held[0].ID.Seq - 1
 	}
 	if n > 0 {
-		close(ev.changed)
-		ev.changed = make(chan struct{})
+		ev.wake()
 	}
+}
+
+// wake has followers look again.
+func (ev *events) wake() {
+	close(ev.changed)
+	ev.changed = make(chan struct{})
 }
 
 func (v *View) tellOne(h *heldEvent) {

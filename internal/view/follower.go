@@ -65,10 +65,10 @@ func (v *View) follow(f Filter, id string, after *EventID, ahead bool) *Follower
 	default:
 		follower.after, follower.onTrust = after.Seq, !ahead
 	}
-	if !ev.silent {
-		follower.trust()
+	if ev.silent {
+		return follower
 	}
-	if follower.fresh && !ev.silent {
+	if follower.trust(); follower.fresh {
 		follower.begin()
 	}
 	return follower

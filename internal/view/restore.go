@@ -36,25 +36,30 @@ func (v *View) mend(ctx context.Context, part string, loss error) error {
 		v.setLost("jobs: the bus has lost some of them, they are being made known to it again")
 	}
 	err := v.bus.MendStreams(ctx)
-	if err == nil && part == partJobs && errors.Is(loss, bus.ErrLostNewest) {
-		v.mu.RLock()
-		made := v.newMade
-		v.mu.RUnlock()
-		if err := v.bus.TellLoss(ctx, made); err != nil {
-			// A server whose disk has little room refuses even this. Then it is another stream to the followers of this view alone.
-			v.log.Warn("view: that the bus has lost the newest jobs is not told to others", "error", err)
-			v.mu.Lock()
-			v.lossAt = time.Now()
-			v.mu.Unlock()
-		}
-	}
 	if err == nil && part == partJobs {
+		if errors.Is(loss, bus.ErrLostNewest) {
+			v.tellLoss(ctx)
+		}
 		err = v.restoreJobs(ctx)
 	}
 	if err != nil {
 		v.log.Error("view: what the bus has lost is not made good yet, trying again", "part", part, "error", err)
 	}
 	return err
+}
+
+// tellLoss has the stream of jobs be another one to everybody. A server whose disk has little room refuses even this: then it is another one to
+// the followers of this view alone.
+func (v *View) tellLoss(ctx context.Context) {
+	v.mu.RLock()
+	made := v.newMade
+	v.mu.RUnlock()
+	if err := v.bus.TellLoss(ctx, made); err != nil {
+		v.log.Warn("view: that the bus has lost the newest jobs is not told to others", "error", err)
+		v.mu.Lock()
+		v.lossAt = time.Now()
+		v.mu.Unlock()
+	}
 }
 
 func (v *View) setLost(text string) {
