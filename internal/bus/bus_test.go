@@ -665,6 +665,26 @@ func TestStreamsThatDoNotFitAreRefused(t *testing.T) {
 	}
 }
 
+// A stream of somebody else's with subjects of ours is named by what is in the way, and only such a one.
+func TestStreamsWhoseSubjectsAnotherHas(t *testing.T) {
+	t.Parallel()
+	ctx, b := deadline(t), newBus(t)
+	if _, err := b.js.CreateStream(ctx, jetstream.StreamConfig{Name: "OTHER", Subjects: []string{intake + "*.*.log"}}); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.EnsureStreams(ctx, testLimits); err == nil || !strings.Contains(err.Error(), "another stream has some of its subjects (netlab.in.*.*.log)") {
+		t.Errorf("got %v", err)
+	}
+	if err := b.js.DeleteStream(ctx, "OTHER"); err != nil {
+		t.Fatal(err)
+	}
+	limits := testLimits
+	limits.Lease = -1
+	if err := b.EnsureStreams(ctx, limits); err == nil || strings.Contains(err.Error(), "another stream") {
+		t.Errorf("got %v", err)
+	}
+}
+
 func TestReplicasOfAServerThatIsAlone(t *testing.T) {
 	t.Parallel()
 	ctx, b := deadline(t), newBus(t)

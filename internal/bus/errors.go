@@ -55,6 +55,7 @@ const (
 	codeNotEnabledForAccount      = 10039
 	codeNotEnabled                = 10076
 	codeReplicasNotSupported      = 10074
+	codeSubjectsOverlap           = 10065
 )
 
 // translate makes one of this package's errors of what nats.go returned.

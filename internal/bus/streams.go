@@ -122,8 +122,12 @@ func (b *Bus) ensureStream(ctx context.Context, want jetstream.StreamConfig) err
 			return fmt.Errorf("stream %s%s cannot be made, the server has no room for it (%s): "+
 				"lower NETLAB_BUS_JOBS_BYTES, NETLAB_BUS_LOGS_BYTES or NETLAB_BUS_OBJECTS_BYTES, or give the server more disk; unless it is told otherwise it uses three quarters of what is free when it starts", want.Name, size, err)
 		}
+		if api := (*jetstream.APIError)(nil); errors.As(err, &api) && api.ErrorCode == codeSubjectsOverlap {
+			return fmt.Errorf("stream %s cannot be made, another stream has some of its subjects (%s): move that one away (%w)",
+				want.Name, strings.Join(want.Subjects, ", "), err)
+		}
 		if err != nil && !errors.Is(err, ErrUnavailable) {
-			return fmt.Errorf("stream %s cannot be made; has another stream the subjects %s? (%w)", want.Name, strings.Join(want.Subjects, ", "), err)
+			return fmt.Errorf("stream %s cannot be made, the server's log may say why (%w)", want.Name, err)
 		}
 		return err
 	}

@@ -49,8 +49,16 @@ func NewServerWith(t testing.TB, limits bus.Limits) (*bus.Bus, *embedded.Server)
 func Lose(t testing.TB, s *embedded.Server) {
 	t.Helper()
 	js := dial(t, s)
+	// A stream that stays: a while after the last one is deleted the server removes the folder of them all, under the next that is made.
+	const stays = "STAYS"
+	if _, err := js.CreateOrUpdateStream(t.Context(), jetstream.StreamConfig{Name: stays, Subjects: []string{"stays"}}); err != nil {
+		t.Error(err)
+	}
 	names := js.StreamNames(t.Context())
 	for name := range names.Name() {
+		if name == stays {
+			continue
+		}
 		if err := js.DeleteStream(t.Context(), name); err != nil {
 			t.Error(err)
 		}
