@@ -19,7 +19,7 @@ func (s *Server) getArtifact(c *fiber.Ctx) error {
 	if err != nil {
 		return invalid("path", "%v", err)
 	}
-	job, err := s.job(parameter(c, "id"))
+	job, err := s.job(s.jobID(c))
 	if err != nil {
 		return err
 	}

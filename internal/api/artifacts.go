@@ -19,7 +19,7 @@ import (
 // kept, as they were when the job ended. Where the host is away, or may not list the others, they are all, and "truncated" says
 // so.
 func (s *Server) getArtifacts(c *fiber.Ctx) error {
-	job, err := s.job(parameter(c, "id"))
+	job, err := s.job(s.jobID(c))
 	if err != nil {
 		return err
 	}

@@ -17,7 +17,7 @@ func (s *Server) postCancel(c *fiber.Ctx) error {
 	}
 	ctx, cancel := context.WithTimeout(s.running, busTimeout)
 	defer cancel()
-	id := parameter(c, "id")
+	id := s.jobID(c)
 	job, err := s.config.Dispatcher.Cancel(ctx, id)
 	if errors.Is(err, view.ErrUnknown) {
 		return noSuchJob(id)

@@ -85,7 +85,12 @@ type conn struct {
 	net.Conn
 	stall time.Duration
 	// until is the write deadline, in nanoseconds since opened.
-	until     atomic.Int64
+	until atomic.Int64
+	// reading is the read deadline, and the one that is set below, which may be an earlier one.
+	reading struct {
+		sync.Mutex
+		until, set time.Time
+	}
 	lingering atomic.Bool
 	// late is how much of what came before the read deadline is still to be read behind it, once that was looked for.
 	late   atomic.Int64
@@ -103,12 +108,40 @@ type conn struct {
 }
 
 // SetReadDeadline is as of any connection. One that is refused has little time to hear that it is.
+//
+// Where an earlier deadline is set below it stays there, and a read that it ends goes on up to this one: to set the two of each request is
+// 4 % of what a small answer costs.
 func (c *conn) SetReadDeadline(t time.Time) error {
 	c.looked.Store(false)
-	if last := c.opened.Add(refusedTime); c.refused && (t.IsZero() || t.After(last)) {
-		t = last
+	if c.refused {
+		if last := c.opened.Add(refusedTime); t.IsZero() || t.After(last) {
+			t = last
+		}
 	}
+	c.reading.Lock()
+	defer c.reading.Unlock()
+	c.reading.until = t
+	if set := c.reading.set; !set.IsZero() && (t.IsZero() || !t.Before(set)) {
+		return nil
+	}
+	return c.setRead(t)
+}
+
+// setRead sets the read deadline below. The lock of reading is held.
+func (c *conn) setRead(t time.Time) error {
+	c.reading.set = t
 	return c.Conn.SetReadDeadline(t)
+}
+
+// hasTime says whether the deadline that has ended a read was only the one below, and sets the other there.
+func (c *conn) hasTime() bool {
+	c.reading.Lock()
+	defer c.reading.Unlock()
+	until := c.reading.until
+	if until.Equal(c.reading.set) || (!until.IsZero() && time.Until(until) <= 0) {
+		return false
+	}
+	return c.setRead(until) == nil
 }
 
 // SetWriteDeadline is as of any connection.
@@ -119,8 +152,7 @@ func (c *conn) SetWriteDeadline(t time.Time) error {
 
 // SetDeadline is as of any connection. The server below takes both deadlines away from one that it gives out of its hands.
 func (c *conn) SetDeadline(t time.Time) error {
-	c.until.Store(int64(t.Sub(c.opened)))
-	return c.Conn.SetDeadline(t)
+	return errors.Join(c.SetWriteDeadline(t), c.SetReadDeadline(t))
 }
 
 // tlsRecord is the first byte of a client that speaks TLS. No request begins with it.
@@ -132,6 +164,9 @@ const tlsRecord = 0x16
 // over when it goes on, and a request that has come would be answered with a connection that is broken off.
 func (c *conn) Read(p []byte) (n int, err error) {
 	n, err = c.Conn.Read(p)
+	for errors.Is(err, os.ErrDeadlineExceeded) && c.hasTime() {
+		n, err = c.Conn.Read(p)
+	}
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		if late := c.readLate(p); late > 0 {
 			n, err = late, nil
@@ -229,7 +264,7 @@ func (c *conn) Close() error {
 	defer c.closed.Do(c.release)
 	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok && c.lingering.Load() {
 		if half.CloseWrite() == nil && c.SetReadDeadline(time.Now().Add(lingerTime)) == nil {
-			_, _ = io.CopyN(io.Discard, c.Conn, lingerBytes) // however it ends, the connection is closed
+			_, _ = io.CopyN(io.Discard, c, lingerBytes) // however it ends, the connection is closed
 		}
 	}
 	return c.Conn.Close()

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -181,6 +182,73 @@ func TestWhatCameBeforeTheDeadlineIsRead(t *testing.T) {
 	}
 }
 
+// readDeadlines is a connection that knows what read deadlines it was given, in seconds from now, and 0 for none. Its reads end over a
+// deadline as often as it is told, and have something then.
+type readDeadlines struct {
+	net.Conn
+	now  time.Time
+	set  []int
+	over int
+}
+
+func (r *readDeadlines) SetReadDeadline(t time.Time) error {
+	after := 0
+	if !t.IsZero() {
+		after = int(t.Sub(r.now) / time.Second)
+	}
+	r.set = append(r.set, after)
+	return nil
+}
+
+func (r *readDeadlines) Read([]byte) (int, error) {
+	if r.over--; r.over >= 0 {
+		return 0, os.ErrDeadlineExceeded
+	}
+	return 1, nil
+}
+
+// A later read deadline is set when the one below is over, so that most are never set; each holds all the same.
+func TestEachReadHasItsDeadline(t *testing.T) {
+	t.Parallel()
+	const none, past = 0, -1
+	for _, r := range []struct {
+		name    string
+		refused bool
+		until   []int // in seconds from now
+		over    int   // how often the deadline below is over
+		set     []int
+		ends    bool
+	}{
+		{"those of a request", false, []int{50, 300, 51, 301}, 0, []int{50}, false},
+		{"over below alone", false, []int{50, 300}, 1, []int{50, 300}, false},
+		{"over below alone, and none behind it", false, []int{50, none}, 1, []int{50, none}, false},
+		{"over", false, []int{50, 300}, 2, []int{50, 300}, true},
+		{"both over, of a process that was stopped", false, []int{2 * past, past}, 1, []int{2 * past}, true},
+		{"an earlier one", false, []int{300, 50, 20}, 0, []int{300, 50, 20}, false},
+		{"an earlier one, over", false, []int{300, 50}, 1, []int{300, 50}, true},
+		{"none, and then one", false, []int{none, 300}, 1, []int{none, 300}, true},
+		{"of a client that is refused", true, []int{300, none}, 1, []int{5}, true},
+	} {
+		below := &readDeadlines{now: time.Now(), over: r.over}
+		c := &conn{Conn: below, opened: below.now, refused: r.refused}
+		for _, seconds := range r.until {
+			until := below.now.Add(time.Duration(seconds) * time.Second)
+			if seconds == none {
+				until = time.Time{}
+			}
+			if err := c.SetReadDeadline(until); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if n, err := c.Read(make([]byte, 1)); (err != nil) != r.ends || (n == 0) != r.ends {
+			t.Errorf("%s: read %d, %v", r.name, n, err)
+		}
+		if !slices.Equal(below.set, r.set) {
+			t.Errorf("%s: set below %v, want %v", r.name, below.set, r.set)
+		}
+	}
+}
+
 // deadlines is a connection that knows its write deadline.
 type deadlines struct {
 	net.Conn
@@ -193,7 +261,7 @@ func (d *deadlines) SetWriteDeadline(t time.Time) error {
 	return nil
 }
 
-func (d *deadlines) SetDeadline(t time.Time) error { return d.SetWriteDeadline(t) }
+func (d *deadlines) SetReadDeadline(time.Time) error { return nil }
 
 // A client has the time of stall for each write, or little less, also where somebody else has taken the deadline away meanwhile.
 func TestEachWriteHasItsDeadline(t *testing.T) {

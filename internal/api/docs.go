@@ -47,7 +47,7 @@ func (s *Server) getDocs(c *fiber.Ctx) error {
 
 // getDocsFile gives what the page loads.
 func (s *Server) getDocsFile(c *fiber.Ctx) error {
-	name := parameter(c, "file")
+	name := decoded(c.Params("file"))
 	file, ok := docsFiles[name]
 	if !ok {
 		return failed(http.StatusNotFound, "not found")

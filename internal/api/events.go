@@ -36,7 +36,7 @@ func (s *Server) getJobEvents(c *fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
-	job, err := s.shown(parameter(c, "id"))
+	job, err := s.shown(s.jobID(c))
 	if err != nil {
 		return err
 	}

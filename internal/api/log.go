@@ -31,7 +31,7 @@ func (s *Server) getLog(c *fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
-	id := parameter(c, "id")
+	id := s.jobID(c)
 	// The state before the log: where it is terminal, the log that is read afterwards is whole.
 	job, err := s.shown(id)
 	if err != nil {
@@ -56,7 +56,7 @@ func (s *Server) getLog(c *fiber.Ctx) error {
 		return s.logDocument(c, log, q.offset, job.State)
 	}
 	f := follower{
-		log: log, job: func() (*view.Shown, error) { return s.shown(id) },
+		log: log, job: func() (view.Shown, error) { return s.shown(id) },
 		conn: connOf(c), running: s.running, heartbeat: s.config.Heartbeat, offset: q.offset,
 	}
 	if q.form == logEvents {
@@ -114,7 +114,7 @@ func logFault(err error) error {
 
 // seek checks that the log can be read from the offset on. behind says that it has not come that far here, and may have at another
 // API: who follows it is told what comes when it comes.
-func (s *Server) seek(log *logfile.Log, job *view.Shown, offset int64) (behind bool, err error) {
+func (s *Server) seek(log *logfile.Log, job view.Shown, offset int64) (behind bool, err error) {
 	size := log.Size()
 	if offset > size && !job.State.Terminal() {
 		ctx, cancel := context.WithTimeout(s.running, lagTimeout)
@@ -140,7 +140,7 @@ func (s *Server) seek(log *logfile.Log, job *view.Shown, offset int64) (behind b
 }
 
 // isBehind says whether the log has the offset elsewhere. Where the bus cannot tell, the client knows better.
-func (s *Server) isBehind(job *view.Shown, offset int64) bool {
+func (s *Server) isBehind(job view.Shown, offset int64) bool {
 	ctx, cancel := context.WithTimeout(s.running, busTimeout)
 	defer cancel()
 	chunk, err := s.config.Bus.LastChunk(ctx, job.Host, job.ID)

@@ -25,7 +25,7 @@ var (
 type follower struct {
 	log *logfile.Log
 	// job is asked for when the log is finished.
-	job       func() (*view.Shown, error)
+	job       func() (view.Shown, error)
 	conn      *conn
 	running   context.Context
 	heartbeat time.Duration

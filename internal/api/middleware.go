@@ -36,7 +36,7 @@ func (s *Server) around(c *fiber.Ctx) error {
 
 // tellAge says how old the answer to a question may be, in seconds, while the bus is away: it is what was known then.
 func (s *Server) tellAge(c *fiber.Ctx) error {
-	if silence := s.config.Bus.Silence(); silence > 0 && (c.Method() == fiber.MethodGet || c.Method() == fiber.MethodHead) {
+	if silence := s.config.Bus.Silence(c.Context().Time()); silence > 0 && (c.Method() == fiber.MethodGet || c.Method() == fiber.MethodHead) {
 		c.Set(fiber.HeaderAge, strconv.Itoa(max(int(silence.Seconds()), 1)))
 	}
 	return c.Next()

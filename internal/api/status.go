@@ -84,7 +84,7 @@ func (s *Server) getInstance(c *fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
-	instance := parameter(c, "instance")
+	instance := decoded(c.Params("instance"))
 	var reply statusReply
 	if plausible(instance) {
 		if reply, err = s.statusOf(host, askTimeout, statusQuestion{Instance: instance, Text: text}); err != nil {

@@ -22,7 +22,7 @@ const snapshots = 8
 
 // getTopology shows the topology of the lab of a job's working directory, out of the snapshot that is there, or was kept.
 func (s *Server) getTopology(c *fiber.Ctx) error {
-	job, err := s.job(parameter(c, "id"))
+	job, err := s.job(s.jobID(c))
 	if err != nil {
 		return err
 	}

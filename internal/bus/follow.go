@@ -466,14 +466,15 @@ func (b *Bus) FollowLosses(ctx context.Context, restore func(ctx context.Context
 	}
 }
 
-// Silence is how long the bus has not answered any more what it is asked every few seconds by who follows it; 0 while it does.
-func (b *Bus) Silence() time.Duration {
+// Silence is how long the bus has not answered any more, at this moment, what it is asked every few seconds by who follows it; 0 while it
+// does.
+func (b *Bus) Silence(now time.Time) time.Duration {
 	last := b.answered.Load()
 	if last == nil {
 		return 0
 	}
 	// Two looks may miss, one after the other, without anything being wrong.
-	if since := time.Since(*last); !b.Connected() || since > 3*lookEvery {
+	if since := now.Sub(*last); !b.Connected() || since > 3*lookEvery {
 		return since
 	}
 	return 0

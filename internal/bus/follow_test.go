@@ -263,19 +263,19 @@ func TestSilence(t *testing.T) {
 		if _, err := b.JobsSequence(ctx); err != nil {
 			t.Fatal(err)
 		}
-		if silence := b.Silence(); silence != 0 {
+		if silence := b.Silence(time.Now()); silence != 0 {
 			t.Errorf("it has just answered, and is silent for %s", silence)
 		}
 	}
 	look()
 	long := time.Now().Add(-3 * lookEvery)
 	b.answered.Store(&long)
-	if silence := b.Silence(); silence < 3*lookEvery || silence > time.Hour {
+	if silence := b.Silence(time.Now()); silence < 3*lookEvery || silence > time.Hour {
 		t.Errorf("silent for %s", silence)
 	}
 	look()
 	b.Close()
-	if b.Silence() == 0 {
+	if b.Silence(time.Now()) == 0 {
 		t.Error("not silent without a connection")
 	}
 }

@@ -119,9 +119,9 @@ type Shown struct {
 	answer bool
 }
 
-func (v *View) show(e *entry) *Shown {
+func (v *View) show(e *entry) Shown {
 	has := e.traits.Value()
-	s := &Shown{ID: e.id, State: has.State, Host: has.Host, LogBytes: e.logBytes, view: v, entry: e, text: e.text, answer: e.answer}
+	s := Shown{ID: e.id, State: has.State, Host: has.Host, LogBytes: e.logBytes, view: v, entry: e, text: e.text, answer: e.answer}
 	if e.open != nil {
 		job := v.shown(e)
 		s.job, s.LogBytes = &job, job.LogBytes

@@ -35,7 +35,7 @@ func (f *Filter) matches(has *Filter) bool {
 
 // Listed is a job of a page.
 type Listed struct {
-	*Shown
+	Shown
 	birth uint64
 	made  int64
 }

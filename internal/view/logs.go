@@ -355,7 +355,7 @@ func (v *View) Log(ctx context.Context, id string) (*logfile.Log, error) {
 
 // logOf is the log of a job that is there still, and not that of a later one of its id. What has come of the log of one that was let go
 // meanwhile is removed.
-func (v *View) logOf(job *Shown) (*logfile.Log, error) {
+func (v *View) logOf(job Shown) (*logfile.Log, error) {
 	v.mu.RLock()
 	defer v.mu.RUnlock()
 	switch v.jobs[job.ID] {

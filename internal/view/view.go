@@ -211,9 +211,12 @@ func (v *View) starting() bool {
 
 // CaughtUp says whether everything that the bus held at the start has been taken in. Before, a read may miss jobs.
 func (v *View) CaughtUp() bool {
-	v.mu.RLock()
-	defer v.mu.RUnlock()
-	return len(v.behind) == 0
+	select {
+	case <-v.whole:
+		return true
+	default:
+		return false
+	}
 }
 
 // NotReady names what stands in the way of serving: empty when all is well.
@@ -508,35 +511,35 @@ func (v *View) become(e *entry, job *jobs.Job) {
 
 // Show returns a job as it is now. An id that the view does not know it asks of the bus: another API may have made it a moment ago.
 // ErrUnknown: there is none. bus.ErrUnavailable: the view does not know it and the bus is away or does not answer.
-func (v *View) Show(ctx context.Context, id string) (*Shown, error) {
+func (v *View) Show(ctx context.Context, id string) (Shown, error) {
 	if s, ok := v.Look(id); ok {
 		return s, nil
 	}
 	if !jobs.ValidID(id) {
-		return nil, ErrUnknown
+		return Shown{}, ErrUnknown
 	}
 	m, err := v.bus.FindJob(ctx, id)
 	if errors.Is(err, bus.ErrNotFound) {
-		return nil, ErrUnknown
+		return Shown{}, ErrUnknown
 	}
 	if err != nil {
-		return nil, fmt.Errorf("job %s: %w", id, err)
+		return Shown{}, fmt.Errorf("job %s: %w", id, err)
 	}
 	v.take(m)
 	s, ok := v.Look(id)
 	if !ok {
-		return nil, ErrUnknown // let go in between
+		return Shown{}, ErrUnknown // let go in between
 	}
 	return s, nil
 }
 
 // Look is Show of a job that the view knows, without asking the bus.
-func (v *View) Look(id string) (*Shown, bool) {
+func (v *View) Look(id string) (Shown, bool) {
 	v.mu.RLock()
 	defer v.mu.RUnlock()
 	e, ok := v.jobs[id]
 	if !ok {
-		return nil, false
+		return Shown{}, false
 	}
 	return v.show(e), true
 }
