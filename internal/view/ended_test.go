@@ -121,25 +121,34 @@ func TestReadersOfAJobThatIsLetGo(t *testing.T) {
 	b.reads(again.Follow(Filter{}, "", at(zero)), "j2 success")
 }
 
-// A log that is just being fetched when its job is let go is not taken for an empty one.
-func TestALogThatIsLetGoWhileItIsFetched(t *testing.T) {
-	t.Parallel()
-	b := setup(t)
-	v, _ := b.run(time.Minute)
-	b.ends(v, "j1", "one\n")
-	if err := os.Remove(v.logs.Path("j1")); err != nil {
-		t.Fatal(err)
+// fetching is a view that is just fetching the log of a job that has ended. It goes on when goOn is called, which gives the reader's error.
+func (b *bundle) fetching(id string) (v *View, goOn func() error) {
+	b.t.Helper()
+	v, _ = b.run(time.Minute)
+	b.ends(v, id, "one\n")
+	if err := os.Remove(v.logs.Path(id)); err != nil {
+		b.t.Fatal(err)
 	}
 	v.filling <- struct{}{}
 	read := make(chan error, 1)
 	go func() {
-		_, err := v.Log(t.Context(), "j1")
+		_, err := v.Log(b.t.Context(), id)
 		read <- err
 	}()
-	b.eventually("the file is missed", func() bool { return v.logs.Get("j1").Size() == 0 })
+	b.eventually("the file is missed", func() bool { return v.logs.Get(id).Size() == 0 })
+	return v, func() error {
+		<-v.filling
+		return <-read
+	}
+}
+
+// A log that is just being fetched when its job is let go is not taken for an empty one.
+func TestALogThatIsLetGoWhileItIsFetched(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	v, goOn := b.fetching("j1")
 	b.forget(v, "j1")
-	<-v.filling
-	if err := <-read; !errors.Is(err, ErrUnknown) {
+	if err := goOn(); !errors.Is(err, ErrUnknown) {
 		t.Errorf("%v, want ErrUnknown", err)
 	}
 }
@@ -148,22 +157,10 @@ func TestALogThatIsLetGoWhileItIsFetched(t *testing.T) {
 func TestALogThatComesWhileItsJobIsLetGo(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
-	v, _ := b.run(time.Minute)
-	b.ends(v, "j1", "one\n")
-	if err := os.Remove(v.logs.Path("j1")); err != nil {
-		t.Fatal(err)
-	}
-	v.filling <- struct{}{}
-	read := make(chan error, 1)
-	go func() {
-		_, err := v.Log(t.Context(), "j1")
-		read <- err
-	}()
-	b.eventually("the file is missed", func() bool { return v.logs.Get("j1").Size() == 0 })
+	v, goOn := b.fetching("j1")
 	list, _, _ := v.Ended(1)
 	v.Forget(&list[0]) // the bus has it still
-	<-v.filling
-	if err := <-read; !errors.Is(err, ErrUnknown) {
+	if err := goOn(); !errors.Is(err, ErrUnknown) {
 		t.Errorf("%v, want ErrUnknown", err)
 	}
 	b.eventually("there is no file", func() bool {
@@ -176,24 +173,12 @@ func TestALogThatComesWhileItsJobIsLetGo(t *testing.T) {
 func TestALogWhoseJobIsBornAgainWhileItIsFetched(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
-	v, _ := b.run(time.Minute)
-	b.ends(v, "j1", "one\n")
-	if err := os.Remove(v.logs.Path("j1")); err != nil {
-		t.Fatal(err)
-	}
-	v.filling <- struct{}{}
-	read := make(chan error, 1)
-	go func() {
-		_, err := v.Log(t.Context(), "j1")
-		read <- err
-	}()
-	b.eventually("the file is missed", func() bool { return v.logs.Get("j1").Size() == 0 })
+	v, goOn := b.fetching("j1")
 	b.forget(v, "j1")
 	again := b.rebirth("j1")
 	b.move(again, jobs.Start, 0)
 	b.eventually("the later one runs", func() bool { return followed(v, "j1") == jobs.Running })
-	<-v.filling
-	if err := <-read; !errors.Is(err, ErrUnknown) {
+	if err := goOn(); !errors.Is(err, ErrUnknown) {
 		t.Errorf("%v, want ErrUnknown", err)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)

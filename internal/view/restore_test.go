@@ -437,6 +437,15 @@ func newFed(t *testing.T) *fed {
 	return f
 }
 
+// fedARun has heard of a job x that it runs, in the event with the id.
+func fedARun(t *testing.T) (f *fed, id *EventID) {
+	t.Helper()
+	f = newFed(t)
+	f.hears("x", jobs.Queued, 1, 0)
+	f.hears("x", jobs.Running, 2, 0)
+	return f, &EventID{2, f.made.UnixNano()}
+}
+
 func (f *fed) hears(id string, state jobs.State, seq uint64, logBytes int64) {
 	m := &bus.JobMessage{Job: jobs.Job{ID: id, Host: "a", State: state, LogBytes: logBytes, CreatedAt: f.createdAt}, Seq: seq, Birth: state == jobs.Queued, Made: f.made}
 	f.view.mu.Lock()
@@ -467,9 +476,7 @@ func (f *fed) follow(id string, after *EventID) *Follower { return f.view.Follow
 // While the stream is read anew nobody is told anything, and nothing is over. Then everybody is told how every job is.
 func TestNothingIsToldWhileTheStreamIsReadAnew(t *testing.T) {
 	t.Parallel()
-	f := newFed(t)
-	f.hears("x", jobs.Queued, 1, 0)
-	f.hears("x", jobs.Running, 2, 0)
+	f, _ := fedARun(t)
 	f.hears("z", jobs.Queued, 3, 0)
 	f.hears("z", jobs.Running, 4, 0)
 	f.hears("q", jobs.Queued, 5, 0)
@@ -514,16 +521,14 @@ func TestNothingIsToldWhileTheStreamIsReadAnew(t *testing.T) {
 // An end that is read anew before its log is there is told when it is shown.
 func TestAnEndThatIsReadAnewBeforeItsLog(t *testing.T) {
 	t.Parallel()
-	f := newFed(t)
-	f.hears("x", jobs.Queued, 1, 0)
-	f.hears("x", jobs.Running, 2, 0)
+	f, runs := fedARun(t)
 	ended := 0
 	f.view.Observe(func(job *jobs.Job) {
 		if job.State.Terminal() {
 			ended++
 		}
 	})
-	all, one := f.follow("", &EventID{2, f.made.UnixNano()}), f.follow("x", &EventID{2, f.made.UnixNano()})
+	all, one := f.follow("", runs), f.follow("x", runs)
 	f.loses()
 	f.hears("x", jobs.Success, 2, 5)
 	f.hears("w", jobs.Queued, 3, 0)
@@ -544,10 +549,8 @@ func TestAnEndThatIsReadAnewBeforeItsLog(t *testing.T) {
 // So is one of a bus that has nothing else either.
 func TestAJobOfABusThatHasNothing(t *testing.T) {
 	t.Parallel()
-	f := newFed(t)
-	f.hears("x", jobs.Queued, 1, 0)
-	f.hears("x", jobs.Running, 2, 0)
-	connected := f.follow("x", &EventID{2, f.made.UnixNano()})
+	f, runs := fedARun(t)
+	connected := f.follow("x", runs)
 	f.hears("x", jobs.Canceled, 3, 0)
 	f.loses()
 	f.caughtUp()
@@ -557,9 +560,7 @@ func TestAJobOfABusThatHasNothing(t *testing.T) {
 // A stream that is followed once more without having lost anything has told what it had told.
 func TestAStreamThatIsFollowedOnceMore(t *testing.T) {
 	t.Parallel()
-	f := newFed(t)
-	f.hears("x", jobs.Queued, 1, 0)
-	f.hears("x", jobs.Running, 2, 0)
+	f, _ := fedARun(t)
 	f.hears("x", jobs.Success, 3, 5)
 	f.caughtUp()
 	if upTo := f.view.EventsUpTo(); upTo != 2 {
@@ -571,10 +572,8 @@ func TestAStreamThatIsFollowedOnceMore(t *testing.T) {
 // Ends that come later wait for their logs as ever, and keep nobody waiting for what happened before.
 func TestLaterEndsDoNotKeepTheSilence(t *testing.T) {
 	t.Parallel()
-	f := newFed(t)
-	f.hears("x", jobs.Queued, 1, 0)
-	f.hears("x", jobs.Running, 2, 0)
-	all := f.follow("", &EventID{2, f.made.UnixNano()})
+	f, runs := fedARun(t)
+	all := f.follow("", runs)
 	f.loses()
 	f.hears("x", jobs.Success, 1, 5)
 	f.hears("x", jobs.Queued, 2, 0)
@@ -592,10 +591,8 @@ func TestLaterEndsDoNotKeepTheSilence(t *testing.T) {
 // An end that nobody waits for any more keeps nobody waiting.
 func TestAnEndThatIsReadAnewOfAJobThatIsNoMore(t *testing.T) {
 	t.Parallel()
-	f := newFed(t)
-	f.hears("x", jobs.Queued, 1, 0)
-	f.hears("x", jobs.Running, 2, 0)
-	all := f.follow("", &EventID{2, f.made.UnixNano()})
+	f, runs := fedARun(t)
+	all := f.follow("", runs)
 	f.loses()
 	f.hears("x", jobs.Success, 1, 5)
 	f.hears("x", jobs.Queued, 2, 0)
