@@ -130,8 +130,9 @@ func (f framing) unread(h *fasthttp.RequestHeader, limit int) bool {
 // beforeBody stands between the headers of a request and its body.
 func (s *Server) beforeBody(h *fasthttp.RequestHeader) fasthttp.RequestConfig {
 	limit, _ := s.bodyLimit(h)
-	// Where the server below is to read none there is nothing to keep it from; guard sees to the rest.
-	if h.ContentLength() != noBody && framingOf(h).unread(h, limit) {
+	// Where there is no body, and none is asked for, there is nothing to keep the server below from: guard sees to the rest.
+	none := h.ContentLength() == noBody && len(h.PeekCanonical([]byte(fiber.HeaderExpect))) == 0
+	if !none && framingOf(h).unread(h, limit) {
 		h.Del(fiber.HeaderExpect)
 		h.Del(fiber.HeaderTransferEncoding)
 		h.SetContentLength(0)

@@ -38,6 +38,8 @@ func TestAmbiguousRequestsAreRefused(t *testing.T) {
 		"identity":                 {head + "Transfer-Encoding: identity\r\n\r\n", 400, "use chunked"},
 		"chunks in HTTP/1.0":       {strings.Replace(head, "1.1", "1.0", 1) + "Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n", 400, "not valid HTTP/1.1"},
 		"a folded header":          {head + "X-A: b\r\n c\r\n\r\n", 400, "goes over two lines"},
+		"identity, asks first":     {head + "Expect: 100-continue\r\nTransfer-Encoding: identity\r\n\r\n", 400, "use chunked"},
+		"a folded one, asks first": {head + "Expect: 100-continue\r\nX-A: b\r\n c\r\n\r\n", 400, "goes over two lines"},
 		"a space before the colon": {head + "Content-Length : 2\r\n\r\n{}", 400, "not valid HTTP/1.1"},
 		"a header without a name":  {head + ": 2\r\n\r\n", 400, "not valid HTTP/1.1"},
 		"a name with odd bytes":    {head + "X-\xff: 2\r\n\r\n", 400, "not valid HTTP/1.1"},

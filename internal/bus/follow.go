@@ -474,7 +474,7 @@ func (b *Bus) Silence(now time.Time) time.Duration {
 		return 0
 	}
 	// Two looks may miss, one after the other, without anything being wrong.
-	if since := now.Sub(*last); !b.Connected() || since > 3*lookEvery {
+	if since := max(now.Sub(*last), 1); !b.Connected() || since > 3*lookEvery {
 		return since
 	}
 	return 0
