@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"regexp"
 	"strings"
 	"sync/atomic"
@@ -283,6 +284,50 @@ func TestAStreamThatIsLostBeforeItIsRead(t *testing.T) {
 	all := false
 	if err := b.FollowJobs(ctx, true, func(*JobMessage) {}, nil, func() { all = true }); !errors.Is(err, ErrLost) || all {
 		t.Errorf("%v, and all is read: %t", err, all)
+	}
+}
+
+// What is stored while reading begins is the newest of its subject to the consumer, which gives nothing before it: all is read when it is.
+// The consumer may be made once more before anything was read.
+func TestWhatIsStoredWhileReadingBegins(t *testing.T) {
+	t.Parallel()
+	for name, moment := range map[string]string{"before the consumer is made": "CONSUMER.CREATE.", "before it is made once more": "CONSUMER.MSG.NEXT."} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			ctx, s, real := readyServer(t)
+			one, other := job("one", "a"), job("other", "a")
+			if _, err := real.Submit(ctx, &Birth{Job: *one}); err != nil {
+				t.Fatal(err)
+			}
+			store := func(j *jobs.Job, state jobs.State, last uint64) (seq uint64) {
+				j.State = state
+				seq, err := real.PublishStatus(ctx, j, last)
+				if err != nil {
+					t.Error(err)
+				}
+				return seq
+			}
+			last := store(one, jobs.Running, 0)
+			var asked atomic.Int64
+			b := through(t, s, func(subject string, _ *nats.Msg) *nats.Msg {
+				if !strings.HasPrefix(subject, moment) || asked.Add(1) != 1 {
+					return nil
+				}
+				store(other, jobs.Running, 0)
+				store(one, jobs.Success, last)
+				if moment == "CONSUMER.CREATE." {
+					return nil
+				}
+				return &nats.Msg{Header: nats.Header{"Status": {"409"}, "Description": {"Consumer Deleted"}}}
+			})
+			following, end := context.WithCancel(ctx)
+			defer end()
+			states := map[string]jobs.State{}
+			err := b.FollowJobs(following, true, func(m *JobMessage) { states[m.ID] = m.State }, nil, end)
+			if want := map[string]jobs.State{"one": jobs.Success, "other": jobs.Running}; !errors.Is(err, context.Canceled) || !maps.Equal(states, want) {
+				t.Errorf("%v, and then %v", states, err)
+			}
+		})
 	}
 }
 

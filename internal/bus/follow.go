@@ -93,12 +93,15 @@ func (b *Bus) follow(ctx context.Context, stream string, after Mark, c jetstream
 		case err != nil && !errors.Is(err, ErrLost):
 			return err
 		}
-		if x.last, err = b.lastSeq(ctx, stream, c.FilterSubjects[0]); err != nil {
-			return err
-		}
 		if consumer, err = b.js.OrderedConsumer(ctx, stream, from); err != nil {
 			return translate(err)
 		}
+		// Not before there is a consumer: of a subject it gives only the newest that there was then, and nobody is to take the others for all.
+		last, err := b.lastSeq(ctx, stream, c.FilterSubjects[0])
+		if err != nil {
+			return err
+		}
+		x.last.Store(last)
 		return b.look(ctx, w) // one that was made anew meanwhile has nothing to read
 	})
 	if err != nil {
@@ -110,7 +113,7 @@ func (b *Bus) follow(ctx context.Context, stream string, after Mark, c jetstream
 	defer looking.Wait()
 	defer end(nil)
 	var reading sync.Mutex // the callbacks of two consumers may overlap
-	made, by := w.mark.Made, ""
+	made, by := w.mark.Made, consumer.CachedInfo().Name
 	consuming, err := consumer.Consume(func(m jetstream.Msg) {
 		reading.Lock()
 		defer reading.Unlock()
@@ -119,9 +122,18 @@ func (b *Bus) follow(ctx context.Context, stream string, after Mark, c jetstream
 			b.log.Error("bus: message without metadata", "subject", m.Subject(), "error", err)
 			return
 		}
-		// The client has made its consumer anew, at a sequence: the message that had it may be another one now.
-		if by != "" && by != meta.Consumer {
-			if err := b.Retry(following, "stream "+stream, func(ctx context.Context) error { return b.look(ctx, w) }); err != nil {
+		// The client has made its consumer anew, at a sequence: the message that had it may be another one now. Or at the beginning, where
+		// nothing was read yet.
+		if by != meta.Consumer {
+			err := b.Retry(following, "stream "+stream, func(ctx context.Context) error {
+				last, err := b.lastSeq(ctx, stream, c.FilterSubjects[0])
+				if err != nil {
+					return err
+				}
+				x.grow(last)
+				return b.look(ctx, w)
+			})
+			if err != nil {
 				end(err)
 			}
 		}
@@ -144,6 +156,7 @@ func (b *Bus) follow(ctx context.Context, stream string, after Mark, c jetstream
 	}
 	looking.Go(func() {
 		for x.awaits(following) {
+			expected := x.last.Load()
 			last, err := b.lastSeq(following, stream, c.FilterSubjects[0])
 			if err == nil {
 				// Of a stream that was made anew, or has lost its end, there is nothing more to read either.
@@ -153,7 +166,7 @@ func (b *Bus) follow(ctx context.Context, stream string, after Mark, c jetstream
 				end(err)
 			}
 			if err == nil && reading.TryLock() { // else something is being read, for however long
-				x.shrink(last)
+				x.shrink(expected, last)
 				reading.Unlock()
 			}
 		}
