@@ -104,27 +104,27 @@ func leavesRoom(job *jobs.Job) error {
 // FindJob reads a job that may have been born a moment ago elsewhere: its last status, or its birth. ErrNotFound: no such job.
 func (b *Bus) FindJob(ctx context.Context, id string) (*JobMessage, error) {
 	for _, kind := range []string{kindStatus, kindRequest} {
-		m, err := b.lastMessage(ctx, jobsStream, publicSubject("*", id, kind))
+		m, h, err := b.newest(ctx, jobsStream, publicSubject("*", id, kind))
 		if errors.Is(err, ErrNotFound) {
 			continue
 		}
 		if err != nil {
 			return nil, err
 		}
-		job, err := decodeJob(m.Header, m.Data, sequenceOf(m), kind)
+		job, err := decodeJob(h, m.Data, m.Seq, kind)
 		if err != nil || job.ID != id {
 			b.log.Error("bus: unreadable message", "job", id, "kind", kind, "error", err)
 			continue
 		}
-		job.Stored = storedAt(m)
+		job.Stored = m.Time
 		return job, nil
 	}
 	return nil, ErrNotFound
 }
 
-// FindBirth reads the birth of a job on whatever host. ErrNotFound: there is none; in a cluster, or it was stored a moment ago.
+// FindBirth reads the birth of a job on whatever host. ErrNotFound: there is none.
 func (b *Bus) FindBirth(ctx context.Context, id string) (*Birth, error) {
-	m, err := b.lastMessage(ctx, jobsStream, publicSubject("*", id, kindRequest))
+	m, _, err := b.newest(ctx, jobsStream, publicSubject("*", id, kindRequest))
 	if err != nil {
 		return nil, err
 	}

@@ -7,7 +7,6 @@ package bus
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -322,22 +321,12 @@ func (b *Bus) overtaker(ctx context.Context, stream, subject string, expected ui
 	}
 }
 
-// lastMessage reads the last message that the stream stores under subject, which may have wildcards. Any copy of the stream answers, and
-// it may be behind: newest is for what decides something.
+// lastMessage reads the last message that the stream stores under subject. Any copy of the stream answers, and it may be behind, or have
+// what was let go: newest is for what decides something.
 func (b *Bus) lastMessage(ctx context.Context, stream, subject string) (*nats.Msg, error) {
-	api := b.apiPrefix + ".DIRECT.GET." + stream
-	var question []byte
-	if strings.Contains(subject, "*") {
-		var err error
-		if question, err = json.Marshal(map[string]string{"last_by_subj": subject}); err != nil {
-			return nil, err
-		}
-	} else {
-		api += "." + subject
-	}
 	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
 	defer cancel()
-	m, err := b.nc.RequestWithContext(ctx, api, question)
+	m, err := b.nc.RequestWithContext(ctx, b.apiPrefix+".DIRECT.GET."+stream+"."+subject, nil)
 	if err != nil {
 		return nil, translate(err)
 	}

@@ -61,15 +61,6 @@ func sequenceOf(m *nats.Msg) uint64 {
 	return n
 }
 
-// storedAt is when the stream stored a message that came by a direct get; the zero time where it does not say.
-func storedAt(m *nats.Msg) time.Time {
-	at, err := time.Parse(time.RFC3339Nano, m.Header.Get(jetstream.TimeStampHeaer))
-	if err != nil {
-		return time.Time{}
-	}
-	return at
-}
-
 // subjectTokens splits netlab.jobs.<host>.<id>.<kind>.
 func subjectTokens(subject string) (host, id, kind string, ok bool) {
 	if strings.Count(subject, ".") != 4 {

@@ -157,12 +157,12 @@ func TestWhatIsALoss(t *testing.T) {
 	had := watch(jobsStream)
 	had.mark.Stored = had.mark.Stored.Add(-time.Nanosecond)
 	expect("another message has the sequence", had, true)
-	before, err := b.lastMessage(ctx, jobsStream, publicSubject("a", "two", kindRequest))
+	before, _, err := b.newest(ctx, jobsStream, publicSubject("a", "two", kindRequest))
 	if err != nil {
 		t.Fatal(err)
 	}
 	gone := watch(jobsStream)
-	gone.mark.Stored = storedAt(before).Add(-time.Nanosecond)
+	gone.mark.Stored = before.Time.Add(-time.Nanosecond)
 	if err := b.purge(ctx, jobsStream, publicSubject("a", "two", kindStatus), second); err != nil {
 		t.Fatal(err)
 	}

@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"time"
 
 	"github.com/google/uuid"
 
@@ -107,7 +106,7 @@ func (d *Dispatcher) SubmitOnce(ctx context.Context, p *jobs.Payload, key *Key) 
 		return job, false, err
 	}
 	// Another request with the key came between.
-	birth, unread := d.awaitBirth(ctx, key.id)
+	birth, unread := d.bus.FindBirth(ctx, key.id)
 	if unread != nil {
 		return jobs.Job{}, false, errors.Join(err, unread)
 	}
@@ -122,7 +121,8 @@ func (d *Dispatcher) again(ctx context.Context, birth *bus.Birth, fingerprint st
 	}
 	job, err := d.view.Job(ctx, birth.ID)
 	if errors.Is(err, view.ErrUnknown) {
-		return birth.Job, nil // this API does not know it yet
+		// It was let go since its birth was read. Its key makes another one when that is over.
+		return jobs.Job{}, fmt.Errorf("%w: job %s is just being let go", bus.ErrUnavailable, birth.ID)
 	}
 	if err == nil && !job.State.Terminal() {
 		// The request before may have failed in between. Later it would undo what other requests have said since.
@@ -133,7 +133,7 @@ func (d *Dispatcher) again(ctx context.Context, birth *bus.Birth, fingerprint st
 
 // againUnborn is again of a job whose birth the bus does not have, at this moment or any more.
 func (d *Dispatcher) againUnborn(ctx context.Context, key *Key, fingerprint string) (job jobs.Job, replayed bool, err error) {
-	birth, err := d.awaitBirth(ctx, key.id)
+	birth, err := d.bus.FindBirth(ctx, key.id)
 	switch {
 	case err == nil:
 		job, err = d.again(ctx, birth, fingerprint)
@@ -142,28 +142,4 @@ func (d *Dispatcher) againUnborn(ctx context.Context, key *Key, fingerprint stri
 		job, err = d.view.Job(ctx, key.id)
 	}
 	return job, true, err
-}
-
-const (
-	// birthPatience is how long a copy of the stream may be behind another.
-	birthPatience = time.Second
-	// birthPause is between two looks for a birth.
-	birthPause = 20 * time.Millisecond
-)
-
-// awaitBirth reads a birth that should be stored, though the copy of the stream that answers may not have it yet.
-func (d *Dispatcher) awaitBirth(ctx context.Context, id string) (*bus.Birth, error) {
-	ctx, cancel := context.WithTimeout(ctx, birthPatience)
-	defer cancel()
-	for {
-		birth, err := d.bus.FindBirth(ctx, id)
-		if !errors.Is(err, bus.ErrNotFound) {
-			return birth, err
-		}
-		select {
-		case <-ctx.Done():
-			return nil, err
-		case <-time.After(birthPause):
-		}
-	}
 }

@@ -358,3 +358,40 @@ func TestTheKeyOfAJobThatWasLetGo(t *testing.T) {
 	}
 	b.births("a", 1)
 }
+
+// A job that is let go between the look for its birth and the look for what has become of it is not told of as it was born.
+func TestAKeyWhoseJobIsJustBeingLetGo(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.host(hosts.Host{Name: "a", Slots: 1})
+	key, fields := NewKey([]byte("credential"), "k"), map[string]any{"workdir": "/labs/x"}
+	job, _, err := b.once(key, fields)
+	if err != nil {
+		t.Fatal(err)
+	}
+	birth, err := b.bus.FindBirth(t.Context(), job.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	last := uint64(0)
+	for _, e := range []jobs.Event{jobs.Start, jobs.Succeed} {
+		if err := job.Move(e, time.Now()); err != nil {
+			t.Fatal(err)
+		}
+		if last, err = b.bus.PublishStatus(t.Context(), &job, last); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b.await(func() bool { ended, _, _ := b.view.Ended(1); return len(ended) == 1 })
+	ended, _, _ := b.view.Ended(1)
+	if err := b.bus.LetGo(t.Context(), &ended[0].Job, ended[0].UpTo); err != nil {
+		t.Fatal(err)
+	}
+	b.view.Forget(&ended[0])
+	if again, err := b.again(t.Context(), birth, birth.Fingerprint); !errors.Is(err, bus.ErrUnavailable) {
+		t.Errorf("%s, %v", again.State, err)
+	}
+	if again, replayed, err := b.once(key, fields); err != nil || replayed || again.State != jobs.Queued {
+		t.Errorf("then: %s, replayed %t, %v", again.State, replayed, err)
+	}
+}
