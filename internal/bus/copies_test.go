@@ -288,10 +288,13 @@ func TestAStreamThatIsLostBeforeItIsRead(t *testing.T) {
 }
 
 // What is stored while reading begins is the newest of its subject to the consumer, which gives nothing before it: all is read when it is.
-// The consumer may be made once more before anything was read.
+// The client may make the consumer once more before anything was read, and the server under the same name, when it is started anew.
 func TestWhatIsStoredWhileReadingBegins(t *testing.T) {
 	t.Parallel()
-	for name, moment := range map[string]string{"before the consumer is made": "CONSUMER.CREATE.", "before it is made once more": "CONSUMER.MSG.NEXT."} {
+	const creation, question = "CONSUMER.CREATE.", "CONSUMER.MSG.NEXT."
+	for name, moment := range map[string]string{
+		"before the consumer is made": creation, "before the client makes it once more": question, "before the server makes it once more": question,
+	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			ctx, s, real := readyServer(t)
@@ -309,16 +312,28 @@ func TestWhatIsStoredWhileReadingBegins(t *testing.T) {
 			}
 			last := store(one, jobs.Running, 0)
 			var asked atomic.Int64
-			b := through(t, s, func(subject string, _ *nats.Msg) *nats.Msg {
+			var made nats.Msg
+			b := through(t, s, func(subject string, m *nats.Msg) *nats.Msg {
+				if strings.HasPrefix(subject, creation) {
+					made = nats.Msg{Subject: "$JS.API." + subject, Data: m.Data}
+				}
 				if !strings.HasPrefix(subject, moment) || asked.Add(1) != 1 {
 					return nil
 				}
 				store(other, jobs.Running, 0)
 				store(one, jobs.Success, last)
-				if moment == "CONSUMER.CREATE." {
-					return nil
+				switch name {
+				case "before the client makes it once more":
+					return &nats.Msg{Header: nats.Header{"Status": {"409"}, "Description": {"Consumer Deleted"}}}
+				case "before the server makes it once more":
+					if err := real.js.DeleteConsumer(ctx, jobsStream, subject[strings.LastIndexByte(subject, '.')+1:]); err != nil {
+						t.Error(err)
+					}
+					if _, err := real.nc.RequestMsgWithContext(ctx, &made); err != nil {
+						t.Error(err)
+					}
 				}
-				return &nats.Msg{Header: nats.Header{"Status": {"409"}, "Description": {"Consumer Deleted"}}}
+				return nil
 			})
 			following, end := context.WithCancel(ctx)
 			defer end()
@@ -328,6 +343,104 @@ func TestWhatIsStoredWhileReadingBegins(t *testing.T) {
 				t.Errorf("%v, and then %v", states, err)
 			}
 		})
+	}
+}
+
+// What is let go while reading begins was to be given by the consumer, which waits for seconds with each of it: what is left, and what comes
+// then, is read without it.
+func TestWhatIsLetGoWhileReadingBegins(t *testing.T) {
+	t.Parallel()
+	const count = 8
+	for name, left := range map[string]int{"all of it": 0, "all but one": 1} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			ctx, s, real := readyServer(t)
+			var ended []*jobs.Job
+			var seq uint64
+			for i := range count {
+				j := job(fmt.Sprint("j", i), "a")
+				if _, err := real.Submit(ctx, &Birth{Job: *j}); err != nil {
+					t.Fatal(err)
+				}
+				j.State = jobs.Success
+				var err error
+				if seq, err = real.PublishStatus(ctx, j, 0); err != nil {
+					t.Fatal(err)
+				}
+				ended = append(ended, j)
+			}
+			var asked atomic.Int64
+			b := through(t, s, func(subject string, _ *nats.Msg) *nats.Msg {
+				if strings.HasPrefix(subject, "CONSUMER.MSG.NEXT.") && asked.Add(1) == 1 {
+					for _, j := range ended[:count-left] {
+						if err := real.LetGo(ctx, j, seq); err != nil {
+							t.Error(err)
+						}
+					}
+				}
+				return nil
+			})
+			following, end := context.WithCancel(ctx)
+			defer end()
+			var read []string
+			err := b.FollowJobs(following, true, func(m *JobMessage) {
+				if read = append(read, m.ID); m.ID == "next" {
+					end()
+				}
+			}, nil, func() {
+				if _, err := real.Submit(ctx, &Birth{Job: *job("next", "a")}); err != nil {
+					t.Error(err)
+				}
+			})
+			want := "next"
+			if left > 0 {
+				want = "j7 next"
+			}
+			if got := strings.Join(read, " "); ctx.Err() != nil || !errors.Is(err, context.Canceled) || got != want {
+				t.Errorf("read %q, %v", got, err)
+			}
+		})
+	}
+}
+
+// A copy of the stream that is behind has jobs that were let go: who asks for one is not told of them.
+func TestAJobThatWasLetGoIsFoundNowhere(t *testing.T) {
+	t.Parallel()
+	ctx, s, real := readyServer(t)
+	old := map[string]*nats.Msg{}
+	j := job("j", "a")
+	if _, err := real.Submit(ctx, &Birth{Job: *j}); err != nil {
+		t.Fatal(err)
+	}
+	j.State = jobs.Success
+	seq, err := real.PublishStatus(ctx, j, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, kind := range []string{kindRequest, kindStatus} {
+		if old[kind], err = real.lastMessage(ctx, jobsStream, publicSubject("a", "j", kind)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := real.LetGo(ctx, j, seq); err != nil {
+		t.Fatal(err)
+	}
+	b := through(t, s, func(subject string, m *nats.Msg) *nats.Msg {
+		if !strings.HasPrefix(subject, "DIRECT.GET."+jobsStream) {
+			return nil
+		}
+		for kind, message := range old {
+			if strings.Contains(subject+string(m.Data), "."+kind) {
+				return message
+			}
+		}
+		return nil
+	})
+	if found, err := b.FindJob(ctx, "j"); !errors.Is(err, ErrNotFound) {
+		t.Errorf("the job: %v, %v", found, err)
+	}
+	if found, err := b.FindBirth(ctx, "j"); !errors.Is(err, ErrNotFound) {
+		t.Errorf("its birth: %v, %v", found, err)
 	}
 }
 

@@ -13,8 +13,9 @@ const extentPause = 200 * time.Millisecond
 // the stream that it reads may be behind.
 type extent struct {
 	// last is the newest message of those that there were to read, and reached the newest that was; 0 for none.
-	last     atomic.Uint64
-	reached  uint64
+	last, reached uint64
+	// expected counts how often last was taken in: the answer to a question before says nothing of what is to be read since.
+	expected atomic.Uint64
 	caughtUp func()
 	// all is closed when caughtUp was called.
 	all chan struct{}
@@ -25,21 +26,33 @@ func (x *extent) reach(seq uint64) {
 	select {
 	case <-x.all:
 	default:
-		if x.reached >= x.last.Load() {
+		if x.reached >= x.last {
 			close(x.all)
 			x.caughtUp()
 		}
 	}
 }
 
-// grow takes in which message is the newest of those that are read from the beginning, once more.
-func (x *extent) grow(last uint64) { x.last.Store(max(x.last.Load(), last)) }
+// expect takes in up to which message there is to read.
+func (x *extent) expect(last uint64) {
+	x.last = last
+	x.expected.Add(1)
+}
 
-// shrink takes in which message is the newest, where expected was to be read: that one may have gone before it was.
-func (x *extent) shrink(expected, last uint64) {
-	if x.last.CompareAndSwap(expected, min(expected, last)) { // else it has grown since that was asked
-		x.reach(x.reached)
+// shrink takes in which message is the newest, where that was asked when last had been taken in so often, and says whether all is read by
+// that: the one that was to be read may have gone before it was.
+func (x *extent) shrink(expected, last uint64) (whole bool) {
+	select {
+	case <-x.all:
+		return false
+	default:
 	}
+	if x.expected.Load() != expected {
+		return false
+	}
+	x.last = min(x.last, last)
+	x.reach(x.reached)
+	return x.reached >= x.last
 }
 
 // awaits returns after a moment, and says whether there is still something to be read.

@@ -16,6 +16,9 @@ import (
 // lookEvery is how often a stream that is followed is looked at, whether it is still the one that was read.
 const lookEvery = 2 * time.Second
 
+// stillPatience is how many looks may find that nothing was read since the one before, the first time.
+const stillPatience = 5
+
 // closePatience is how long a consumer may take to be closed.
 const closePatience = 2 * time.Second
 
@@ -101,7 +104,7 @@ func (b *Bus) follow(ctx context.Context, stream string, after Mark, c jetstream
 		if err != nil {
 			return err
 		}
-		x.last.Store(last)
+		x.expect(last)
 		return b.look(ctx, w) // one that was made anew meanwhile has nothing to read
 	})
 	if err != nil {
@@ -113,7 +116,7 @@ func (b *Bus) follow(ctx context.Context, stream string, after Mark, c jetstream
 	defer looking.Wait()
 	defer end(nil)
 	var reading sync.Mutex // the callbacks of two consumers may overlap
-	made, by := w.mark.Made, consumer.CachedInfo().Name
+	made := w.mark.Made
 	consuming, err := consumer.Consume(func(m jetstream.Msg) {
 		reading.Lock()
 		defer reading.Unlock()
@@ -122,15 +125,15 @@ func (b *Bus) follow(ctx context.Context, stream string, after Mark, c jetstream
 			b.log.Error("bus: message without metadata", "subject", m.Subject(), "error", err)
 			return
 		}
-		// The client has made its consumer anew, at a sequence: the message that had it may be another one now. Or at the beginning, where
-		// nothing was read yet.
-		if by != meta.Consumer {
+		// The client, or the server, may have made the consumer anew, at a sequence: the message that had it may be another one now. Or at
+		// the beginning, where nothing was read yet.
+		if meta.Sequence.Consumer == 1 {
 			err := b.Retry(following, "stream "+stream, func(ctx context.Context) error {
 				last, err := b.lastSeq(ctx, stream, c.FilterSubjects[0])
 				if err != nil {
 					return err
 				}
-				x.grow(last)
+				x.expect(last)
 				return b.look(ctx, w)
 			})
 			if err != nil {
@@ -140,7 +143,6 @@ func (b *Bus) follow(ctx context.Context, stream string, after Mark, c jetstream
 		if following.Err() != nil {
 			return
 		}
-		by = meta.Consumer
 		at := Mark{Made: made, Seq: meta.Sequence.Stream, Stored: meta.Timestamp}
 		handle(m, at)
 		if following.Err() != nil {
@@ -155,8 +157,9 @@ func (b *Bus) follow(ctx context.Context, stream string, after Mark, c jetstream
 		return fmt.Errorf("follow %s: %w", stream, translate(err))
 	}
 	looking.Go(func() {
+		patience, at, still := stillPatience, uint64(0), 0
 		for x.awaits(following) {
-			expected := x.last.Load()
+			expected := x.expected.Load()
 			last, err := b.lastSeq(following, stream, c.FilterSubjects[0])
 			if err == nil {
 				// Of a stream that was made anew, or has lost its end, there is nothing more to read either.
@@ -165,9 +168,19 @@ func (b *Bus) follow(ctx context.Context, stream string, after Mark, c jetstream
 			if errors.Is(err, ErrLost) {
 				end(err)
 			}
-			if err == nil && reading.TryLock() { // else something is being read, for however long
-				x.shrink(expected, last)
-				reading.Unlock()
+			if err != nil || !reading.TryLock() { // something is being read, for however long
+				continue
+			}
+			whole := x.shrink(expected, last)
+			if still++; x.reached != at {
+				at, still = x.reached, 0
+			}
+			reading.Unlock()
+			if whole || still == patience {
+				// The server waits for seconds with each message that it was to give and that has gone since. The client makes its consumer
+				// anew where this one is taken away.
+				_ = b.js.DeleteConsumer(following, stream, consumer.CachedInfo().Name) // or the next time
+				patience, still = 2*patience, 0
 			}
 		}
 	})
