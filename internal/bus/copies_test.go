@@ -168,21 +168,14 @@ func TestACopyThatStaysBehind(t *testing.T) {
 func TestWhatIsReadThroughACopyThatIsBehind(t *testing.T) {
 	t.Parallel()
 	ctx, s, real := readyServer(t)
-	ended := job("j", "a")
-	if _, err := real.Submit(ctx, &Birth{Job: *ended}); err != nil {
-		t.Fatal(err)
-	}
-	ended.State = jobs.Success
-	seq, err := real.PublishStatus(ctx, ended, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
+	ended, seq := endedJob(ctx, t, real, "j")
 	horizon := time.Unix(1_800_000_000, 0).UTC()
 	if err := real.MoveHorizon(ctx, horizon); err != nil {
 		t.Fatal(err)
 	}
 	chunk := &Chunk{Host: "a", Job: "j"}
 	for range 3 {
+		var err error
 		chunk.Text = []byte("line\n")
 		if chunk.Seq, err = real.PublishLog(ctx, chunk, chunk.Seq); err != nil {
 			t.Fatal(err)
@@ -228,6 +221,21 @@ func TestWhatIsReadThroughACopyThatIsBehind(t *testing.T) {
 			t.Errorf("%s has %d of a job that was let go, %v", stream, left, err)
 		}
 	}
+}
+
+// endedJob is a job that was born and has ended, with the sequence of its end.
+func endedJob(ctx context.Context, t *testing.T, b *Bus, id string) (j *jobs.Job, seq uint64) {
+	t.Helper()
+	j = job(id, "a")
+	if _, err := b.Submit(ctx, &Birth{Job: *j}); err != nil {
+		t.Fatal(err)
+	}
+	j.State = jobs.Success
+	seq, err := b.PublishStatus(ctx, j, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return j, seq
 }
 
 // withStates is a connection to a bus that has the states of so many jobs.
@@ -358,15 +366,8 @@ func TestWhatIsLetGoWhileReadingBegins(t *testing.T) {
 			var ended []*jobs.Job
 			var seq uint64
 			for i := range count {
-				j := job(fmt.Sprint("j", i), "a")
-				if _, err := real.Submit(ctx, &Birth{Job: *j}); err != nil {
-					t.Fatal(err)
-				}
-				j.State = jobs.Success
-				var err error
-				if seq, err = real.PublishStatus(ctx, j, 0); err != nil {
-					t.Fatal(err)
-				}
+				var j *jobs.Job
+				j, seq = endedJob(ctx, t, real, fmt.Sprint("j", i))
 				ended = append(ended, j)
 			}
 			var asked atomic.Int64
@@ -408,16 +409,9 @@ func TestAJobThatWasLetGoIsFoundNowhere(t *testing.T) {
 	t.Parallel()
 	ctx, s, real := readyServer(t)
 	old := map[string]*nats.Msg{}
-	j := job("j", "a")
-	if _, err := real.Submit(ctx, &Birth{Job: *j}); err != nil {
-		t.Fatal(err)
-	}
-	j.State = jobs.Success
-	seq, err := real.PublishStatus(ctx, j, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
+	j, seq := endedJob(ctx, t, real, "j")
 	for _, kind := range []string{kindRequest, kindStatus} {
+		var err error
 		if old[kind], err = real.lastMessage(ctx, jobsStream, publicSubject("a", "j", kind)); err != nil {
 			t.Fatal(err)
 		}

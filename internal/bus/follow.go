@@ -83,6 +83,15 @@ func (b *Bus) follow(ctx context.Context, stream string, after Mark, c jetstream
 	x := &extent{caughtUp: caughtUp, all: make(chan struct{})}
 	w := b.watch(stream)
 	defer b.unwatch(w)
+	// expect asks up to where there is to read, and whether the stream is still the one that is read: one that was made anew has nothing.
+	expect := func(ctx context.Context) error {
+		last, err := b.lastSeq(ctx, stream, c.FilterSubjects[0])
+		if err != nil {
+			return err
+		}
+		x.expect(last)
+		return b.look(ctx, w)
+	}
 	err := b.Retry(ctx, "consumer of "+stream, func(ctx context.Context) (err error) {
 		if err = b.begin(ctx, w); err != nil {
 			return err
@@ -100,12 +109,7 @@ func (b *Bus) follow(ctx context.Context, stream string, after Mark, c jetstream
 			return translate(err)
 		}
 		// Not before there is a consumer: of a subject it gives only the newest that there was then, and nobody is to take the others for all.
-		last, err := b.lastSeq(ctx, stream, c.FilterSubjects[0])
-		if err != nil {
-			return err
-		}
-		x.expect(last)
-		return b.look(ctx, w) // one that was made anew meanwhile has nothing to read
+		return expect(ctx)
 	})
 	if err != nil {
 		return fmt.Errorf("follow %s: %w", stream, err)
@@ -128,15 +132,7 @@ func (b *Bus) follow(ctx context.Context, stream string, after Mark, c jetstream
 		// The client, or the server, may have made the consumer anew, at a sequence: the message that had it may be another one now. Or at
 		// the beginning, where nothing was read yet.
 		if meta.Sequence.Consumer == 1 {
-			err := b.Retry(following, "stream "+stream, func(ctx context.Context) error {
-				last, err := b.lastSeq(ctx, stream, c.FilterSubjects[0])
-				if err != nil {
-					return err
-				}
-				x.expect(last)
-				return b.look(ctx, w)
-			})
-			if err != nil {
+			if err := b.Retry(following, "stream "+stream, expect); err != nil {
 				end(err)
 			}
 		}
