@@ -58,6 +58,27 @@ func BenchmarkPageOfARareUser(b *testing.B) {
 	}
 }
 
+// Half of the jobs have the one value, half the other, and only the oldest ones both.
+func BenchmarkPageOfValuesThatFewHaveTogether(b *testing.B) {
+	v := many(b, 0)
+	for n := range 100_000 {
+		job := jobs.Job{ID: fmt.Sprintf("j%d", n), Action: jobs.Create, State: jobs.Success, User: "one", Workspace: "another"}
+		switch {
+		case n < 50:
+		case n%2 == 0:
+			job.User = "another"
+		default:
+			job.Workspace = "one"
+		}
+		v.takeLocked(&bus.JobMessage{Job: job, Seq: uint64(n + 1)})
+	}
+	for b.Loop() {
+		if page, _, err := v.Page(Filter{User: "one", Workspace: "another"}, 50, ""); err != nil || len(page) != 50 {
+			b.Fatalf("%d jobs, %v", len(page), err)
+		}
+	}
+}
+
 func BenchmarkPageOfTheNewest(b *testing.B) {
 	v := many(b, 100_000)
 	for b.Loop() {

@@ -1,8 +1,14 @@
 package view
 
 import (
+	"iter"
+	"math"
 	"slices"
+	"sort"
+	"sync"
 	"unique"
+
+	"github.com/RoaringBitmap/roaring/v2/roaring64"
 
 	"netlab-runner/internal/jobs"
 )
@@ -33,9 +39,23 @@ func (f *Filter) terms() [6]term {
 	}
 }
 
-// index has, for each value of each field, the jobs that have it, in the order of their births. To find the list of a value is most of what a
-// job costs here, so what is found can be changed.
-type index map[term]*[]*entry
+// index has, for each value of each field, the jobs that have it.
+type index struct {
+	lists map[term]*list
+	// glance is how many jobs of the shortest list are looked at, one by one, before the lists are put over each other.
+	glance int
+}
+
+// newIndex: what most of the jobs match is found at a glance, which costs no more than a page where it is not.
+func newIndex() index { return index{lists: map[term]*list{}, glance: 200} }
+
+// list are the jobs with a value, in the order of their births.
+type list struct {
+	entries []*entry
+	// births are theirs, from when they were first asked for on; guarded by mu, so that who only reads the view may make them.
+	births *roaring64.Bitmap
+	mu     sync.Mutex
+}
 
 // move takes an entry that had other traits, or the zero ones, from the lists of these to those of its own.
 func (x index) move(e *entry, from Filter) {
@@ -53,21 +73,31 @@ func (x index) insert(e *entry, t term) {
 	if t.value == "" {
 		return
 	}
-	list := x[t]
-	if list == nil {
-		list = new([]*entry)
-		x[t] = list
+	l := x.lists[t]
+	if l == nil {
+		l = &list{}
+		x.lists[t] = l
 	}
-	*list = insert(*list, e, byBirth)
+	l.entries = insert(l.entries, e, byBirth)
+	if l.births != nil {
+		l.births.Add(e.birth)
+	}
 }
 
 func (x index) remove(e *entry, t term) {
-	list := x[t]
-	if list == nil {
+	l := x.lists[t]
+	if l == nil {
 		return
 	}
-	if *list = remove(*list, e); len(*list) == 0 {
-		delete(x, t)
+	if l.entries = remove(l.entries, e); len(l.entries) == 0 {
+		delete(x.lists, t)
+	}
+	switch {
+	case l.births == nil:
+	case e.birth == 0: // as others may have that a loss has left without one
+		l.births = nil
+	default:
+		l.births.Remove(e.birth)
 	}
 }
 
@@ -79,27 +109,106 @@ func (x index) drop(e *entry) {
 	}
 }
 
-// narrow returns the shortest of the lists that have every job that the filter matches; all where it asks for nothing.
-func (x index) narrow(f *Filter, all []*entry) []*entry {
-	shortest := all
+// find goes over the jobs that the filter matches, newest first, from behind one on (nil: from the newest on). all are those there are.
+//
+// It looks at one after the other of the shortest list. Where many of that lack another value that is asked for, it goes on with what all
+// of the lists have, so that two values which many jobs have and few have both cost no more than others.
+func (x index) find(f *Filter, all []*entry, behind *entry) iter.Seq[*entry] {
+	return func(yield func(*entry) bool) {
+		lists, ok := x.narrow(f)
+		if !ok {
+			return
+		}
+		rest := all
+		if len(lists) > 0 {
+			rest = lists[0].entries
+		}
+		if behind != nil {
+			rest = rest[:sort.Search(len(rest), func(i int) bool { return byBirth(rest[i], behind) >= 0 })]
+		}
+		for looked := 0; len(rest) > 0 && (looked < x.glance || len(lists) < 2); looked++ {
+			e := rest[len(rest)-1]
+			rest = rest[:len(rest)-1]
+			if has := e.traits.Value(); f.matches(&has) && !yield(e) {
+				return
+			}
+		}
+		if len(rest) == 0 {
+			return
+		}
+		for birth := range common(lists, rest[len(rest)-1].birth) {
+			rest = upTo(rest, birth)
+			// Without a birth there may be several.
+			for ; len(rest) > 0 && rest[len(rest)-1].birth == birth; rest = rest[:len(rest)-1] {
+				e := rest[len(rest)-1]
+				if has := e.traits.Value(); f.matches(&has) && !yield(e) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// narrow returns the lists of the values that the filter asks for, the shortest first; not ok: of one there is no job.
+func (x index) narrow(f *Filter) (lists []*list, ok bool) {
 	for _, t := range f.terms() {
 		if t.value == "" {
 			continue
 		}
-		list := x[t]
-		if list == nil {
-			return nil
+		l := x.lists[t]
+		if l == nil {
+			return nil, false
 		}
-		if len(*list) < len(shortest) {
-			shortest = *list
+		if lists = append(lists, l); len(l.entries) < len(lists[0].entries) {
+			lists[0], lists[len(lists)-1] = l, lists[0]
 		}
 	}
-	return shortest
+	return lists, true
+}
+
+// common are the births up to this one that all of the lists have, newest first.
+func common(lists []*list, newest uint64) iter.Seq[uint64] {
+	var all []*roaring64.Bitmap
+	for _, l := range lists {
+		all = append(all, l.allBirths())
+	}
+	wanted := roaring64.FastAnd(all...)
+	wanted.RemoveRange(newest+1, math.MaxUint64)
+	return func(yield func(uint64) bool) {
+		for births := wanted.ReverseIterator(); births.HasNext(); {
+			if !yield(births.Next()) {
+				return
+			}
+		}
+	}
+}
+
+// upTo are the entries that were not born later, which are looked for from behind: births that follow each other are near each other.
+func upTo(list []*entry, birth uint64) []*entry {
+	from, step := len(list), 1
+	for from > 0 && list[from-1].birth > birth {
+		list, from, step = list[:from-1], max(from-step, 0), 2*step
+	}
+	return list[:from+sort.Search(len(list)-from, func(i int) bool { return list[from+i].birth > birth })]
+}
+
+// allBirths are kept from when they are first asked for on: most lists are never put over others.
+func (l *list) allBirths() *roaring64.Bitmap {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.births == nil {
+		l.births = roaring64.New()
+		for _, e := range l.entries {
+			l.births.Add(e.birth)
+		}
+	}
+	return l.births
 }
 
 // sort puts the lists into the order of births, where these have changed.
 func (x index) sort() {
-	for _, list := range x {
-		slices.SortStableFunc(*list, byBirth)
+	for _, l := range x.lists {
+		slices.SortStableFunc(l.entries, byBirth)
+		l.births = nil
 	}
 }

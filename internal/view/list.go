@@ -4,8 +4,6 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
-	"slices"
-	"sort"
 
 	"netlab-runner/internal/jobs"
 )
@@ -70,19 +68,13 @@ func (v *View) Page(f Filter, limit int, cursor string) (page []Listed, next str
 	v.mu.RLock()
 	defer v.mu.RUnlock()
 	page = []Listed{}
-	list := v.index.narrow(&f, v.order)
-	from := len(list)
+	var behind *entry
 	if cursor != "" {
-		before, err := v.placeOf(cursor)
-		if err != nil {
+		if behind, err = v.placeOf(cursor); err != nil {
 			return nil, "", err
 		}
-		from = sort.Search(len(list), func(i int) bool { return byBirth(list[i], before) >= 0 })
 	}
-	for _, e := range slices.Backward(list[:from]) {
-		if has := e.traits.Value(); !f.matches(&has) {
-			continue
-		}
+	for e := range v.index.find(&f, v.order, behind) {
 		if len(page) == limit {
 			return page, page[limit-1].Cursor(), nil
 		}

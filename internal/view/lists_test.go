@@ -23,9 +23,9 @@ type model struct {
 	slots map[string]int
 	jobs  map[string]*modelJob
 	// births counts them, seq the messages of the stream.
-	births int
-	seq    uint64
-	losses int64
+	births     int
+	first, seq uint64
+	losses     int64
 	*rand.Rand
 }
 
@@ -37,6 +37,9 @@ type modelJob struct {
 func newModel(t *testing.T, seed uint64) *model {
 	t.Helper()
 	m := &model{t: t, view: many(t, 0), slots: map[string]int{"h0": 1, "h1": 3}, jobs: map[string]*modelJob{}, Rand: rand.New(rand.NewPCG(seed, 0))}
+	m.view.index.glance = int(seed % 3)
+	m.first = seed % 2 * (1<<32 - 400)
+	m.seq = m.first
 	for name, slots := range m.slots {
 		m.view.hear(bus.HostEvent{Name: name, Host: &hosts.Host{Name: name, Slots: slots}}, time.Now())
 	}
@@ -119,7 +122,7 @@ func (m *model) lose(check func()) {
 	m.view.reads(time.Unix(m.losses, 0))
 	m.view.mu.Unlock()
 	newest := m.seq
-	m.seq = 0
+	m.seq = m.first
 	ids := slices.Collect(maps.Keys(m.jobs))
 	slices.Sort(ids)
 	m.Shuffle(len(ids), func(i, k int) { ids[i], ids[k] = ids[k], ids[i] })
@@ -129,6 +132,10 @@ func (m *model) lose(check func()) {
 		if j.State != jobs.Queued {
 			j.seq = m.next()
 			m.view.take(&bus.JobMessage{Job: j.Job, Seq: j.seq})
+			if m.IntN(4) == 0 {
+				births[j] = 0 // it is not there any more
+				continue
+			}
 		}
 		j.seq = m.next()
 		births[j] = j.seq
@@ -186,7 +193,7 @@ func (m *model) filter() Filter {
 
 // sorted are the jobs in the order of their births.
 func (m *model) sorted() []*modelJob {
-	return slices.SortedFunc(maps.Values(m.jobs), func(a, b *modelJob) int { return cmp.Compare(a.birth, b.birth) })
+	return slices.SortedFunc(maps.Values(m.jobs), func(a, b *modelJob) int { return cmp.Or(cmp.Compare(a.birth, b.birth), cmp.Compare(a.ID, b.ID)) })
 }
 
 func (m *model) ids(f Filter) (ids []string) {
@@ -242,6 +249,23 @@ func (m *model) waiting(j *modelJob) *jobs.Waiting {
 	return &jobs.Waiting{For: "slot", Position: ahead}
 }
 
+// birthsAreThoseOfTheEntries holds them to the lists beside which they are kept.
+func (m *model) birthsAreThoseOfTheEntries() {
+	m.t.Helper()
+	for t, l := range m.view.index.lists {
+		if l.births == nil {
+			continue
+		}
+		var want []uint64
+		for _, e := range l.entries {
+			want = append(want, e.birth)
+		}
+		if diff := gocmp.Diff(slices.Compact(want), l.births.ToArray()); diff != "" {
+			m.t.Fatalf("births of %v: %s", t, diff)
+		}
+	}
+}
+
 // pages are the ids of all jobs that the filter chooses, page by page.
 func pages(t *testing.T, v *View, f Filter) (ids []string) {
 	t.Helper()
@@ -271,6 +295,7 @@ func TestListsAndQueuesAreThoseOfAllJobs(t *testing.T) {
 				if diff := gocmp.Diff(m.ids(f), pages(t, m.view, f)); diff != "" {
 					t.Fatalf("seed %d, step %d, jobs with %+v: %s", seed, n, f, diff)
 				}
+				m.birthsAreThoseOfTheEntries()
 				for id, j := range m.jobs {
 					job, _ := m.view.Known(id)
 					if diff := gocmp.Diff(m.waiting(j), job.Waiting); job.State == jobs.Queued && diff != "" {
@@ -291,7 +316,7 @@ func TestListsAndQueuesAreThoseOfAllJobs(t *testing.T) {
 			m.view.forget(m.view.jobs[j.ID])
 		}
 		m.view.mu.Unlock()
-		if v := m.view; len(v.index)+len(v.queues)+len(v.order)+len(v.finished) > 0 {
+		if v := m.view; len(v.index.lists)+len(v.queues)+len(v.order)+len(v.finished) > 0 {
 			t.Fatalf("seed %d: when all are let go, something is left of them", seed)
 		}
 	}
@@ -302,8 +327,20 @@ func TestARareValueIsFoundAmongMany(t *testing.T) {
 	t.Parallel()
 	v := many(t, 5000)
 	f := Filter{User: "rare", Host: "a", Action: jobs.Create}
-	if list := v.index.narrow(&f, v.order); len(list) != 5 {
-		t.Errorf("it goes over %d jobs", len(list))
+	if lists, _ := v.index.narrow(&f); len(lists[0].entries) != 5 {
+		t.Errorf("it goes over %d jobs", len(lists[0].entries))
+	}
+
+	v.index.glance = 100
+	f = Filter{User: "often", Action: jobs.Create}
+	if page, _, err := v.Page(f, 1000, ""); len(page) != 1000 || err != nil {
+		t.Fatalf("%d jobs, %v", len(page), err)
+	}
+	lists, _ := v.index.narrow(&f)
+	for _, l := range lists {
+		if l.births == nil {
+			t.Error("it goes over all that have the one value, whatever others they have")
+		}
 	}
 }
 

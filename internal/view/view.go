@@ -85,7 +85,7 @@ func New(b *bus.Bus, logs *logfile.Store, cursorFile string, lease time.Duration
 	return &View{
 		bus: b, logs: logs, log: log, lease: lease,
 		jobs:    map[string]*entry{},
-		index:   index{},
+		index:   newIndex(),
 		active:  map[string][]*entry{},
 		queues:  map[queueID]*queue{},
 		lacking: map[string]*entry{}, retries: map[string]*retry{}, short: map[string]*entry{}, filling: make(chan struct{}, 1), fillPatience: fillPatience, restorePatience: restorePatience,

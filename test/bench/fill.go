@@ -16,32 +16,44 @@ import (
 // others have the usual one.
 const rareJobs = 50
 
+// apart is a value of which half of the jobs have it as their user, and half as their workspace: only the oldest ones, as many as are rare
+// else, as both.
+const apart = "apart"
+
 // roomForMany are settings of an API that keeps 100,000 jobs and more.
 func roomForMany() []string { return []string{"--retain-jobs=0", "--bus-jobs-bytes=1GiB"} }
 
-// filler stores jobs that have ended, as an API and a worker would have left them: birth, claim, end, and a log.
-type filler struct {
-	bus   *bus.Bus
+// filling are jobs that have ended.
+type filling struct {
+	// count is how many, a multiple of rareJobs.
 	count int
-	log   []byte // empty: none
+	// log is that of each, empty for none.
+	log []byte
+	// apart has them have the value of that name, instead of a usual or rare one.
+	apart bool
 }
 
-// fill stores count jobs, a multiple of rareJobs, on the bus at url, each with the log. It returns the id of the newest one: once
-// that is shown as ended, all are.
-func fill(ctx context.Context, url, creds string, count int, log []byte) (newest string, err error) {
+// filler stores them, as an API and a worker would have left them: birth, claim, end, and a log.
+type filler struct {
+	filling
+	bus *bus.Bus
+}
+
+// fill stores the jobs on the bus at url. It returns the id of the newest one: once that is shown as ended, all are.
+func fill(ctx context.Context, url, creds string, jobs filling) (newest string, err error) {
 	b, err := bus.Connect(bus.Config{URL: url, Creds: creds, Name: "bench", Source: "/bench"})
 	if err != nil {
 		return "", err
 	}
 	defer b.Close()
-	f := &filler{bus: b, count: count, log: log}
+	f := &filler{jobs, b}
 	var next atomic.Int64
 	writers, writing := errgroup.WithContext(ctx)
 	for range connections {
 		writers.Go(func() error {
 			for {
 				n := int(next.Add(1)) - 1
-				if n >= count-1 {
+				if n >= f.count-1 {
 					return nil
 				}
 				if _, err := f.store(writing, n); err != nil {
@@ -53,23 +65,30 @@ func fill(ctx context.Context, url, creds string, count int, log []byte) (newest
 	if err := writers.Wait(); err != nil {
 		return "", err
 	}
-	return f.store(ctx, count-1)
+	return f.store(ctx, f.count-1)
 }
 
 // store stores the n-th job and returns its id.
 func (f *filler) store(ctx context.Context, n int) (string, error) {
 	value, action, end := "usual", jobs.Create, jobs.Succeed
-	if n%(f.count/rareJobs) == 0 {
+	if !f.apart && n%(f.count/rareJobs) == 0 {
 		value, action, end = "rare", jobs.Collect, jobs.Fail
+	}
+	user, workspace := value, value
+	if old := n < rareJobs; f.apart && (old || n%2 == 0) {
+		user = apart
+	}
+	if old := n < rareJobs; f.apart && (old || n%2 == 1) {
+		workspace = apart
 	}
 	id, err := uuid.NewV7()
 	if err != nil {
 		return "", err
 	}
 	job := jobs.Job{
-		ID: id.String(), Action: action, State: jobs.Queued, User: value, Workspace: value, Deployment: value, Host: value,
+		ID: id.String(), Action: action, State: jobs.Queued, User: user, Workspace: workspace, Deployment: value, Host: value,
 		Workdir: "/home/bench/netlab/" + value, Placement: "most room of 10", CreatedAt: time.Now().UTC().Truncate(time.Second),
-		Warnings: []string{}, Request: jobs.Request{Action: action, User: value, Workspace: value, Deployment: value},
+		Warnings: []string{}, Request: jobs.Request{Action: action, User: user, Workspace: workspace, Deployment: value},
 	}
 	if _, err := f.bus.Submit(ctx, &bus.Birth{Job: job}); err != nil {
 		return "", err

@@ -43,6 +43,7 @@ func aims() []aim {
 		{"poll", "  memory of the API at the end", goal{ofRatio, 1.1}},
 		{"list", "GET /jobs?…&limit=50, filters that most match", goal{ofRatio, 2}},
 		{"list", "GET /jobs?…&limit=50, filters that 50 match", goal{ofRatio, 2}},
+		{"list", "GET /jobs?…&limit=50, filters that half match each", goal{ofRatio, 2}},
 		{"ready", "netlab-api, start to ready", goal{ofRatio, 1.5}},
 		{"ready", "  memory a job", goal{ofRise, 1.5}},
 		{"idle", "idle", goal{ofValue, 1}},

@@ -49,7 +49,7 @@ func (b *bench) startWithEnded(ctx context.Context, count int) (*system, error) 
 	if err != nil {
 		return nil, err
 	}
-	newest, err := fill(ctx, s.api.facts["bus"], s.api.facts["creds"], count, verbose(4096))
+	newest, err := fill(ctx, s.api.facts["bus"], s.api.facts["creds"], filling{count: count, log: verbose(4096)})
 	if err == nil {
 		err = s.awaitNewest(ctx, newest)
 	}

@@ -15,27 +15,28 @@ import (
 )
 
 // measureList measures how long a page of the list of jobs takes where there are many jobs and where there are few, with filters
-// that most of the jobs match and with filters that only the rare ones match. All pages have as many jobs.
+// that most of the jobs match, with filters that only the rare ones match, and with two of which half of the jobs match each, and few both.
+// All pages have as many jobs.
 func measureList(ctx context.Context, b *bench) (rows []row, err error) {
-	count, n := b.amount(100_000, 200), b.amount(2000, 28)
-	many, err := b.startFilledSystem(ctx, count)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, many.end()) }()
-	few, err := b.startFilledSystem(ctx, 2*rareJobs)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, few.end()) }()
-
+	count, n := b.amount(100_000, 200), b.amount(20_000, 28)
 	var sides []side
 	for _, of := range []struct {
 		name   string
-		system *system
-	}{{"many", many}, {"few", few}} {
-		for _, value := range []string{"usual", "rare"} {
-			l := &lister{system: of.system, paths: listPaths(value)}
+		jobs   filling
+		values []string
+	}{
+		{"many", filling{count: count}, []string{"usual", "rare"}},
+		{"few", filling{count: 2 * rareJobs}, []string{"usual", "rare"}},
+		{"many", filling{count: count, apart: true}, []string{apart}},
+		{"few", filling{count: 2 * rareJobs, apart: true}, []string{apart}},
+	} {
+		s, err := b.startFilledSystem(ctx, of.jobs)
+		if err != nil {
+			return nil, err
+		}
+		defer func() { err = errors.Join(err, s.end()) }()
+		for _, value := range of.values {
+			l := &lister{system: s, paths: listPaths(value)}
 			if err := l.first(ctx, value); err != nil {
 				return nil, err
 			}
@@ -46,11 +47,13 @@ func measureList(ctx context.Context, b *bench) (rows []row, err error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, of := range []struct{ value, match string }{{"usual", "most"}, {"rare", strconv.Itoa(rareJobs)}} {
+	for _, of := range []struct{ value, match string }{
+		{"usual", "most match"}, {"rare", strconv.Itoa(rareJobs) + " match"}, {apart, fmt.Sprintf("half match each and %d both", rareJobs)},
+	} {
 		beside := fmt.Sprintf("the same with %d jobs", 2*rareJobs)
 		rows = append(rows,
 			row{
-				fmt.Sprintf("GET /jobs?…&limit=%d, filters that %s match, of %d jobs", rareJobs, of.match, count), "µs/request", less,
+				fmt.Sprintf("GET /jobs?…&limit=%d, filters that %s, of %d jobs", rareJobs, of.match, count), "µs/request", less,
 				r.of("many "+of.value, "time"), r.of("few "+of.value, "time"), beside,
 			},
 			row{"  processor time of the server", "µs/request", less, r.of("many "+of.value, "cpu"), r.of("few "+of.value, "cpu"), beside},
@@ -59,13 +62,13 @@ func measureList(ctx context.Context, b *bench) (rows []row, err error) {
 	return rows, nil
 }
 
-// startFilledSystem starts an API with so many jobs that have ended.
-func (b *bench) startFilledSystem(ctx context.Context, count int) (*system, error) {
+// startFilledSystem starts an API with jobs that have ended.
+func (b *bench) startFilledSystem(ctx context.Context, jobs filling) (*system, error) {
 	s, err := b.startSystem(ctx, roomForMany())
 	if err != nil {
 		return nil, err
 	}
-	newest, err := fill(ctx, s.api.facts["bus"], s.api.facts["creds"], count, nil)
+	newest, err := fill(ctx, s.api.facts["bus"], s.api.facts["creds"], jobs)
 	if err == nil {
 		err = s.awaitNewest(ctx, newest)
 	}
@@ -75,8 +78,12 @@ func (b *bench) startFilledSystem(ctx context.Context, count int) (*system, erro
 	return s, nil
 }
 
-// listPaths are lists with every filter that there is, alone and together, for the jobs with the value.
+// listPaths are lists with every filter that there is, alone and together, for the jobs with the value; of those whose values lie apart, with
+// these together.
 func listPaths(value string) []string {
+	if value == apart {
+		return []string{fmt.Sprintf("/jobs?user=%s&workspace=%s&limit=%d", apart, apart, rareJobs)}
+	}
 	state, action := jobs.Success, jobs.Create
 	if value == "rare" {
 		state, action = jobs.Failed, jobs.Collect

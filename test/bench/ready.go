@@ -32,7 +32,7 @@ func measureReady(ctx context.Context, b *bench) (rows []row, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, err := fill(ctx, server.facts["bus"], server.facts["creds"], count, nil); err != nil {
+	if _, err := fill(ctx, server.facts["bus"], server.facts["creds"], filling{count: count}); err != nil {
 		return nil, err
 	}
 	r, err := b.inTurns(ctx, "ready",
@@ -78,7 +78,7 @@ func (b *bench) startFilledBus(ctx context.Context, count int) (*child, error) {
 		return nil, err
 	}
 	if _, err = b.readyWith(ctx, server, 0); err == nil { // which makes the streams
-		_, err = fill(ctx, server.facts["bus"], server.facts["creds"], count, nil)
+		_, err = fill(ctx, server.facts["bus"], server.facts["creds"], filling{count: count})
 	}
 	if err != nil {
 		return nil, errors.Join(err, server.end())
