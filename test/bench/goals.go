@@ -40,7 +40,7 @@ func aims() []aim {
 		{"latency", "line written to line read, p99, 100 lines/s in each of 20", goal{ofValue, 20}},
 		{"followers", "memory of the API", goal{ofRise, 48}},
 		{"poll", "JSON log", goal{ofValue, 100}},
-		{"poll", "  memory of the API at the end", goal{ofRatio, 1.1}},
+		{"poll", "  memory of the API, at most", goal{ofRatio, 1.1}},
 		{"list", "GET /jobs?…&limit=50, filters that most match", goal{ofRatio, 2}},
 		{"list", "GET /jobs?…&limit=50, filters that 50 match", goal{ofRatio, 2}},
 		{"list", "GET /jobs?…&limit=50, filters that half match each", goal{ofRatio, 2}},
