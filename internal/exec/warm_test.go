@@ -40,7 +40,12 @@ func setupWarm(t *testing.T, idle time.Duration, files map[string]string) *warmB
 func (w *warmBundle) keep(t *testing.T, idle time.Duration) {
 	t.Helper()
 	w.KeepWarm(idle, slog.New(slog.NewTextHandler(w.log, nil)))
-	t.Cleanup(w.Close)
+	t.Cleanup(func() {
+		w.Close()
+		if t.Failed() {
+			t.Logf("what the process that keeps Netlab ready gave rise to: %s", w.log)
+		}
+	})
 }
 
 type safeBuffer struct {
@@ -97,6 +102,50 @@ func parentOf(t *testing.T, p *exec.Process) int {
 		t.Fatalf("the driver's parent is %q", line)
 	}
 	return parent
+}
+
+// startForked starts the run, which has to be forked.
+func (b *bundle) startForked(t *testing.T, r exec.Run) (p *exec.Process, parent int) {
+	t.Helper()
+	p = b.start(t, r)
+	if parent = parentOf(t, p); parent == 0 {
+		t.Fatal("it was not forked")
+	}
+	return p, parent
+}
+
+// forked runs a create that is forked to its end, and returns the process that forked it, and how many templates the run compiled.
+func (b *bundle) forked(t *testing.T) (parent, compiled int) {
+	t.Helper()
+	r := b.run(t, create())
+	r.SnapshotYAML = false
+	p, parent := b.startForked(t, r)
+	if result := wait(t, p); result.ExitCode != 0 {
+		t.Fatalf("%+v\n%s", result, readFile(t, b.output()))
+	}
+	return parent, strings.Count(readFile(t, filepath.Join(r.Dir, "errors")), `"template"`)
+}
+
+// origin is a plugin that writes down where a run has the defaults from.
+const origin = `
+from netsim.utils import read
+def init(topology):
+  with open("origin.txt", "w") as f:
+    f.write(read.read_from_pickle.__module__)
+`
+
+// forkedWithAll runs creates until one finds the defaults and its templates ready, and returns the process that has them. The lab
+// has the plugin origin.
+func (b *bundle) forkedWithAll(t *testing.T) (parent int) {
+	t.Helper()
+	for ctx := testContext(t); ctx.Err() == nil; {
+		parent, compiled := b.forked(t)
+		if compiled == 0 && readFile(t, filepath.Join(b.workdir, "origin.txt")) == "netlab_driver.ready" {
+			return parent
+		}
+	}
+	t.Fatal("the defaults and the templates do not get ready")
+	return 0
 }
 
 // fieldOf is a number of the process's line in /proc, which are counted from 1.
@@ -399,23 +448,25 @@ def init(topology):
   os.umask(0o777 & os.umask(0))
 `
 
-// A run finds the same whether it has imported Netlab by itself, was forked, or was forked after another one.
+// A run finds the same whether it has imported Netlab by itself, was forked, or was forked after others with all ready that there is.
 func TestForkedRunSeesNothingOfOthers(t *testing.T) {
 	t.Parallel()
-	w := setupWarm(t, time.Minute, map[string]string{"topology.yml": threeRouters + "plugin: [ witness ]\n", "witness.py": witness})
-	see := func() string {
-		w.mustSucceed(t, create())
-		return readFile(t, filepath.Join(w.workdir, "seen.json"))
-	}
-	forked := see()
-	again := see()
+	w := setupWarm(t, time.Minute, map[string]string{
+		"topology.yml": threeRouters + "plugin: [ witness, origin ]\n", "witness.py": witness, "origin.py": origin,
+	})
+	seen := func() string { return readFile(t, filepath.Join(w.workdir, "seen.json")) }
+	w.forked(t)
+	forked := seen()
+	w.forkedWithAll(t)
+	ready := seen()
 	w.Close()
-	alone := see()
+	w.mustSucceed(t, create())
+	alone := seen()
 	if diff := cmp.Diff(alone, forked); diff != "" {
 		t.Errorf("by itself, and forked:\n%s", diff)
 	}
-	if diff := cmp.Diff(forked, again); diff != "" {
-		t.Errorf("forked, and forked again:\n%s", diff)
+	if diff := cmp.Diff(alone, ready); diff != "" {
+		t.Errorf("by itself, and forked with all ready:\n%s", diff)
 	}
 }
 
@@ -465,19 +516,10 @@ func TestForkedRunMakesWhatTheCommandLineMakes(t *testing.T) {
 					t.Fatalf("%d templates are still compiled", compiled)
 				}
 				b.clear(t)
-				r := b.run(t, create())
-				r.SnapshotYAML = false
-				p := b.start(t, r)
-				if parentOf(t, p) == 0 {
-					t.Fatal("it was not forked")
-				}
-				if result := wait(t, p); result.ExitCode != 0 {
-					t.Fatalf("%+v\n%s", result, readFile(t, b.output()))
-				}
+				_, compiled = b.forked(t)
 				if diff := cmp.Diff(want, b.made(t)); diff != "" {
 					t.Fatal(diff)
 				}
-				compiled = strings.Count(readFile(t, filepath.Join(r.Dir, "errors")), `"template"`)
 			}
 		})
 	}
