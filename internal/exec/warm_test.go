@@ -105,13 +105,13 @@ func parentOf(t *testing.T, p *exec.Process) int {
 }
 
 // startForked starts the run, which has to be forked.
-func (b *bundle) startForked(t *testing.T, r exec.Run) (p *exec.Process, parent int) {
+func (b *bundle) startForked(t *testing.T, r exec.Run) *exec.Process {
 	t.Helper()
-	p = b.start(t, r)
-	if parent = parentOf(t, p); parent == 0 {
+	p := b.start(t, r)
+	if parentOf(t, p) == 0 {
 		t.Fatal("it was not forked")
 	}
-	return p, parent
+	return p
 }
 
 // forked runs a create that is forked to its end, and returns the process that forked it, and how many templates the run compiled.
@@ -119,7 +119,8 @@ func (b *bundle) forked(t *testing.T) (parent, compiled int) {
 	t.Helper()
 	r := b.run(t, create())
 	r.SnapshotYAML = false
-	p, parent := b.startForked(t, r)
+	p := b.startForked(t, r)
+	parent = parentOf(t, p)
 	if result := wait(t, p); result.ExitCode != 0 {
 		t.Fatalf("%+v\n%s", result, readFile(t, b.output()))
 	}
