@@ -376,15 +376,22 @@ func ownEnvironment(t *testing.T) (python, packages string) {
 	return python, packages
 }
 
-// What is installed while the worker runs counts for the next run.
-func TestParentOfAnOldNetlabIsReplaced(t *testing.T) {
-	t.Parallel()
-	w := &warmBundle{bundle: setup(t, waiter()), log: &safeBuffer{}}
+// setupOwn is setupWarm with a Python of the test's own, whose folder of packages it returns. Nothing is kept ready yet.
+func setupOwn(t *testing.T, files map[string]string) (w *warmBundle, packages string) {
+	t.Helper()
+	w = &warmBundle{bundle: setup(t, files), log: &safeBuffer{}}
 	python, packages := ownEnvironment(t)
 	var err error
 	if w.Netlab, err = exec.Find(testContext(t), python, filepath.Join(w.root, "data")); err != nil {
 		t.Fatal(err)
 	}
+	return w, packages
+}
+
+// What is installed while the worker runs counts for the next run.
+func TestParentOfAnOldNetlabIsReplaced(t *testing.T) {
+	t.Parallel()
+	w, packages := setupOwn(t, waiter())
 	w.keep(t, time.Minute)
 	p := w.begin(t)
 	first := parentOf(t, p)
@@ -413,6 +420,42 @@ func TestParentOfAnOldNetlabIsReplaced(t *testing.T) {
 	}
 	if starts := strings.Count(w.log.String(), "the process that keeps Netlab ready has ended"); starts != 1 {
 		t.Errorf("%d starts: %s", starts, w.log)
+	}
+}
+
+// What somebody changes in Netlab's files counts for the next run, too. A parent has templates for as long as their texts are the same.
+func TestChangedFileCounts(t *testing.T) {
+	t.Parallel()
+	w, packages := setupOwn(t, map[string]string{"topology.yml": threeRouters + "plugin: [ origin ]\n", "origin.py": origin})
+	// With the modules' times, by which Python knows what it has compiled of them.
+	copyTree(t, filepath.Join(strings.TrimSpace(readFile(t, filepath.Join(packages, "netlab.pth"))), "netsim"), packages)
+	w.keep(t, time.Minute)
+	result := func() string { return readFile(t, w.output()) + readFile(t, filepath.Join(w.workdir, "clab.yml")) }
+	before := w.forkedWithAll(t)
+	for _, c := range []struct {
+		file, old, new, want string
+		replaced             bool // the parent
+	}{
+		{"templates/provider/clab/clab.j2", "\nmgmt:", "\n# changed\nmgmt:", "# changed\nmgmt:", false},
+		{"defaults/addressing.yml", "192.168.121.0/24", "192.168.99.0/24", "ipv4-subnet: 192.168.99.0/24", true},
+		{"providers/__init__.py", `"provider configuration`, `"changed provider configuration`, "changed provider configuration file: clab.yml", true},
+	} {
+		file := filepath.Join(packages, "netsim", c.file)
+		text := readFile(t, file)
+		if strings.Count(text, c.old) != 1 || strings.Contains(result(), c.want) {
+			t.Fatalf("%s is not what this test expects", c.file)
+		}
+		writeFile(t, file, strings.Replace(text, c.old, c.new, 1))
+		after, compiled := w.forked(t)
+		mustContain(t, result(), c.want)
+		told := strings.Contains(w.log.String(), `msg="Netlab has changed, it is imported anew" file=`+file)
+		if replaced := after != before; replaced != c.replaced || told != c.replaced {
+			t.Errorf("%s: the parent was replaced: %v, the log says so: %v", c.file, replaced, told)
+		}
+		if !c.replaced && compiled != 1 {
+			t.Errorf("%s: the run compiled %d templates", c.file, compiled)
+		}
+		before = after
 	}
 }
 
