@@ -338,6 +338,53 @@ func TestHungParentIsReplaced(t *testing.T) {
 	}
 }
 
+// hang makes the first process that is to keep Netlab ready hang while it starts, which says its number by the link "hung".
+const hang = `
+import os, time
+hung = os.path.join(os.path.dirname(__file__), "hung")
+with open("/proc/self/cmdline", "rb") as f:
+  warm = b"\0warm\0" in f.read()
+if warm and not os.path.lexists(hung):
+  os.symlink(str(os.getpid()), hung)
+  time.sleep(600)
+`
+
+// Nor for one that hangs before it has ever answered, for longer than imports take.
+func TestParentThatHangsWhileItStartsIsReplaced(t *testing.T) {
+	t.Parallel()
+	w, packages := setupOwn(t, waiter())
+	writeFile(t, filepath.Join(packages, "hang.py"), hang)
+	writeFile(t, filepath.Join(packages, "hang.pth"), "import hang\n")
+	w.keep(t, time.Minute)
+	first := 0
+	for ctx := testContext(t); first == 0; time.Sleep(10 * time.Millisecond) {
+		if ctx.Err() != nil {
+			t.Fatal("nothing hangs")
+		}
+		link, _ := os.Readlink(filepath.Join(packages, "hung"))
+		first, _ = strconv.Atoi(link)
+	}
+	w.SetImportPatience(100 * time.Millisecond)
+	p := w.begin(t)
+	if parent := parentOf(t, p); parent != 0 {
+		t.Errorf("the driver is a child of %d", parent)
+	}
+	w.end(t, p)
+	if alive(first) {
+		t.Fatalf("process %d is left", first)
+	}
+	mustContain(t, w.log.String(), "a run is started without what is kept ready", "i/o timeout")
+	w.SetImportPatience(deadline)
+	p = w.begin(t)
+	if second := parentOf(t, p); second == 0 || second == first {
+		t.Errorf("the driver is a child of %d", second)
+	}
+	w.end(t, p)
+	if lines := strings.Count(w.log.String(), "\n"); lines != 1 {
+		t.Errorf("%d lines are logged", lines)
+	}
+}
+
 func TestIdleParentEnds(t *testing.T) {
 	t.Parallel()
 	w := setupWarm(t, 10*time.Millisecond, waiter())
