@@ -581,6 +581,30 @@ with tempfile.TemporaryDirectory() as folder:
 `)
 }
 
+// What a parent cannot prepare, of a Netlab that is another one say, or for want of memory, its runs do without.
+func TestDefaultsThatCannotBeRead(t *testing.T) {
+	t.Parallel()
+	setup(t, nil).driver(t, `
+import pickle
+from netlab_driver import ready
+from netsim.utils import read
+
+def failed():
+    raise AttributeError("there is no such function")
+
+def killed():
+    return pickle.dumps({"half": "of them"})[:-9]
+
+held = ready.Ready()
+for ready.read_defaults in failed, killed:
+    held.attempt(held.load_defaults)
+    reading, take = held.sources.popitem()
+    held.sources[reading] = take
+    held.attempt(take, reading)
+    assert read.read_from_pickle("package:topology-defaults.yml") is None
+`)
+}
+
 // Netlab's modules make the same of a topology, whether somebody runs netlab by hand, or its defaults and templates are ready.
 func TestForkedRunMakesWhatTheCommandLineMakes(t *testing.T) {
 	t.Parallel()
