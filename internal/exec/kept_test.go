@@ -47,7 +47,8 @@ func (s *shared) netlab(t *testing.T, python string) *exec.Netlab {
 	if err != nil {
 		t.Fatal(err)
 	}
-	n.KeepWarm(time.Minute, slog.New(slog.DiscardHandler))
+	// A test whose run has to be forked cannot say why it was not.
+	n.KeepWarm(time.Minute, slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})))
 	if s.found == nil {
 		s.found = map[string]*exec.Netlab{}
 	}

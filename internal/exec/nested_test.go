@@ -22,7 +22,9 @@ echo -n $(ls /proc/$PPID/fd | wc -w) "$(pwd)" > $(dirname $0)/around
 	if err := os.WriteFile(filepath.Join(b.path, "ansible-playbook"), []byte(script), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	b.mustSucceed(t, up())
+	if result := wait(t, b.startForked(t, b.run(t, up()))); result.ExitCode != 0 {
+		t.Fatalf("%+v\n%s", result, readFile(t, b.output()))
+	}
 	starter := readFile(t, filepath.Join(b.path, "starter"))
 	if !strings.Contains(starter, "/main.py run ") {
 		t.Errorf("Ansible was started by %s", starter)

@@ -41,51 +41,62 @@ def init(topology):
 func TestRunAsUser(t *testing.T) {
 	t.Parallel()
 	who := makeUser(t)
-	b := setupFor(t, who, map[string]string{"topology.yml": threeRouters + "plugin: [ chatter ]\n", "chatter.py": whoami})
-	if err := os.Chmod(b.workdir, 0o700); err != nil {
-		t.Fatal(err)
-	}
-	r := b.runAs(t, who, create())
-	place, err := os.Open(b.workdir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer place.Close()
-	r.WorkdirFile = place
-	writeFile(t, filepath.Join(b.workdir, "rundir"), r.Dir)
-	writeFile(t, b.output(), "netlab-worker: first\n")
-	if result := wait(t, b.start(t, r)); result.ExitCode != 0 || result.Invalid || result.Stopped {
-		t.Fatalf("%+v\n%s", result, readFile(t, b.output()))
-	}
-
-	got := decode(t, readFile(t, filepath.Join(b.workdir, "whoami.json")))
-	for name, want := range map[string]any{
-		"umask": float64(0o022), "home": who.home, "job": r.Job, "cwd": b.workdir, "root": "PermissionError", "back": "PermissionError",
-		"run": "PermissionError", "plan": "PermissionError", "driver": "PermissionError",
-	} {
-		if got[name] != want {
-			t.Errorf("%s: %v, not %v", name, got[name], want)
-		}
-	}
-	if caps := got["caps"].([]any); len(caps) != 0 {
-		t.Errorf("capabilities are left: %v", caps)
-	}
-	for name, number := range map[string]int{"uid": who.uid, "gid": who.gid} {
-		for _, id := range got[name].([]any) {
-			if id != float64(number) {
-				t.Errorf("%s: %v", name, got[name])
+	for name, alone := range map[string]bool{"forked": false, "by itself": true} {
+		t.Run(name, func(t *testing.T) {
+			b := setupFor(t, who, map[string]string{"topology.yml": threeRouters + "plugin: [ chatter ]\n", "chatter.py": whoami})
+			if alone {
+				b.alone(t)
 			}
-		}
+			if err := os.Chmod(b.workdir, 0o700); err != nil {
+				t.Fatal(err)
+			}
+			r := b.runAs(t, who, create())
+			place, err := os.Open(b.workdir)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer place.Close()
+			r.WorkdirFile = place
+			writeFile(t, filepath.Join(b.workdir, "rundir"), r.Dir)
+			writeFile(t, b.output(), "netlab-worker: first\n")
+			p := b.start(t, r)
+			if forked := parentOf(t, p) != 0; forked == alone {
+				t.Errorf("it was forked: %v", forked)
+			}
+			if result := wait(t, p); result.ExitCode != 0 || result.Invalid || result.Stopped {
+				t.Fatalf("%+v\n%s", result, readFile(t, b.output()))
+			}
+
+			got := decode(t, readFile(t, filepath.Join(b.workdir, "whoami.json")))
+			for name, want := range map[string]any{
+				"umask": float64(0o022), "home": who.home, "job": r.Job, "cwd": b.workdir, "root": "PermissionError", "back": "PermissionError",
+				"run": "PermissionError", "plan": "PermissionError", "driver": "PermissionError",
+			} {
+				if got[name] != want {
+					t.Errorf("%s: %v, not %v", name, got[name], want)
+				}
+			}
+			if caps := got["caps"].([]any); len(caps) != 0 {
+				t.Errorf("capabilities are left: %v", caps)
+			}
+			for name, number := range map[string]int{"uid": who.uid, "gid": who.gid} {
+				for _, id := range got[name].([]any) {
+					if id != float64(number) {
+						t.Errorf("%s: %v", name, got[name])
+					}
+				}
+			}
+			groups := got["groups"].([]any)
+			if len(groups) != 2 || groups[0] != float64(min(who.gid, 4242)) || groups[1] != float64(max(who.gid, 4242)) {
+				t.Errorf("groups %v", groups)
+			}
+			if fds := got["fds"].([]any); len(fds) > 6 {
+				t.Errorf("open descriptors %v", fds)
+			}
+			mustBeOwned(t, b.workdir, who)
+			mustContain(t, readFile(t, b.output()), "netlab-worker: first\n", "by name\n", "by number\n", "Created provider configuration file")
+		})
 	}
-	groups := got["groups"].([]any)
-	if len(groups) != 2 || groups[0] != float64(min(who.gid, 4242)) || groups[1] != float64(max(who.gid, 4242)) {
-		t.Errorf("groups %v", groups)
-	}
-	if fds := got["fds"].([]any); len(fds) > 6 {
-		t.Errorf("open descriptors %v", fds)
-	}
-	mustBeOwned(t, b.workdir, who)
-	mustContain(t, readFile(t, b.output()), "netlab-worker: first\n", "by name\n", "by number\n", "Created provider configuration file")
 }
 
 // mustBeOwned fails if something below dir is not the user's.
@@ -115,8 +126,7 @@ func TestNestedCommandRunsAsUser(t *testing.T) {
 	t.Parallel()
 	who := makeUser(t)
 	b := setupFor(t, who, map[string]string{"topology.yml": "provider: external\ndefaults.device: linux\nnodes: { r1: { netlab_ansible_skip_module: [ initial ] } }\n"})
-	p := b.start(t, b.runAs(t, who, up()))
-	if result := wait(t, p); result.ExitCode != 0 || result.Phase == "" {
+	if result := wait(t, b.startForked(t, b.runAs(t, who, up()))); result.ExitCode != 0 || result.Phase == "" {
 		t.Fatalf("%+v\n%s", result, readFile(t, b.output()))
 	}
 	mustContain(t, readFile(t, b.output()), "Lab devices configured")
@@ -144,7 +154,7 @@ with open("netlab.snapshot.pickle", "wb") as f:
 	writeFile(t, b.statusFile, labs)
 	who.give(t, who.home)
 	for _, name := range []string{"down", "status"} {
-		wait(t, b.start(t, b.runAs(t, who, exec.Command{Name: name})))
+		wait(t, b.startForked(t, b.runAs(t, who, exec.Command{Name: name})))
 	}
 	q := b.query("default", false)
 	q.User, q.Env = who.credential(), b.runAs(t, who).Env

@@ -34,7 +34,10 @@ type warm struct {
 	idle   time.Duration
 	log    *slog.Logger
 
-	mu       sync.Mutex
+	mu sync.Mutex
+	// importPatience is probeTimeout, less in tests.
+	importPatience time.Duration
+
 	parent   *parent // nil: there is none
 	pausedTo time.Time
 	closed   bool
@@ -56,7 +59,7 @@ type parent struct {
 //
 // Close ends the process, and leaves the runs alone.
 func (n *Netlab) KeepWarm(idle time.Duration, log *slog.Logger) {
-	n.warm = &warm{netlab: n, idle: idle, log: log}
+	n.warm = &warm{netlab: n, idle: idle, log: log, importPatience: probeTimeout}
 	if _, err := n.warm.get(); err != nil {
 		n.warm.log.Warn("Netlab is not kept ready", "error", err)
 	}
@@ -254,7 +257,7 @@ func (w *warm) patience(p *parent) time.Duration {
 	if p.answered {
 		return answerPatience
 	}
-	return probeTimeout
+	return w.importPatience
 }
 
 func (w *warm) heard(p *parent) {

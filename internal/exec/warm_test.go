@@ -40,7 +40,12 @@ func setupWarm(t *testing.T, idle time.Duration, files map[string]string) *warmB
 func (w *warmBundle) keep(t *testing.T, idle time.Duration) {
 	t.Helper()
 	w.KeepWarm(idle, slog.New(slog.NewTextHandler(w.log, nil)))
-	t.Cleanup(w.Close)
+	t.Cleanup(func() {
+		w.Close()
+		if t.Failed() {
+			t.Logf("what the process that keeps Netlab ready gave rise to: %s", w.log)
+		}
+	})
 }
 
 type safeBuffer struct {
@@ -97,6 +102,51 @@ func parentOf(t *testing.T, p *exec.Process) int {
 		t.Fatalf("the driver's parent is %q", line)
 	}
 	return parent
+}
+
+// startForked starts the run, which has to be forked.
+func (b *bundle) startForked(t *testing.T, r exec.Run) *exec.Process {
+	t.Helper()
+	p := b.start(t, r)
+	if parentOf(t, p) == 0 {
+		t.Fatal("it was not forked")
+	}
+	return p
+}
+
+// forked runs a create that is forked to its end, and returns the process that forked it, and how many templates the run compiled.
+func (b *bundle) forked(t *testing.T) (parent, compiled int) {
+	t.Helper()
+	r := b.run(t, create())
+	r.SnapshotYAML = false
+	p := b.startForked(t, r)
+	parent = parentOf(t, p)
+	if result := wait(t, p); result.ExitCode != 0 {
+		t.Fatalf("%+v\n%s", result, readFile(t, b.output()))
+	}
+	return parent, strings.Count(readFile(t, filepath.Join(r.Dir, "errors")), `"template"`)
+}
+
+// origin is a plugin that writes down where a run has the defaults from.
+const origin = `
+from netsim.utils import read
+def init(topology):
+  with open("origin.txt", "w") as f:
+    f.write(read.read_from_pickle.__module__)
+`
+
+// forkedWithAll runs creates until one finds the defaults and its templates ready, and returns the process that has them. The lab
+// has the plugin origin.
+func (b *bundle) forkedWithAll(t *testing.T) (parent int) {
+	t.Helper()
+	for ctx := testContext(t); ctx.Err() == nil; {
+		parent, compiled := b.forked(t)
+		if compiled == 0 && readFile(t, filepath.Join(b.workdir, "origin.txt")) == "netlab_driver.ready" {
+			return parent
+		}
+	}
+	t.Fatal("the defaults and the templates do not get ready")
+	return 0
 }
 
 // fieldOf is a number of the process's line in /proc, which are counted from 1.
@@ -288,6 +338,53 @@ func TestHungParentIsReplaced(t *testing.T) {
 	}
 }
 
+// hang makes the first process that is to keep Netlab ready hang while it starts, which says its number by the link "hung".
+const hang = `
+import os, time
+hung = os.path.join(os.path.dirname(__file__), "hung")
+with open("/proc/self/cmdline", "rb") as f:
+  warm = b"\0warm\0" in f.read()
+if warm and not os.path.lexists(hung):
+  os.symlink(str(os.getpid()), hung)
+  time.sleep(600)
+`
+
+// Nor for one that hangs before it has ever answered, for longer than imports take.
+func TestParentThatHangsWhileItStartsIsReplaced(t *testing.T) {
+	t.Parallel()
+	w, packages := setupOwn(t, waiter())
+	writeFile(t, filepath.Join(packages, "hang.py"), hang)
+	writeFile(t, filepath.Join(packages, "hang.pth"), "import hang\n")
+	w.keep(t, time.Minute)
+	first := 0
+	for ctx := testContext(t); first == 0; time.Sleep(10 * time.Millisecond) {
+		if ctx.Err() != nil {
+			t.Fatal("nothing hangs")
+		}
+		link, _ := os.Readlink(filepath.Join(packages, "hung"))
+		first, _ = strconv.Atoi(link)
+	}
+	w.SetImportPatience(100 * time.Millisecond)
+	p := w.begin(t)
+	if parent := parentOf(t, p); parent != 0 {
+		t.Errorf("the driver is a child of %d", parent)
+	}
+	w.end(t, p)
+	if alive(first) {
+		t.Fatalf("process %d is left", first)
+	}
+	mustContain(t, w.log.String(), "a run is started without what is kept ready", "i/o timeout")
+	w.SetImportPatience(deadline)
+	p = w.begin(t)
+	if second := parentOf(t, p); second == 0 || second == first {
+		t.Errorf("the driver is a child of %d", second)
+	}
+	w.end(t, p)
+	if lines := strings.Count(w.log.String(), "\n"); lines != 1 {
+		t.Errorf("%d lines are logged", lines)
+	}
+}
+
 func TestIdleParentEnds(t *testing.T) {
 	t.Parallel()
 	w := setupWarm(t, 10*time.Millisecond, waiter())
@@ -326,15 +423,22 @@ func ownEnvironment(t *testing.T) (python, packages string) {
 	return python, packages
 }
 
-// What is installed while the worker runs counts for the next run.
-func TestParentOfAnOldNetlabIsReplaced(t *testing.T) {
-	t.Parallel()
-	w := &warmBundle{bundle: setup(t, waiter()), log: &safeBuffer{}}
+// setupOwn is setupWarm with a Python of the test's own, whose folder of packages it returns. Nothing is kept ready yet.
+func setupOwn(t *testing.T, files map[string]string) (w *warmBundle, packages string) {
+	t.Helper()
+	w = &warmBundle{bundle: setup(t, files), log: &safeBuffer{}}
 	python, packages := ownEnvironment(t)
 	var err error
 	if w.Netlab, err = exec.Find(testContext(t), python, filepath.Join(w.root, "data")); err != nil {
 		t.Fatal(err)
 	}
+	return w, packages
+}
+
+// What is installed while the worker runs counts for the next run.
+func TestParentOfAnOldNetlabIsReplaced(t *testing.T) {
+	t.Parallel()
+	w, packages := setupOwn(t, waiter())
 	w.keep(t, time.Minute)
 	p := w.begin(t)
 	first := parentOf(t, p)
@@ -363,6 +467,42 @@ func TestParentOfAnOldNetlabIsReplaced(t *testing.T) {
 	}
 	if starts := strings.Count(w.log.String(), "the process that keeps Netlab ready has ended"); starts != 1 {
 		t.Errorf("%d starts: %s", starts, w.log)
+	}
+}
+
+// What somebody changes in Netlab's files counts for the next run, too. A parent has templates for as long as their texts are the same.
+func TestChangedFileCounts(t *testing.T) {
+	t.Parallel()
+	w, packages := setupOwn(t, map[string]string{"topology.yml": threeRouters + "plugin: [ origin ]\n", "origin.py": origin})
+	// With the modules' times, by which Python knows what it has compiled of them.
+	copyTree(t, filepath.Join(strings.TrimSpace(readFile(t, filepath.Join(packages, "netlab.pth"))), "netsim"), packages)
+	w.keep(t, time.Minute)
+	result := func() string { return readFile(t, w.output()) + readFile(t, filepath.Join(w.workdir, "clab.yml")) }
+	before := w.forkedWithAll(t)
+	for _, c := range []struct {
+		file, old, new, want string
+		replaced             bool // the parent
+	}{
+		{"templates/provider/clab/clab.j2", "\nmgmt:", "\n# changed\nmgmt:", "# changed\nmgmt:", false},
+		{"defaults/addressing.yml", "192.168.121.0/24", "192.168.99.0/24", "ipv4-subnet: 192.168.99.0/24", true},
+		{"providers/__init__.py", `"provider configuration`, `"changed provider configuration`, "changed provider configuration file: clab.yml", true},
+	} {
+		file := filepath.Join(packages, "netsim", c.file)
+		text := readFile(t, file)
+		if strings.Count(text, c.old) != 1 || strings.Contains(result(), c.want) {
+			t.Fatalf("%s is not what this test expects", c.file)
+		}
+		writeFile(t, file, strings.Replace(text, c.old, c.new, 1))
+		after, compiled := w.forked(t)
+		mustContain(t, result(), c.want)
+		told := strings.Contains(w.log.String(), `msg="Netlab has changed, it is imported anew" file=`+file)
+		if replaced := after != before; replaced != c.replaced || told != c.replaced {
+			t.Errorf("%s: the parent was replaced: %v, the log says so: %v", c.file, replaced, told)
+		}
+		if !c.replaced && compiled != 1 {
+			t.Errorf("%s: the run compiled %d templates", c.file, compiled)
+		}
+		before = after
 	}
 }
 
@@ -399,23 +539,25 @@ def init(topology):
   os.umask(0o777 & os.umask(0))
 `
 
-// A run finds the same whether it has imported Netlab by itself, was forked, or was forked after another one.
+// A run finds the same whether it has imported Netlab by itself, was forked, or was forked after others with all ready that there is.
 func TestForkedRunSeesNothingOfOthers(t *testing.T) {
 	t.Parallel()
-	w := setupWarm(t, time.Minute, map[string]string{"topology.yml": threeRouters + "plugin: [ witness ]\n", "witness.py": witness})
-	see := func() string {
-		w.mustSucceed(t, create())
-		return readFile(t, filepath.Join(w.workdir, "seen.json"))
-	}
-	forked := see()
-	again := see()
+	w := setupWarm(t, time.Minute, map[string]string{
+		"topology.yml": threeRouters + "plugin: [ witness, origin ]\n", "witness.py": witness, "origin.py": origin,
+	})
+	seen := func() string { return readFile(t, filepath.Join(w.workdir, "seen.json")) }
+	w.forked(t)
+	forked := seen()
+	w.forkedWithAll(t)
+	ready := seen()
 	w.Close()
-	alone := see()
+	w.mustSucceed(t, create())
+	alone := seen()
 	if diff := cmp.Diff(alone, forked); diff != "" {
 		t.Errorf("by itself, and forked:\n%s", diff)
 	}
-	if diff := cmp.Diff(forked, again); diff != "" {
-		t.Errorf("forked, and forked again:\n%s", diff)
+	if diff := cmp.Diff(alone, ready); diff != "" {
+		t.Errorf("by itself, and forked with all ready:\n%s", diff)
 	}
 }
 
@@ -436,6 +578,30 @@ with tempfile.TemporaryDirectory() as folder:
     assert ready.folder.startswith(os.path.realpath(folder)), ready.folder
     ready.load_parts()
     assert not ready.changed(), ready.changed()
+`)
+}
+
+// What a parent cannot prepare, of a Netlab that is another one say, or for want of memory, its runs do without.
+func TestDefaultsThatCannotBeRead(t *testing.T) {
+	t.Parallel()
+	setup(t, nil).driver(t, `
+import pickle
+from netlab_driver import ready
+from netsim.utils import read
+
+def failed():
+    raise AttributeError("there is no such function")
+
+def killed():
+    return pickle.dumps({"half": "of them"})[:-9]
+
+held = ready.Ready()
+for ready.read_defaults in failed, killed:
+    held.attempt(held.load_defaults)
+    reading, take = held.sources.popitem()
+    held.sources[reading] = take
+    held.attempt(take, reading)
+    assert read.read_from_pickle("package:topology-defaults.yml") is None
 `)
 }
 
@@ -465,19 +631,10 @@ func TestForkedRunMakesWhatTheCommandLineMakes(t *testing.T) {
 					t.Fatalf("%d templates are still compiled", compiled)
 				}
 				b.clear(t)
-				r := b.run(t, create())
-				r.SnapshotYAML = false
-				p := b.start(t, r)
-				if parentOf(t, p) == 0 {
-					t.Fatal("it was not forked")
-				}
-				if result := wait(t, p); result.ExitCode != 0 {
-					t.Fatalf("%+v\n%s", result, readFile(t, b.output()))
-				}
+				_, compiled = b.forked(t)
 				if diff := cmp.Diff(want, b.made(t)); diff != "" {
 					t.Fatal(diff)
 				}
-				compiled = strings.Count(readFile(t, filepath.Join(r.Dir, "errors")), `"template"`)
 			}
 		})
 	}

@@ -81,10 +81,12 @@ class Ready:
     def take_defaults(self, reading: int) -> None:
         del self.sources[reading]
         with open(reading, "rb") as f:
-            self.defaults = f.read()
+            pickled = f.read()
+        unused = pickle.loads(pickled)  # of a process that has failed there is nothing, or a part
+        self.defaults = pickled
         use_defaults(self)
         statusfile.packaged()
-        self.unused = pickle.loads(self.defaults)
+        self.unused = unused
 
     def hear(self, heard: int) -> None:
         """Take what drivers say of the templates of their runs. A line that is not whole yet is lost, and said again by a later run."""
