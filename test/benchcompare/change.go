@@ -136,15 +136,31 @@ func median(values []float64) float64 { return stats.Sample{Xs: values}.Quantile
 // greatLoss is the factor beyond which something that got worse is a failure.
 const greatLoss = 2
 
-// losses is an error that names what got worse by more than a factor of 2, beyond noise.
+// losses is an error that names what got worse by more than a factor of 2, beyond noise. Where that left no time for enough values to tell,
+// each of them has to say so.
 func losses(changes []change) error {
 	var errs []error
 	for _, c := range changes {
-		if c.verdict == worse && c.loss > greatLoss {
+		if (c.verdict == worse && c.loss > greatLoss) || (c.verdict == tooFew && c.leastLoss() > greatLoss) {
 			errs = append(errs, fmt.Errorf("worse by a factor of %.3g, more than %d: %s", c.loss, greatLoss, c.row.Name))
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// leastLoss is by which factor the best value after is worse than the worst one before; 0 where one value alone would say so.
+func (c *change) leastLoss() float64 {
+	if len(c.before) < 2 || len(c.after) < 2 {
+		return 0
+	}
+	before, after := slices.Max(c.before), slices.Min(c.after)
+	if c.row.Better == "more" {
+		before, after = slices.Max(c.after), slices.Min(c.before)
+	}
+	if before <= 0 {
+		return 0
+	}
+	return after / before
 }
 
 // writeChanges writes the table.

@@ -40,7 +40,11 @@ func TestVerdict(t *testing.T) {
 		{"twice as many", "more", []float64{10, 11, 10, 11}, []float64{23, 24, 23, 24}, better, false},
 		{"as far apart, but noise", "less", []float64{10, 60, 10, 60}, []float64{23, 24, 61, 62}, noChange, false},
 		{"all the same", "less", []float64{7, 7, 7, 7}, []float64{7, 7, 7, 7}, noChange, false},
-		{"three values each", "less", []float64{10, 11, 12}, []float64{90, 91, 92}, tooFew, false},
+		{"three values each", "less", []float64{10, 11, 12}, []float64{19, 91, 92}, tooFew, false},
+		{"three values each, all of which are far apart", "less", []float64{10, 11, 12}, []float64{90, 91, 92}, tooFew, true},
+		{"two values each, far worse", "more", []float64{50, 51}, []float64{20, 21}, tooFew, true},
+		{"two values each, far better", "more", []float64{20, 21}, []float64{50, 51}, tooFew, false},
+		{"one value", "more", []float64{50, 51}, []float64{20}, tooFew, false},
 		{"nothing before", "less", nil, []float64{1, 2, 3, 4}, notComparable, false},
 	} {
 		changes := changesOf(
