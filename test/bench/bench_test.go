@@ -21,7 +21,7 @@ func TestMain(m *testing.M) {
 func TestShortRun(t *testing.T) {
 	t.Parallel()
 	rows := map[string]int{
-		"post": 6, "get": 2, "jobs": 4, "relay": 1, "live": 1, "create": 4, "creates": 1, "latency": 4, "followers": 2, "poll": 3,
+		"post": 6, "get": 4, "jobs": 4, "relay": 1, "live": 1, "create": 6, "creates": 1, "latency": 4, "followers": 2, "poll": 3,
 		"list": 6, "ready": 3, "idle": 3, "start": 1,
 	}
 	for _, f := range figures() {

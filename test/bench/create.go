@@ -15,12 +15,21 @@ import (
 
 // measureCreate measures a real create of three routers: through netlab-api with its worker, by hand on the command line,
 // and through Netlab's own `netlab api`. Each run has a new working directory; all share one home directory, warmed up.
+// Beside that: through a worker that keeps nothing ready, and through one that has let go what it kept.
 func measureCreate(ctx context.Context, b *bench) (rows []row, err error) {
-	n, s, err := b.startNetlab(ctx)
+	n, err := b.newNetlab()
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, s.endWithRuns()) }()
+	systems := map[string]*system{}
+	for name, warm := range map[string]string{"here": "10m", "anew": "0", "idle": "100ms"} {
+		s, failed := n.startSystem(ctx, "--worker-warm="+warm)
+		if failed != nil {
+			return nil, failed
+		}
+		defer func() { err = errors.Join(err, s.endWithRuns()) }()
+		systems[name] = s
+	}
 	upstream, err := n.startAPI(ctx)
 	if err != nil {
 		return nil, err
@@ -28,9 +37,11 @@ func measureCreate(ctx context.Context, b *bench) (rows []row, err error) {
 	defer func() { err = errors.Join(err, upstream.end()) }()
 
 	sides := []side{
-		{"here", func(ctx context.Context) (sample, error) { return n.createHere(ctx, s) }},
+		{"here", func(ctx context.Context) (sample, error) { return n.createHere(ctx, systems["here"]) }},
 		{"cli", n.createByHand},
 		{"api", upstream.create},
+		{"anew", func(ctx context.Context) (sample, error) { return n.createHere(ctx, systems["anew"]) }},
+		{"idle", func(ctx context.Context) (sample, error) { return n.createAfterIdleness(ctx, systems["idle"]) }},
 	}
 	for _, one := range sides[:b.amount(len(sides), 0)] { // the first run in a new home takes longer
 		if _, err := one.measure(ctx); err != nil {
@@ -46,23 +57,33 @@ func measureCreate(ctx context.Context, b *bench) (rows []row, err error) {
 		{"create, POST to Netlab's first line at a follower", "ms", less, r.of("here", "line"), r.of("cli", "line"), "netlab create, start to first line"},
 		{"create, POST to the end at a follower", "ms", less, r.of("here", "end"), r.of("cli", "end"), "netlab create, start to exit"},
 		{"create, POST to the end at a follower", "ms", less, r.of("here", "end"), r.of("api", "end"), "netlab api, POST to end, polled"},
+		{"create, nothing kept ready, POST to the end at a follower", "ms", less, r.of("anew", "end"), r.of("cli", "end"), "netlab create, start to exit"},
+		{"create, the first one after an idle time, POST to the end at a follower", "ms", less, r.of("idle", "end"), r.of("cli", "end"), "netlab create, start to exit"},
 	}, nil
 }
 
-// startNetlab starts an API with a worker that runs Netlab, as the command line runs it.
-func (b *bench) startNetlab(ctx context.Context) (*netlab, *system, error) {
-	n, err := b.newNetlab()
+// startSystem starts an API with a worker that runs Netlab, as the command line runs it.
+func (n *netlab) startSystem(ctx context.Context, args ...string) (*system, error) {
+	s, err := n.bench.startSystem(ctx, append(append(n.workerArguments(), "--with-worker"), args...), "HOME="+n.home)
 	if err != nil {
-		return nil, nil, err
-	}
-	s, err := b.startSystem(ctx, append(n.workerArguments(), "--with-worker"), "HOME="+n.home)
-	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	if err := s.awaitHosts(ctx, 1); err != nil {
-		return nil, nil, errors.Join(err, s.endWithRuns())
+		return nil, errors.Join(err, s.endWithRuns())
 	}
-	return n, s, nil
+	return s, nil
+}
+
+// createAfterIdleness is createHere when the worker keeps nothing ready any more.
+func (n *netlab) createAfterIdleness(ctx context.Context, s *system) (sample, error) {
+	err := s.eventually(ctx, "nothing is kept ready", func() (bool, error) {
+		_, err := childOf(s.api.pid(), warmParent)
+		return errors.Is(err, errNoChild), nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return n.createHere(ctx, s)
 }
 
 // createIn is the body of a create of the lab that is laid out in a directory.
@@ -70,9 +91,14 @@ func createIn(dir string) ([]byte, error) {
 	return json.Marshal(map[string]any{"action": jobs.Create, "workdir": dir, "topologyPath": "topology.yml"})
 }
 
-// createHere posts a create and follows its log to the end.
+// createHere posts a create of the sample lab and follows its log to the end.
 func (n *netlab) createHere(ctx context.Context, s *system) (sample, error) {
-	dir, err := n.newLab()
+	return n.createOf(ctx, s, n.sampleLab())
+}
+
+// createOf is createHere of the lab of a topology.
+func (n *netlab) createOf(ctx context.Context, s *system, topology string) (sample, error) {
+	dir, err := n.newLab(topology)
 	if err != nil {
 		return nil, err
 	}

@@ -18,7 +18,11 @@ import (
 // measureCreates measures how many real creates of three routers a minute are done, as many at once as there are cores: posted all
 // at once to netlab-api, whose worker has that many slots, and by hand with xargs.
 func measureCreates(ctx context.Context, b *bench) (rows []row, err error) {
-	n, s, err := b.startNetlab(ctx)
+	n, err := b.newNetlab()
+	if err != nil {
+		return nil, err
+	}
+	s, err := n.startSystem(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -48,7 +52,7 @@ func (n *netlab) timeCreates(ctx context.Context, count int, create func(ctx con
 	dirs := make([]string, count)
 	for i := range dirs {
 		var err error
-		if dirs[i], err = n.newLab(); err != nil {
+		if dirs[i], err = n.newLab(n.sampleLab()); err != nil {
 			return nil, err
 		}
 	}

@@ -10,7 +10,7 @@ import (
 )
 
 // measureIdle measures what an API with its server and a worker take while there is nothing to do, and what the worker keeps
-// ready of Netlab. Jobs have ended, and one of them has run here a moment ago. There is no baseline.
+// ready of Netlab. Jobs have ended, and a moment ago labs have run here of all modules that Netlab has. There is no baseline.
 func measureIdle(ctx context.Context, b *bench) (rows []row, err error) {
 	count, span := b.amount(1000, 50), time.Duration(b.amount(10, 1))*time.Second
 	n, err := b.newNetlab()
@@ -25,7 +25,7 @@ func measureIdle(ctx context.Context, b *bench) (rows []row, err error) {
 	if err := s.addWorker(ctx, n); err != nil {
 		return nil, err
 	}
-	if _, err := n.createHere(ctx, s); err != nil {
+	if err := n.createEverything(ctx, s); err != nil {
 		return nil, err
 	}
 	// What comes after a job's end is no idleness.
@@ -41,6 +41,22 @@ func measureIdle(ctx context.Context, b *bench) (rows []row, err error) {
 		{Name: "  memory of the API, its server included, and the worker", Unit: "MiB", Better: less, Here: r.of("here", "memory")},
 		{Name: "  memory of what is kept ready of Netlab", Unit: "MiB", Better: less, Here: r.of("here", "warm")},
 	}, nil
+}
+
+// createEverything creates labs that together have all of Netlab's modules, twice: what is compiled for the first ones is kept ready.
+func (n *netlab) createEverything(ctx context.Context, s *system) error {
+	topologies, err := filepath.Glob(filepath.Join(n.root, "internal", "exec", "testdata", "topologies", "*.yml"))
+	if err != nil {
+		return err
+	}
+	for range n.amount(2, 1) {
+		for _, topology := range topologies {
+			if _, err := n.createOf(ctx, s, topology); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // startWithEnded starts an API that finds so many jobs that have ended. What it takes to store them so fast is not in its memory.
@@ -62,7 +78,7 @@ func (b *bench) startWithEnded(ctx context.Context, count int) (*system, error) 
 // idle looks on for a time.
 func (s *system) idle(ctx context.Context, span time.Duration) (sample, error) {
 	worker := s.workers[0].pid()
-	warm, err := childOf(worker, "main.py warm ")
+	warm, err := childOf(worker, warmParent)
 	if err != nil {
 		return nil, err
 	}

@@ -30,9 +30,9 @@ func measureList(ctx context.Context, b *bench) (rows []row, err error) {
 		{"many", filling{count: count, apart: true}, []string{apart}},
 		{"few", filling{count: 2 * rareJobs, apart: true}, []string{apart}},
 	} {
-		s, err := b.startFilledSystem(ctx, of.jobs)
-		if err != nil {
-			return nil, err
+		s, failed := b.startFilledSystem(ctx, of.jobs)
+		if failed != nil {
+			return nil, failed
 		}
 		defer func() { err = errors.Join(err, s.end()) }()
 		for _, value := range of.values {

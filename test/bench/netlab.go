@@ -44,10 +44,12 @@ func (n *netlab) workerArguments() []string {
 	return []string{"--worker-host=bench", "--worker-python=" + n.python, "--worker-roots=" + n.labs, "--run-as-user=" + n.user}
 }
 
-// newLab lays out the sample lab in a new directory.
-func (n *netlab) newLab() (string, error) {
-	const topology = "topology.yml"
-	text, err := os.ReadFile(filepath.Join(n.root, "test", "labs", "frr3", topology))
+// sampleLab is the topology of three routers.
+func (n *netlab) sampleLab() string { return filepath.Join(n.root, "test", "labs", "frr3", "topology.yml") }
+
+// newLab lays out the lab of a topology in a new directory.
+func (n *netlab) newLab(topology string) (string, error) {
+	text, err := os.ReadFile(topology)
 	if err != nil {
 		return "", err
 	}
@@ -56,7 +58,7 @@ func (n *netlab) newLab() (string, error) {
 	if err := os.Mkdir(dir, 0o755); err != nil {
 		return "", err
 	}
-	return dir, os.WriteFile(filepath.Join(dir, topology), text, 0o644)
+	return dir, os.WriteFile(filepath.Join(dir, "topology.yml"), text, 0o644)
 }
 
 // command is a call of the netlab script with the environment that a worker gives it. It gets a process group of its own,
@@ -78,7 +80,7 @@ func (n *netlab) command(ctx context.Context, dir string, args ...string) *exec.
 
 // createByHand runs `netlab create` as from a shell, and reads what it writes through a pipe.
 func (n *netlab) createByHand(ctx context.Context) (sample, error) {
-	dir, err := n.newLab()
+	dir, err := n.newLab(n.sampleLab())
 	if err != nil {
 		return nil, err
 	}
@@ -145,7 +147,7 @@ func (u *upstream) end() error { return u.guard.end() }
 
 // create posts a create and asks every 20 ms whether it has ended.
 func (u *upstream) create(ctx context.Context) (sample, error) {
-	dir, err := u.netlab.newLab()
+	dir, err := u.netlab.newLab(u.netlab.sampleLab())
 	if err != nil {
 		return nil, err
 	}

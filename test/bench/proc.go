@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -43,7 +44,12 @@ func memoryOf(pid int, field string) (float64, error) {
 	return 0, fmt.Errorf("%s has no %s", file, field)
 }
 
-// childOf is the one child of a process whose command line has the words.
+var errNoChild = errors.New("there is no child")
+
+// warmParent is in the command line of what a worker keeps ready of Netlab.
+const warmParent = "main.py warm "
+
+// childOf is the one child of a process whose command line has the words, or errNoChild.
 func childOf(pid int, words string) (int, error) {
 	stats, err := filepath.Glob("/proc/[0-9]*/stat")
 	if err != nil {
@@ -66,7 +72,7 @@ func childOf(pid int, words string) (int, error) {
 			return strconv.Atoi(filepath.Base(dir))
 		}
 	}
-	return 0, fmt.Errorf("process %d has no child %q", pid, words)
+	return 0, fmt.Errorf("process %d: %w %q", pid, errNoChild, words)
 }
 
 // needFiles says what is missing where a process of the benchmark may not have so many files open. Go raises the soft limit to the
