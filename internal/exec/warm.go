@@ -77,14 +77,14 @@ func (w *warm) start(r *Run, files ...*os.File) *Process {
 	if w == nil || len(r.Job) > jobRoom || len(r.Dir) > titleRoom {
 		return nil
 	}
+	var err error
 	for range 2 {
-		parent, err := w.get()
-		if err != nil {
-			w.log.Warn("a run is started without what is kept ready", "error", err)
-			return nil
+		var parent *parent
+		if parent, err = w.get(); err != nil {
+			break
 		}
-		p, err := w.fork(parent, r, files)
-		if err == nil {
+		var p *Process
+		if p, err = w.fork(parent, r, files); err == nil {
 			return p
 		}
 		var changed *changedError
@@ -94,13 +94,18 @@ func (w *warm) start(r *Run, files ...*os.File) *Process {
 		case errors.Is(err, io.EOF), errors.Is(err, unix.EPIPE), errors.Is(err, unix.ECONNRESET), errors.Is(err, net.ErrClosed):
 			// It had nothing to do for long, or was killed, or has failed.
 		default:
-			w.log.Warn("a run is started without what is kept ready", "error", err)
+			w.unready(err)
 			w.end(parent, 0)
 			return nil
 		}
 		w.end(parent, answerPatience)
 	}
+	w.unready(err)
 	return nil
+}
+
+func (w *warm) unready(err error) {
+	w.log.Warn("a run is started without what is kept ready", "error", err)
 }
 
 // get returns the parent, which may be one that is only starting.

@@ -82,11 +82,11 @@ class Ready:
         del self.sources[reading]
         with open(reading, "rb") as f:
             pickled = f.read()
-        unused = pickle.loads(pickled)  # of a process that has failed there is nothing, or a part
+        self.unused = pickle.loads(pickled)  # of a process that has failed there is nothing, or a part
         self.defaults = pickled
         use_defaults(self)
-        statusfile.packaged()
-        self.unused = unused
+        statusfile.packaged()  # uses up what is unused: two at a time would need more memory for good
+        self.unused = pickle.loads(pickled)
 
     def hear(self, heard: int) -> None:
         """Take what drivers say of the templates of their runs. A line that is not whole yet is lost, and said again by a later run."""
