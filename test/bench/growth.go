@@ -89,6 +89,8 @@ type curve struct {
 	Unit     string      `json:"unit"`
 	Values   [][]float64 `json:"values"` // of every round, by size
 	Exponent float64     `json:"exponent"`
+	// Last is the exponent of the last two sizes alone.
+	Last float64 `json:"last"`
 }
 
 // medians has a value for each size.
@@ -142,7 +144,10 @@ func (b *bench) growAlong(ctx context.Context, a *axis) (*grown, error) {
 		}
 	}
 	for i := range g.Curves {
-		g.Curves[i].Exponent = exponent(a.sizes, g.Curves[i].medians())
+		medians := g.Curves[i].medians()
+		g.Curves[i].Exponent = exponent(a.sizes, medians)
+		last := max(len(medians)-2, 0)
+		g.Curves[i].Last = exponent(a.sizes[last:], medians[last:])
 	}
 	return g, nil
 }
@@ -168,13 +173,13 @@ func (g *growth) write(w io.Writer) error {
 		for _, size := range a.Sizes {
 			_, _ = fmt.Fprintf(columns, "\t%d", size)
 		}
-		_, _ = fmt.Fprintln(columns, "\texponent")
+		_, _ = fmt.Fprintln(columns, "\texponent\tof the last two")
 		for _, c := range a.Curves {
 			_, _ = fmt.Fprintf(columns, "%s\t%s", c.Name, c.Unit)
 			for _, value := range c.medians() {
 				_, _ = fmt.Fprintf(columns, "\t%s", number(value))
 			}
-			_, _ = fmt.Fprintf(columns, "\t%s\n", signed(c.Exponent))
+			_, _ = fmt.Fprintf(columns, "\t%s\t%s\n", signed(c.Exponent), signed(c.Last))
 		}
 		_ = columns.Flush()
 	}
