@@ -45,7 +45,9 @@ func (n *netlab) workerArguments() []string {
 }
 
 // sampleLab is the topology of three routers.
-func (n *netlab) sampleLab() string { return filepath.Join(n.root, "test", "labs", "frr3", "topology.yml") }
+func (n *netlab) sampleLab() string {
+	return filepath.Join(n.root, "test", "labs", "frr3", "topology.yml")
+}
 
 // newLab lays out the lab of a topology in a new directory.
 func (n *netlab) newLab(topology string) (string, error) {

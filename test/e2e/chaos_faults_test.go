@@ -81,6 +81,22 @@ var faultTable = []faultKind{
 	{"ambush", chaosWorkers, 2, 10, 20},
 }
 
+// longTable is what goes wrong besides in a storm of half an hour and more, each once, and for so long that clients, leases and links have
+// given up long before.
+var longTable = []faultKind{
+	{"end", chaosServer, 1, 600, 600},
+	{"freeze", chaosServer, 1, 60, 90},
+	{"freeze", chaosWorkers, 1, 60, 180},
+	{"freeze", chaosAPIs, 1, 60, 120},
+	{"stall", chaosWorkers, 1, 60, 180},
+	{"stall", chaosAPIs, 1, 60, 180},
+	{"cut", chaosWorkers, 1, 60, 180},
+	{"kill", chaosWorkers, 1, 60, 180},
+}
+
+// longStorm is how long a storm is that has them.
+const longStorm = 30 * time.Minute
+
 const (
 	// shortFaults is how long faults of the short form last, as a part of what they last in the long one.
 	shortFaults = 0.15
@@ -90,9 +106,39 @@ const (
 	together = 0.15
 )
 
+// drawLong draws the long faults of a storm, spread over it.
+func drawLong(r *rand.Rand, storm time.Duration) (list []fault) {
+	if storm < longStorm {
+		return nil
+	}
+	hand := slices.Clone(longTable)
+	r.Shuffle(len(hand), func(i, j int) { hand[i], hand[j] = hand[j], hand[i] })
+	free := map[string]time.Duration{} // from when on
+	for i, k := range hand {
+		f := fault{kind: k.kind, target: k.targets[r.IntN(len(k.targets))]}
+		f.at = max(storm*time.Duration(i)/time.Duration(len(hand))+time.Duration(r.Int64N(int64(time.Minute))), free[f.target])
+		f.lasts = min(time.Duration(k.from+r.IntN(k.to-k.from+1))*time.Second, storm-f.at)
+		free[f.target] = f.at + f.lasts + time.Minute
+		if f.lasts > 0 {
+			list = append(list, f)
+		}
+	}
+	return list
+}
+
+// meets says whether the fault is there between two moments, or near them.
+func (f fault) meets(from, to time.Duration) bool {
+	return f.at < to+longestPause && f.at+f.lasts+longestPause > from
+}
+
 // drawFaults draws the faults of a storm. The first hand has every kind once, so that also a short storm has them all. A program
 // has one fault at a time, and none is longer than the storm. can says whether a fault is possible here.
 func drawFaults(r *rand.Rand, storm time.Duration, scale float64, can func(kind, target string) bool) (list []fault) {
+	long := drawLong(r, storm)
+	defer func() {
+		list = append(list, long...)
+		slices.SortStableFunc(list, func(a, b fault) int { return cmp.Compare(a.at, b.at) })
+	}()
 	hand := slices.Clone(faultTable)
 	shuffle := func() { r.Shuffle(len(hand), func(i, j int) { hand[i], hand[j] = hand[j], hand[i] }) }
 	shuffle()
@@ -112,7 +158,10 @@ func drawFaults(r *rand.Rand, storm time.Duration, scale float64, can func(kind,
 			continue
 		}
 		r.Shuffle(len(targets), func(i, j int) { targets[i], targets[j] = targets[j], targets[i] })
-		next := slices.IndexFunc(targets, func(target string) bool { return free[target] <= at })
+		latest := at + time.Duration(scale*float64(k.to)*float64(time.Second))
+		next := slices.IndexFunc(targets, func(target string) bool {
+			return free[target] <= at && !slices.ContainsFunc(long, func(f fault) bool { return f.target == target && f.meets(at, latest) })
+		})
 		if next < 0 { // later
 			hand = append(hand, k)
 			at += pause / 4

@@ -151,19 +151,29 @@ func TestFaultsAreDrawn(t *testing.T) {
 	t.Parallel()
 	anything := func(string, string) bool { return true }
 	for seed := range uint64(50) {
-		draw := func() []fault { return drawFaults(rand.New(rand.NewPCG(seed, 0)), shortStorm, shortFaults, anything) }
+		storm, scale := shortStorm, shortFaults
+		if seed%2 == 0 {
+			storm, scale = time.Hour, 1
+		}
+		draw := func() []fault { return drawFaults(rand.New(rand.NewPCG(seed, 0)), storm, scale, anything) }
 		faults := draw()
 		if again := draw(); !slices.Equal(faults, again) {
 			t.Fatalf("seed %d: %v, then %v", seed, faults, again)
 		}
-		until, kinds := map[string]time.Duration{}, map[string]bool{}
+		until, kinds, long := map[string]time.Duration{}, map[string]bool{}, 0
 		for _, f := range faults {
-			if f.at < until[f.target] || f.at+f.lasts > shortStorm {
+			if f.at < until[f.target] || f.at+f.lasts > storm {
 				t.Errorf("seed %d: %s at %s", seed, f, f.at)
 			}
 			until[f.target] = f.at + f.lasts
 			program, _, _ := strings.Cut(f.target, "-")
 			kinds[f.kind+" "+program] = true
+			if f.lasts > time.Minute {
+				long++
+			}
+		}
+		if want := len(longTable); seed%2 == 0 && long < want-1 || seed%2 == 1 && long > 0 { // the last one may be cut short
+			t.Errorf("seed %d has %d long faults: %v", seed, long, faults)
 		}
 		for _, k := range faultTable {
 			program, _, _ := strings.Cut(k.targets[0], "-")

@@ -94,7 +94,12 @@ func newChaos(t *testing.T, long bool, p pace) *chaos {
 	if long {
 		size = 5
 	}
+	lease := 2 * time.Second
+	if long {
+		lease = 15 * time.Second // the default
+	}
 	f := newFleet(t,
+		"NETLAB_BUS_LEASE="+lease.String(),
 		fmt.Sprintf("NETLAB_BUS_JOBS_BYTES=%dMiB", size*jobsMiB),
 		fmt.Sprintf("NETLAB_BUS_LOGS_BYTES=%dMiB", size*logsMiB),
 		fmt.Sprintf("NETLAB_BUS_OBJECTS_BYTES=%dMiB", size*objectsMiB))

@@ -18,7 +18,7 @@ from netlab_driver.record import Recorder
 if TYPE_CHECKING:
     from netlab_driver.nested import Spare
 
-__all__ = ["error_text", "guarded", "nested", "netlab", "planned", "write_snapshot_yaml"]
+__all__ = ["guarded", "nested", "netlab", "planned", "write_snapshot_yaml"]
 
 SNAPSHOT = "netlab.snapshot.pickle"
 

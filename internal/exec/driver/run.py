@@ -27,6 +27,7 @@ except ImportError:  # this Python is built without it
 
 import netlab_driver
 from netlab_driver import install, rights
+from netlab_driver.failure import error_text
 from netlab_driver.record import Recorder, claim, finish
 
 if TYPE_CHECKING:
@@ -114,8 +115,6 @@ class Driver:
                 return
 
     def fail(self, exit_code: int, outcome: dict, name: str, code: int, report: dict) -> None:
-        from netlab_driver.command import error_text
-
         invalid = report.get("invalid") or outcome["invalid"]
         error = report.get("fault") or invalid or error_text(outcome["lines"], name, code)
         self.result.update(exitCode=exit_code, error=error, hostFault="fault" in report, invalid=bool(invalid))
