@@ -1,6 +1,7 @@
 package bus
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -182,6 +183,11 @@ func TestWhatIsReadThroughACopyThatIsBehind(t *testing.T) {
 		}
 		chunk.Offset = chunk.End()
 	}
+	object := noise(2*pieceSize + 1)
+	if err := real.PutObject(ctx, "a", "j", object); err != nil {
+		t.Fatal(err)
+	}
+	list := keeps(ctx, t, real, "j", object)
 	behind := through(t, s, func(subject string, question *nats.Msg) *nats.Msg {
 		switch {
 		case strings.HasPrefix(subject, "DIRECT.GET."):
@@ -212,6 +218,15 @@ func TestWhatIsReadThroughACopyThatIsBehind(t *testing.T) {
 	}
 	if at, err := behind.Horizon(ctx); err != nil || !at.Equal(horizon) {
 		t.Errorf("the horizon: %s, %v", at, err)
+	}
+	if got, err := behind.Object(ctx, "a", "j", RefOf(ObjectBundle, object)); err != nil || !bytes.Equal(got, object) {
+		t.Errorf("the object: %d bytes, %v", len(got), err)
+	}
+	if got, err := behind.KeptList(ctx, "a", "j"); err != nil || len(got.Files) != 1 || got.Files[0] != list.Files[0] {
+		t.Errorf("what was kept: %+v, %v", got, err)
+	}
+	if got, err := keptContent(ctx, behind, "j", &list.Files[0]); err != nil || !bytes.Equal(got, object) {
+		t.Errorf("a kept file: %d bytes, %v", len(got), err)
 	}
 	if err := behind.LetGo(ctx, ended, seq); err != nil {
 		t.Fatal(err)
