@@ -184,6 +184,9 @@ func (c *course) check() {
 		c.t.Errorf("kept: %q", kept)
 	}
 	checkHistory(c.t, c.history(ended.ID))
+	if !exists(c.t, c.path("worker-"+c.name, "ended"), ended.ID+".json") {
+		c.t.Error("the host has not noted the end")
+	}
 	if left := processesOf(ended.ID); len(left) > 0 {
 		c.t.Errorf("left running: %q", left)
 	}
