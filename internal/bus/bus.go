@@ -321,8 +321,25 @@ func (b *Bus) overtaker(ctx context.Context, stream, subject string, expected ui
 	}
 }
 
+// written reads what is written under subject once. A copy of the stream that has it says the same as the leader; one that has it not may be
+// behind, and the leader is asked. ErrNotFound: the stream does not have it.
+func (b *Bus) written(ctx context.Context, stream, subject string) (nats.Header, []byte, error) {
+	m, err := b.lastMessage(ctx, stream, subject)
+	if err == nil {
+		return m.Header, m.Data, nil
+	}
+	if !errors.Is(err, ErrNotFound) {
+		return nil, nil, err
+	}
+	led, h, err := b.newest(ctx, stream, subject)
+	if err != nil {
+		return nil, nil, err
+	}
+	return h, led.Data, nil
+}
+
 // lastMessage reads the last message that the stream stores under subject. Any copy of the stream answers, and it may be behind, or have
-// what was let go: newest is for what decides something.
+// what was let go: newest is for what decides something, written for what is there to be read.
 func (b *Bus) lastMessage(ctx context.Context, stream, subject string) (*nats.Msg, error) {
 	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
 	defer cancel()

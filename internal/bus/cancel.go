@@ -14,10 +14,13 @@ import (
 // RequestCancel stores that the job is to be canceled, and returns the sequence of the request. A second one changes nothing. Its
 // worker hears it at once, or reads it when it is back. ErrEnded: the job has ended, which the caller may not know yet; a request
 // is never behind the end of its job.
+//
+// Whether there is one already is asked of the leader, here and in CancelRequested: a copy that is behind may have that of an earlier
+// job of the id, which was let go.
 func (b *Bus) RequestCancel(ctx context.Context, host, id string) (seq uint64, err error) {
-	first, err := b.lastMessage(ctx, jobsStream, publicSubject(host, id, kindCancel))
+	first, _, err := b.newest(ctx, jobsStream, publicSubject(host, id, kindCancel))
 	if err == nil {
-		return sequenceOf(first), nil
+		return first.Seq, nil
 	}
 	if !errors.Is(err, ErrNotFound) {
 		return 0, err
@@ -60,7 +63,7 @@ func (b *Bus) CancelQueued(ctx context.Context, job *jobs.Job) (seq uint64, err 
 
 // CancelRequested says whether the stream has a cancel request for the job.
 func (b *Bus) CancelRequested(ctx context.Context, host, id string) (bool, error) {
-	_, err := b.lastMessage(ctx, jobsStream, publicSubject(host, id, kindCancel))
+	_, _, err := b.newest(ctx, jobsStream, publicSubject(host, id, kindCancel))
 	if errors.Is(err, ErrNotFound) {
 		return false, nil
 	}

@@ -1,6 +1,7 @@
 package bus
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -182,6 +183,18 @@ func TestWhatIsReadThroughACopyThatIsBehind(t *testing.T) {
 		}
 		chunk.Offset = chunk.End()
 	}
+	object := noise(2*pieceSize + 1)
+	if err := real.PutObject(ctx, "a", "j", object); err != nil {
+		t.Fatal(err)
+	}
+	list := keeps(ctx, t, real, "j", object)
+	canceled, err := real.RequestCancel(ctx, "a", "other")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := real.Place(ctx, "/lab", "a"); err != nil {
+		t.Fatal(err)
+	}
 	behind := through(t, s, func(subject string, question *nats.Msg) *nats.Msg {
 		switch {
 		case strings.HasPrefix(subject, "DIRECT.GET."):
@@ -212,6 +225,27 @@ func TestWhatIsReadThroughACopyThatIsBehind(t *testing.T) {
 	}
 	if at, err := behind.Horizon(ctx); err != nil || !at.Equal(horizon) {
 		t.Errorf("the horizon: %s, %v", at, err)
+	}
+	if got, err := behind.Object(ctx, "a", "j", RefOf(ObjectBundle, object)); err != nil || !bytes.Equal(got, object) {
+		t.Errorf("the object: %d bytes, %v", len(got), err)
+	}
+	if got, err := behind.KeptList(ctx, "a", "j"); err != nil || len(got.Files) != 1 || got.Files[0] != list.Files[0] {
+		t.Errorf("what was kept: %+v, %v", got, err)
+	}
+	if got, err := keptContent(ctx, behind, "j", &list.Files[0]); err != nil || !bytes.Equal(got, object) {
+		t.Errorf("a kept file: %d bytes, %v", len(got), err)
+	}
+	if host, err := behind.PlaceOf(ctx, "/lab"); err != nil || host != "a" {
+		t.Errorf("the place: %q, %v", host, err)
+	}
+	if requested, err := behind.CancelRequested(ctx, "a", "other"); err != nil || !requested {
+		t.Errorf("a cancel request: %t, %v", requested, err)
+	}
+	if again, err := behind.RequestCancel(ctx, "a", "other"); err != nil || again != canceled {
+		t.Errorf("a cancel request again: %d, %v, want %d", again, err, canceled)
+	}
+	if err := real.purge(ctx, jobsStream, publicSubject("a", "other", "*"), 0); err != nil {
+		t.Fatal(err)
 	}
 	if err := behind.LetGo(ctx, ended, seq); err != nil {
 		t.Fatal(err)
@@ -435,6 +469,70 @@ func TestAJobThatWasLetGoIsFoundNowhere(t *testing.T) {
 	}
 	if found, err := b.FindBirth(ctx, "j"); !errors.Is(err, ErrNotFound) {
 		t.Errorf("its birth: %v, %v", found, err)
+	}
+}
+
+// withCopy connects to a bus of which the copies answer direct gets of the subject with what it has now, whatever comes.
+func withCopy(ctx context.Context, t *testing.T, s *embedded.Server, real *Bus, stream, subject string) *Bus {
+	t.Helper()
+	old, err := real.lastMessage(ctx, stream, subject)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return through(t, s, func(asked string, _ *nats.Msg) *nats.Msg {
+		if asked == "DIRECT.GET."+stream+"."+subject {
+			return old
+		}
+		return nil
+	})
+}
+
+// A copy that is behind has the cancel request of a job that was let go, and whose key has made another one: nobody has asked for the end of
+// that, and who does is not told that it was stored before.
+func TestACancelOfAJobThatWasLetGo(t *testing.T) {
+	t.Parallel()
+	ctx, s, real := readyServer(t)
+	j := job("j", "a")
+	canceled, err := real.RequestCancel(ctx, "a", "j")
+	if err != nil {
+		t.Fatal(err)
+	}
+	behind := withCopy(ctx, t, s, real, jobsStream, publicSubject("a", "j", kindCancel))
+	j.State = jobs.Canceled
+	seq, err := real.CancelQueued(ctx, j)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := real.LetGo(ctx, j, seq); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := real.Submit(ctx, &Birth{Job: *job("j", "a")}); err != nil {
+		t.Fatal(err)
+	}
+	if requested, err := behind.CancelRequested(ctx, "a", "j"); err != nil || requested {
+		t.Errorf("the later job is to be canceled: %t, %v", requested, err)
+	}
+	if again, err := behind.RequestCancel(ctx, "a", "j"); err != nil || again <= canceled {
+		t.Errorf("requested at %d, and of the first job at %d (%v)", again, canceled, err)
+	}
+	if requested, err := real.CancelRequested(ctx, "a", "j"); err != nil || !requested {
+		t.Errorf("the request was not stored: %v", err)
+	}
+}
+
+// A copy that is behind has the host that had a directory before.
+func TestAPlaceThatHasMoved(t *testing.T) {
+	t.Parallel()
+	ctx, s, real := readyServer(t)
+	if _, _, err := real.Place(ctx, "/lab", "a"); err != nil {
+		t.Fatal(err)
+	}
+	behind := withCopy(ctx, t, s, real, placesStream, "$KV."+placesBucket+"."+placeKey("/lab"))
+	if err := real.MovePlace(ctx, "/lab", "b"); err != nil {
+		t.Fatal(err)
+	}
+	if host, err := behind.PlaceOf(ctx, "/lab"); err != nil || host != "b" {
+		t.Errorf("on %q, %v", host, err)
 	}
 }
 

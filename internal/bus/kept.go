@@ -128,15 +128,16 @@ func (b *Bus) PutKeptList(ctx context.Context, host, id string, list *KeptList) 
 	return nil
 }
 
-// KeptList reads what was kept of a job. ErrNotFound: nothing was.
+// KeptList reads what was kept of a job: of the leader, since it decides whether anything is to be kept, and an earlier job of the id may
+// have had another one. ErrNotFound: nothing was.
 func (b *Bus) KeptList(ctx context.Context, host, id string) (*KeptList, error) {
 	var data []byte
 	for n, pieces := 0, 1; n < pieces; n++ {
-		m, err := b.lastMessage(ctx, objectsStream, keptSubject(objectsPublic, host, id, keptListFile, n))
+		m, h, err := b.newest(ctx, objectsStream, keptSubject(objectsPublic, host, id, keptListFile, n))
 		if err != nil {
 			return nil, err
 		}
-		if pieces, err = strconv.Atoi(m.Header.Get(headerPieces)); err != nil || len(data)+len(m.Data) > maxKeptList {
+		if pieces, err = strconv.Atoi(h.Get(headerPieces)); err != nil || len(data)+len(m.Data) > maxKeptList {
 			return nil, fmt.Errorf("%w: the list of kept files is none", ErrNotFound)
 		}
 		data = append(data, m.Data...)
@@ -165,14 +166,14 @@ func (f *KeptFile) valid() bool {
 
 // KeptPiece reads the n-th piece of a kept file. ErrNotFound: it is not there, or not of that file.
 func (b *Bus) KeptPiece(ctx context.Context, host, id string, file *KeptFile, n int) ([]byte, error) {
-	m, err := b.lastMessage(ctx, objectsStream, keptSubject(objectsPublic, host, id, file.Token, n))
+	_, data, err := b.written(ctx, objectsStream, keptSubject(objectsPublic, host, id, file.Token, n))
 	if err != nil {
 		return nil, fmt.Errorf("piece %d: %w", n+1, err)
 	}
-	if want := min(PieceSize, file.Bytes-int64(n)*PieceSize); int64(len(m.Data)) != want {
-		return nil, fmt.Errorf("%w: piece %d has %d bytes, not %d", ErrNotFound, n+1, len(m.Data), want)
+	if want := min(PieceSize, file.Bytes-int64(n)*PieceSize); int64(len(data)) != want {
+		return nil, fmt.Errorf("%w: piece %d has %d bytes, not %d", ErrNotFound, n+1, len(data), want)
 	}
-	return m.Data, nil
+	return data, nil
 }
 
 // PurgeKept removes what there is of a job's kept files.

@@ -91,11 +91,7 @@ func (b *Bus) PutObject(ctx context.Context, host, name string, content []byte) 
 func (b *Bus) Object(ctx context.Context, host, id string, ref *ObjectRef) ([]byte, error) {
 	name := ref.NameOf(id)
 	return ref.join(func(n int) (nats.Header, []byte, error) {
-		m, err := b.lastMessage(ctx, objectsStream, pieceSubject(objectsPublic, host, name, n))
-		if err != nil {
-			return nil, nil, err
-		}
-		return m.Header, m.Data, nil
+		return b.written(ctx, objectsStream, pieceSubject(objectsPublic, host, name, n))
 	})
 }
 

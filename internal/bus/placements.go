@@ -29,9 +29,9 @@ func (b *Bus) places(ctx context.Context) (jetstream.KeyValue, error) {
 	return b.placesKV, nil
 }
 
-// PlaceOf reads which host has the working directory. ErrNotFound: none.
+// PlaceOf reads which host has the working directory. It decides where a job goes, so the leader is asked. ErrNotFound: none.
 func (b *Bus) PlaceOf(ctx context.Context, workdir string) (host string, err error) {
-	m, err := b.lastMessage(ctx, placesStream, "$KV."+placesBucket+"."+placeKey(workdir))
+	m, _, err := b.newest(ctx, placesStream, "$KV."+placesBucket+"."+placeKey(workdir))
 	if err != nil {
 		return "", err
 	}

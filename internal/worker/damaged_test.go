@@ -107,7 +107,7 @@ func TestDamagedFiles(t *testing.T) {
 			if test.reason == "" {
 				wantEnd(t, got, jobs.Success, "")
 			} else {
-				wantEnd(t, got, jobs.Failed, test.reason)
+				wantEnd(t, got, jobs.Failed, test.reason, "no lab in "+birth.Workdir+": no status file lists one and it has no container; `up` starts it")
 			}
 			if n := b.starts.Load(); n != 0 {
 				t.Errorf("%d runs", n)

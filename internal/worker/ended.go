@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -64,13 +65,20 @@ type endedJobs struct {
 	// added counts those of this process, and newest is the time of the newest file.
 	added  int
 	newest time.Time
+	// pending are those that the disk has not taken, and why.
+	pending map[string]pendingEnd
+}
+
+type pendingEnd struct {
+	job endedJob
+	err error
 }
 
 func openEndedJobs(dir string, log *slog.Logger) (*endedJobs, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("ended jobs: %w", err)
 	}
-	e := &endedJobs{dir: dir, log: log, most: endedMost, least: endedLeast}
+	e := &endedJobs{dir: dir, log: log, most: endedMost, least: endedLeast, pending: map[string]pendingEnd{}}
 	files, others := e.files()
 	for _, name := range others { // that a crash has left in the midst of being written
 		_ = os.Remove(filepath.Join(dir, name)) // else the next time
@@ -84,11 +92,50 @@ func openEndedJobs(dir string, log *slog.Logger) (*endedJobs, error) {
 
 func (e *endedJobs) file(id string) string { return filepath.Join(e.dir, id+endedSuffix) }
 
-// add is on the disk when it returns: a power cut may take the end of the job from a bus on the same machine.
+// add is on the disk when it returns: a power cut may take the end of the job from a bus on the same machine. Where it fails, the end is
+// known all the same, for addUnwritten, until this process ends.
 func (e *endedJobs) add(job *endedJob) error {
 	e.changing.RLock()
 	defer e.changing.RUnlock()
-	return e.write(job, e.next())
+	err := e.write(job, e.next())
+	if err != nil {
+		e.keep(job, err)
+	}
+	return err
+}
+
+func (e *endedJobs) keep(job *endedJob, why error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.pending[job.ID] = pendingEnd{*job, why}
+}
+
+// unwritten is a job that add could not write, and why, or nil.
+func (e *endedJobs) unwritten(id string) (*endedJob, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	end, ok := e.pending[id]
+	if !ok {
+		return nil, nil //nolint:nilnil // as documented
+	}
+	return &end.job, end.err
+}
+
+// addUnwritten tries again what add could not write.
+func (e *endedJobs) addUnwritten(id string) error {
+	e.changing.Lock()
+	defer e.changing.Unlock()
+	job, _ := e.unwritten(id)
+	if job == nil {
+		return nil
+	}
+	if err := e.write(job, e.next()); err != nil {
+		return err
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	delete(e.pending, id)
+	return nil
 }
 
 // next is the time of the next file.
@@ -115,11 +162,15 @@ func (e *endedJobs) setStored(id string, at time.Time) error {
 	if job == nil || err != nil || job.Stored.Equal(at) {
 		return err
 	}
+	job.Stored = at
+	if unwritten, why := e.unwritten(id); unwritten != nil {
+		e.keep(job, why)
+		return nil
+	}
 	info, err := os.Stat(e.file(id))
 	if err != nil {
 		return err
 	}
-	job.Stored = at
 	return e.write(job, info.ModTime())
 }
 
@@ -139,6 +190,9 @@ func (e *endedJobs) write(job *endedJob, at time.Time) error {
 
 // get returns nil for a job that is not known to have ended here. A file that says no end is as none, and removed.
 func (e *endedJobs) get(id string) (*endedJob, error) {
+	if job, _ := e.unwritten(id); job != nil {
+		return job, nil
+	}
 	data, err := os.ReadFile(e.file(id))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil //nolint:nilnil // as documented
@@ -183,14 +237,16 @@ func (e *endedJobs) files() (list []endedFile, others []string) {
 	return list, others
 }
 
-// ids are those of the jobs, the oldest first.
+// ids are those of the jobs, the oldest first, and those that are not written yet.
 func (e *endedJobs) ids() []string {
 	files, _ := e.files()
 	list := make([]string, len(files))
 	for i := range files {
 		list[i] = files[i].id
 	}
-	return list
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return slices.AppendSeq(list, maps.Keys(e.pending))
 }
 
 // trim removes those that are too old or too many.

@@ -109,7 +109,7 @@ func TestARunOfWhichNothingIsLeft(t *testing.T) {
 			dir := b.leave(birth, &scene{Who: *b.worker.runAs, Dir: birth.Workdir}, "sleep 0.1", nil).dir
 			must(t, os.RemoveAll(filepath.Join(dir, gone)))
 			b.run()
-			wantEnd(t, b.await(id, ended), jobs.Failed, jobs.ReasonInterrupted)
+			wantEnd(t, b.await(id, ended), jobs.Failed, jobs.ReasonInterrupted, "; no lab in "+birth.Workdir+": ")
 			b.behind("behind", id)
 			b.begins("behind")
 		})

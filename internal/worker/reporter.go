@@ -29,11 +29,13 @@ type reporter struct {
 	mu  sync.Mutex
 	job jobs.Job
 	seq uint64
+	// stored is when the bus has stored the end of the job that an earlier worker of this host has published: job is that. Else it is the zero time.
+	stored time.Time
 	// doubt says that the bus may have lost some of what goes before a terminal state.
 	doubt bool
 }
 
-// move applies an event and publishes the job. change sets what goes with it. errAgain: the state is terminal, and it is to be looked
+// move applies an event and publishes the job. change sets what goes with it. errOver: its end is on the bus already, as this worker's. errAgain: the state is terminal, and it is to be looked
 // first, once, whether the bus still has the birth and the log.
 func (r *reporter) move(ctx context.Context, e jobs.Event, change func(*jobs.Job)) error {
 	r.mu.Lock()
@@ -65,7 +67,9 @@ func (r *reporter) move(ctx context.Context, e jobs.Event, change func(*jobs.Job
 			r.seq, r.doubt = 0, true
 		case err != nil:
 			return err
-		case !r.own(last.Source) || last.State.Terminal():
+		case r.own(last.Source) && last.State.Terminal():
+			return r.over(last)
+		case !r.own(last.Source):
 			return fmt.Errorf("%w: it is %s by %s", errLost, last.State, last.Source)
 		case last.Seq != r.seq:
 			// A publish of this worker's own whose answer it did not wait for, or what an API has told a stream that was lost.
@@ -77,6 +81,12 @@ func (r *reporter) move(ctx context.Context, e jobs.Event, change func(*jobs.Job
 			return err
 		}
 	}
+}
+
+// over takes in the end of the job that this worker, or one before it, has published.
+func (r *reporter) over(last *bus.JobMessage) error {
+	r.job, r.seq, r.stored = last.Job, last.Seq, last.Stored
+	return fmt.Errorf("%w: it is %s", errOver, last.State)
 }
 
 // own says whether the source is this worker, also as it was called when it took the job.
@@ -144,7 +154,7 @@ func (r *reporter) claim(ctx context.Context, takeover bool) (resumed bool, err 
 	}
 	switch {
 	case last.State.Terminal() && r.own(last.Source):
-		return false, fmt.Errorf("%w: it is %s", errOver, last.State)
+		return false, r.over(last)
 	case last.State.Terminal():
 		return false, fmt.Errorf("%w: %w: it is %s by %s", errLost, errOver, last.State, last.Source)
 	case last.State != jobs.Running || !takeover && !r.own(last.Source):

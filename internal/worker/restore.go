@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"netlab-runner/internal/bus"
-	"netlab-runner/internal/jobs"
 )
 
 // liveRuns are the runs of this worker that have claimed their jobs, by job.
@@ -58,6 +57,9 @@ func (w *Worker) restore(ctx context.Context) {
 		}
 	}
 	for _, e := range w.journal.list() {
+		if over, _ := w.ended.unwritten(e.Birth.ID); over != nil {
+			continue // its end goes before its birth
+		}
 		if err := w.ensureBorn(ctx, e); err != nil && !errors.Is(err, errLost) && ctx.Err() == nil {
 			w.log.Warn("request not made known again", "job", e.Birth.ID, "error", err)
 		}
@@ -107,15 +109,19 @@ func (w *Worker) endStored(ctx context.Context, id string) (at time.Time, err er
 	return at, err
 }
 
-// noteEnd remembers how a job has ended. Where the bus does not say at once when it has stored that, the next worker asks again.
-func (w *Worker) noteEnd(ctx context.Context, job *jobs.Job) error {
+// noteEnd remembers how a job has ended, which the bus has. Where it does not say at once when it has stored that, the next worker asks
+// again. Until it is remembered the journal has the job: whoever finds it there finds its end on the bus, and remembers that.
+func (w *Worker) noteEnd(ctx context.Context, r *reporter) error {
+	if !r.stored.IsZero() {
+		return w.ended.add(&endedJob{Job: r.job, Stored: r.stored})
+	}
 	asking, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
-	stored, err := w.endStored(asking, job.ID)
+	stored, err := w.endStored(asking, r.job.ID)
 	if err != nil {
-		w.log.Warn("it is not known when the bus has stored the end of a job", "job", job.ID, "error", err)
+		w.log.Warn("it is not known when the bus has stored the end of a job", "job", r.job.ID, "error", err)
 	}
-	return w.ended.add(&endedJob{Job: *job, Stored: stored})
+	return w.ended.add(&endedJob{Job: r.job, Stored: stored})
 }
 
 // confirm publishes the run's state and log again, where the bus has them no more.

@@ -2,12 +2,14 @@ package worker
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -262,6 +264,136 @@ func TestAnOlderStoreThatIsPutBack(t *testing.T) {
 	})
 	if n := b.starts.Load(); n != 0 {
 		t.Errorf("%d runs", n)
+	}
+}
+
+// A worker is killed when the bus has the end of its job and the host has not noted it: the next one notes what the bus has, which an older
+// store that is put back then does not know any more.
+func TestAnEndThatWasNotNoted(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	birth := b.birth("j1", jobs.Up)
+	b.taken(birth)
+	must(t, os.MkdirAll(birth.Workdir, 0o755))
+	b.running("j1", b.worker.source, "")
+	b.leave(birth, &scene{Who: *b.worker.runAs, Dir: birth.Workdir}, "sleep 0.1", map[string]string{"result.json": `{"exitCode":0}`})
+	last, err := b.bus.LastStatus(t.Context(), "a", "j1")
+	must(t, err, last.Move(jobs.Succeed, time.Now()))
+	if _, err = bustest.Connect(t, b.server, b.worker.source).PublishStatus(t.Context(), &last.Job, last.Seq); err != nil {
+		t.Fatal(err)
+	}
+	want := b.await("j1", ended)
+	must(t, b.restart())
+	b.run()
+	b.wantEmptyJournal()
+	if got, err := b.worker.ended.get("j1"); err != nil || got == nil || !got.Stored.Equal(want.Stored) || got.State != jobs.Success || got.FinishedAt == nil {
+		t.Fatalf("noted: %+v, %v", got, err)
+	}
+
+	bustest.Lose(t, b.server)
+	must(t, b.bus.MendStreams(t.Context()))
+	request, err := json.Marshal(birth)
+	must(t, err)
+	bustest.Publish(t, b.server, "netlab.in.a.j1.request", request) // which the older store has
+	must(t, b.bus.EnsureConsumer(t.Context(), "a"))
+	if got := b.await("j1", ended); got.State != jobs.Success || !got.FinishedAt.Equal(*want.FinishedAt) {
+		t.Errorf("%s at %s", got.State, got.FinishedAt)
+	}
+	b.submit("j2", nil)
+	b.begins("j2")
+	if n := b.starts.Load(); n != 1 {
+		t.Errorf("%d runs, want the one of j2", n)
+	}
+}
+
+// Where the disk does not take how a job has ended, the journal keeps the job until it does: its directory is free meanwhile, a bus that
+// loses its store is told of the end all the same, and a later job of its id waits.
+func TestAnEndThatCannotBeNoted(t *testing.T) {
+	t.Parallel()
+	b := setup(t, func(c *Config) {
+		dir := filepath.Join(c.DataDir, "ended")
+		must(t, os.Mkdir(dir, 0o700))
+		smallDisk(t, dir)
+	})
+	b.run()
+	b.submit("j1", nil)
+	b.behind("j2", "j1")
+	empty := fillDisk(t, b.worker.ended.dir)
+	b.begins("j1")
+	b.begins("j2")
+	b.eventually("both are over", func() bool {
+		for _, id := range []string{"j1", "j2"} {
+			if job, _ := b.worker.ended.unwritten(id); job == nil {
+				return false
+			}
+		}
+		return true
+	})
+	if entries, _, err := b.worker.journal.load(b.worker.log); err != nil || len(entries) != 2 {
+		t.Errorf("the journal has %d jobs, %v", len(entries), err)
+	}
+	again := b.birth("j1", jobs.Create)
+	must(t, b.worker.take(t.Context(), again, 77))
+	again.CreatedAt = again.CreatedAt.Add(time.Hour)
+	if err := b.worker.take(t.Context(), again, 78); err == nil {
+		t.Error("a later job of the id was taken, and forgotten with the first")
+	} else {
+		wantWords(t, b.worker.announcement().Error, "a request cannot be taken: how the job before it of its id has ended is not noted yet: ", ": make room on the disk of")
+	}
+	bustest.Lose(t, b.server)
+	must(t, b.bus.MendStreams(t.Context()), b.bus.EnsureConsumer(t.Context(), "a"))
+	for _, id := range []string{"j1", "j2"} {
+		end := b.await(id, ended)
+		b.eventually("its birth is there, behind the end: it is no job to run or to cancel", func() bool {
+			_, born, err := b.bus.Birth(t.Context(), "a", id)
+			return err == nil && born > end.Seq
+		})
+	}
+	empty()
+	b.wantEmptyJournal()
+	for _, id := range []string{"j1", "j2"} {
+		got, err := b.worker.ended.get(id)
+		if file, statErr := os.Stat(b.worker.ended.file(id)); err != nil || got == nil || got.State != jobs.Success || statErr != nil || file.Size() == 0 {
+			t.Errorf("%s: %+v, %v, %v", id, got, err, statErr)
+		}
+	}
+	if n := b.starts.Load(); n != 2 {
+		t.Errorf("%d runs", n)
+	}
+}
+
+// An API that knows how the job has ended, from before a loss, publishes that again before the worker does.
+func TestAnEndThatIsThereAlready(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	r := &reporter{bus: b.bus, source: "/test", job: b.birth("j1", jobs.Create).Job}
+	_, err := r.claim(t.Context(), false)
+	must(t, err)
+	before := &reporter{bus: b.bus, source: "/test", job: r.job, seq: r.seq}
+	must(t, before.move(t.Context(), jobs.Succeed, nil))
+	if err := r.move(t.Context(), jobs.Fail, nil); !errors.Is(err, errOver) || errors.Is(err, errLost) {
+		t.Errorf("%v, want errOver", err)
+	}
+	if last := b.await("j1", ended); r.job.State != jobs.Success || !r.stored.Equal(last.Stored) {
+		t.Errorf("%s, stored at %s and not %s", r.job.State, r.stored, last.Stored)
+	}
+}
+
+// The output of the job itself may be what has filled the disk: it makes room for how the job has ended, since the bus has all of it.
+func TestAnEndOnADiskThatItsOutputHasFilled(t *testing.T) {
+	t.Parallel()
+	b := setup(t, func(c *Config) { smallDisk(t, c.DataDir) })
+	b.run()
+	b.submit("j1", nil)
+	run := b.next()
+	b.eventually("the disk is full", func() bool {
+		return errors.Is(appendTo(run.run.Output, strings.Repeat("0123456\n", 512)), syscall.ENOSPC)
+	})
+	run.result <- exec.Result{}
+	b.await("j1", ended)
+	b.wantEmptyJournal()
+	if got, err := b.worker.ended.get("j1"); err != nil || got == nil {
+		t.Errorf("noted: %+v, %v", got, err)
 	}
 }
 

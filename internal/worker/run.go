@@ -211,10 +211,11 @@ func (r *run) netlab(ctx, runCtx context.Context, before string) (outcome, error
 		if ctx.Err() != nil {
 			return outcome{}, ctx.Err()
 		}
+		r.scene.Dir = r.key // unless more is known
 		if err := r.resume(before); err == nil {
 			r.after(ctx)
 		}
-		return r.refuse(failed(jobs.ReasonInterrupted, err.Error()+lookAtTheLab+leftText(left))), nil
+		return r.refuse(failed(jobs.ReasonInterrupted, err.Error()+leftText(left)+"; "+r.labNow(ctx))), nil
 	}
 	if err != nil {
 		return outcome{}, err
@@ -305,9 +306,6 @@ func (r *run) refuse(end outcome) outcome {
 	}
 	return end
 }
-
-// lookAtTheLab is what to do after a run whose end nobody saw.
-const lookAtTheLab = "; look at the lab with a status job"
 
 // watch follows the driver, which began at that time, to its end: it answers its questions, publishes phases, keeps the
 // timeout, and stops the run when its job is canceled.

@@ -305,6 +305,9 @@ func (w *Worker) take(ctx context.Context, birth *bus.Birth, seq uint64) error {
 		return err
 	}
 	if w.journal.has(birth.ID) {
+		if before, err := w.ended.unwritten(birth.ID); before != nil && birth.CreatedAt.After(before.CreatedAt) {
+			return w.cannotTake(fmt.Errorf("how the job before it of its id has ended is not noted yet: %w", err))
+		}
 		return nil
 	}
 	// The bus had lost the job, or that it was taken.
@@ -372,12 +375,14 @@ func (w *Worker) finish(ctx context.Context, t *task) {
 			}
 		}
 		if err == nil || lost || errors.Is(err, errOver) {
-			if err == nil {
-				if err := w.noteEnd(ctx, &r.reporter.job); err != nil {
-					log.Error("ended jobs", "error", err)
+			w.labs.release(e.Birth.ID)
+			if !lost {
+				if err := w.noteEnd(ctx, &r.reporter); err != nil {
+					log.Error("ended jobs, trying again", "error", err)
+					w.running.Go(func() { w.noteLater(ctx, e, log) }) // its directory is free
+					return
 				}
 			}
-			w.labs.release(e.Birth.ID)
 			if err := e.remove(); err != nil {
 				log.Error("journal", "error", err)
 			}
@@ -392,6 +397,28 @@ func (w *Worker) finish(ctx context.Context, t *task) {
 			return
 		case <-time.After(wait):
 		}
+	}
+}
+
+// noteLater remembers how a job has ended as soon as the disk takes it, and then forgets the job. When ctx ends before, the next worker
+// finds the job in the journal, and its end on the bus.
+func (w *Worker) noteLater(ctx context.Context, e *entry, log *slog.Logger) {
+	// It may be what fills the disk, and the bus has all of it.
+	_ = os.Truncate(e.output(), 0)
+	for wait := time.Second; ; wait = min(2*wait, retryAtMost) {
+		err := w.ended.addUnwritten(e.Birth.ID)
+		if err == nil {
+			break
+		}
+		log.Error("ended jobs, trying again", "error", err, "after", wait)
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(wait):
+		}
+	}
+	if err := e.remove(); err != nil {
+		log.Error("journal", "error", err)
 	}
 }
 

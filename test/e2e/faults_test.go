@@ -153,6 +153,11 @@ func TestDriverIsKilled(t *testing.T) {
 	if ended.State != jobs.Failed || ended.Reason != jobs.ReasonInterrupted || !strings.Contains(log, "netlab-worker: interrupted") {
 		t.Errorf("%s, reason %q\n%s", ended.State, ended.Reason, log)
 	}
+	for _, words := range []string{"Netlab's driver is gone without a result", "; no lab in " + dir + ": no status file lists one"} {
+		if !strings.Contains(text(ended.Error), words) || !strings.Contains(log, words) {
+			t.Errorf("the error and the log are to say %q: %s\n%s", words, text(ended.Error), log)
+		}
+	}
 	if left := processesWith(t, job.ID); len(left) > 0 {
 		t.Errorf("left running: %q", left)
 	}

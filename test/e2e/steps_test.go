@@ -184,6 +184,9 @@ func (c *course) check() {
 		c.t.Errorf("kept: %q", kept)
 	}
 	checkHistory(c.t, c.history(ended.ID))
+	if !exists(c.t, c.path("worker-"+c.name, "ended"), ended.ID+".json") {
+		c.t.Error("the host has not noted the end")
+	}
 	if left := processesOf(ended.ID); len(left) > 0 {
 		c.t.Errorf("left running: %q", left)
 	}
@@ -276,7 +279,8 @@ func messagesOf(t *testing.T, h *wiredHost, name string, cancels bool) (names []
 }
 
 // At each message that a worker publishes for a job, it is killed before the message arrives, and the next worker when its own
-// first message has arrived and the answer has not. A third one takes the job to the end that it truly has.
+// first message has arrived and the answer has not. A third one takes the job to the end that it truly has. At the end itself, behind which the
+// worker has something left to do, one is killed when that has arrived, too.
 func TestWorkerIsKilledAtEachMessage(t *testing.T) {
 	t.Parallel()
 	f := stepFleet(t)
@@ -288,8 +292,19 @@ func TestWorkerIsKilledAtEachMessage(t *testing.T) {
 		model := <-free
 		names := messagesOf(t, model, fmt.Sprintf("model-%t", cancels), cancels)
 		free <- model
-		for i, name := range names {
-			t.Run(name, func(t *testing.T) {
+		type step struct {
+			name string
+			at   moment
+		}
+		var steps []step
+		for _, name := range names {
+			steps = append(steps, step{name, before})
+			if strings.HasSuffix(name, "end 1") {
+				steps = append(steps, step{name, answered})
+			}
+		}
+		for i, s := range steps {
+			t.Run(s.name+" "+string(s.at), func(t *testing.T) {
 				t.Parallel()
 				var h *wiredHost
 				select {
@@ -297,9 +312,9 @@ func TestWorkerIsKilledAtEachMessage(t *testing.T) {
 				default:
 					h = f.wiredHost(fmt.Sprintf("host%d", made.Add(1)))
 				}
-				h.killAt(t, h.course(t, fmt.Sprintf("step%d-%t", i, cancels), cancels), name)
+				h.killAt(t, h.course(t, fmt.Sprintf("step%d-%t", i, cancels), cancels), s.name, s.at)
 				// A request that was not acknowledged comes once more, and would be taken for that of the next job.
-				if !t.Failed() && !strings.HasPrefix(name, "acknowledgement") {
+				if !t.Failed() && !strings.HasPrefix(s.name, "acknowledgement") {
 					free <- h
 				}
 			})
@@ -307,12 +322,12 @@ func TestWorkerIsKilledAtEachMessage(t *testing.T) {
 	}
 }
 
-func (h *wiredHost) killAt(t *testing.T, c *course, name string) {
+func (h *wiredHost) killAt(t *testing.T, c *course, name string, when moment) {
 	t.Helper()
 	killed := 0
 	h.wire.setWatch(func(at moment, m *frame) bool {
 		got := c.nameOf(m)
-		first := killed == 0 && at == before && got == name
+		first := killed == 0 && at == when && got == name
 		second := killed == 1 && at == answered && got != ""
 		if !first && !second {
 			return false
