@@ -47,12 +47,13 @@ func (x *extent) shrink(expected, last uint64) (whole bool) {
 		return false
 	default:
 	}
-	if x.expected.Load() != expected {
+	// What has gone stays to be read until the rest is. So it is found here that all is read, and the consumer that waits for it is taken away.
+	if x.expected.Load() != expected || x.reached < last {
 		return false
 	}
 	x.last = min(x.last, last)
 	x.reach(x.reached)
-	return x.reached >= x.last
+	return true
 }
 
 // awaits returns after a moment, and says whether there is still something to be read.
