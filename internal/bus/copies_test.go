@@ -370,7 +370,7 @@ func TestWhatIsLetGoWhileReadingBegins(t *testing.T) {
 				j, seq = endedJob(ctx, t, real, fmt.Sprint("j", i))
 				ended = append(ended, j)
 			}
-			var asked atomic.Int64
+			var asked, deleted atomic.Int64
 			b := through(t, s, func(subject string, _ *nats.Msg) *nats.Msg {
 				if strings.HasPrefix(subject, "CONSUMER.MSG.NEXT.") && asked.Add(1) == 1 {
 					for _, j := range ended[:count-left] {
@@ -378,6 +378,9 @@ func TestWhatIsLetGoWhileReadingBegins(t *testing.T) {
 							t.Error(err)
 						}
 					}
+				}
+				if strings.HasPrefix(subject, "CONSUMER.DELETE.") && deleted.Add(1) == 1 {
+					return &nats.Msg{Data: []byte(`{"error":{"code":503,"err_code":10008,"description":"system temporarily unavailable"}}`)}
 				}
 				return nil
 			})

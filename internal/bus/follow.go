@@ -173,9 +173,7 @@ func (b *Bus) follow(ctx context.Context, stream string, after Mark, c jetstream
 			}
 			reading.Unlock()
 			if whole || still == patience {
-				// The server waits for seconds with each message that it was to give and that has gone since. The client makes its consumer
-				// anew where this one is taken away.
-				_ = b.js.DeleteConsumer(following, stream, consumer.CachedInfo().Name) // or the next time
+				b.takeAway(following, stream, consumer.CachedInfo().Name)
 				patience, still = 2*patience, 0
 			}
 		}
@@ -188,6 +186,13 @@ func (b *Bus) follow(ctx context.Context, stream string, after Mark, c jetstream
 	case <-time.After(closePatience): // one that is just being made anew by the client is never said to be closed
 	}
 	return err
+}
+
+// takeAway has the client make its consumer anew: the server waits for seconds with each message that it was to give and that has gone since.
+func (b *Bus) takeAway(ctx context.Context, stream, name string) {
+	_ = b.Retry(ctx, "consumer of "+stream, func(ctx context.Context) error {
+		return translate(b.js.DeleteConsumer(ctx, stream, name)) // one that is not there was made anew meanwhile
+	})
 }
 
 // mark looks at the end of a stream. ErrLost: there is none.
