@@ -42,6 +42,8 @@ type watched struct {
 	mark Mark
 	// own are the newest messages that this program has stored, which were not looked at yet.
 	own []own
+
+	level level
 }
 
 // watch has w learn of what this program stores in its stream, until unwatch.
@@ -54,6 +56,7 @@ func (b *Bus) watch(stream string) *watched {
 }
 
 func (b *Bus) unwatch(watches ...*watched) {
+	defer b.setKnown()
 	b.watchingMu.Lock()
 	defer b.watchingMu.Unlock()
 	for _, w := range watches {
@@ -116,14 +119,11 @@ func (b *Bus) follow(ctx context.Context, stream string, after Mark, c jetstream
 	}
 	x.reach(x.reached)
 	following, end := context.WithCancelCause(ctx)
-	var looking sync.WaitGroup
-	defer looking.Wait()
 	defer end(nil)
-	var reading sync.Mutex // the callbacks of two consumers may overlap
 	made := w.mark.Made
 	consuming, err := consumer.Consume(func(m jetstream.Msg) {
-		reading.Lock()
-		defer reading.Unlock()
+		x.reading.Lock()
+		defer x.reading.Unlock()
 		meta, err := m.Metadata()
 		if err != nil {
 			b.log.Error("bus: message without metadata", "subject", m.Subject(), "error", err)
@@ -152,6 +152,7 @@ func (b *Bus) follow(ctx context.Context, stream string, after Mark, c jetstream
 	if err != nil {
 		return fmt.Errorf("follow %s: %w", stream, translate(err))
 	}
+	var looking sync.WaitGroup
 	looking.Go(func() {
 		patience, at, still := stillPatience, uint64(0), 0
 		for x.awaits(following) {
@@ -164,26 +165,40 @@ func (b *Bus) follow(ctx context.Context, stream string, after Mark, c jetstream
 			if errors.Is(err, ErrLost) {
 				end(err)
 			}
-			if err != nil || !reading.TryLock() { // something is being read, for however long
+			if err != nil || !x.reading.TryLock() { // something is being read, for however long
 				continue
 			}
 			whole := x.shrink(expected, last)
 			if still++; x.reached != at {
 				at, still = x.reached, 0
 			}
-			reading.Unlock()
+			x.reading.Unlock()
 			if whole || still == patience {
 				b.takeAway(following, stream, consumer.CachedInfo().Name)
 				patience, still = 2*patience, 0
 			}
 		}
 	})
-	err = b.awaitLoss(following, lookEvery, w)
+	err = b.awaitLoss(following, lookEvery, func(ctx context.Context) error {
+		err := b.look(ctx, w)
+		b.measure(ctx, w, x, c.FilterSubjects[0], err)
+		return err
+	})
 	end(err)
-	consuming.Stop()
+	// Of a bus that is silent the client tries to make its consumer anew, with pauses, and until the next try it does not let go of it.
+	closed := make(chan struct{})
+	go func() {
+		defer close(closed)
+		consuming.Stop()
+		looking.Wait()
+		select {
+		case <-consuming.Closed():
+		case <-time.After(closePatience): // one that was just being made anew is never said to be closed
+		}
+	}()
 	select {
-	case <-consuming.Closed():
-	case <-time.After(closePatience): // one that is just being made anew by the client is never said to be closed
+	case <-closed:
+	case <-time.After(closePatience):
 	}
 	return err
 }
@@ -443,8 +458,8 @@ type storedMessage struct {
 	Data   []byte    `json:"data"`
 }
 
-// awaitLoss looks at streams every so often, and after each reconnect. It returns the cause of ctx's end, or ErrLost.
-func (b *Bus) awaitLoss(ctx context.Context, every time.Duration, streams ...*watched) error {
+// awaitLoss looks every so often, and after each reconnect. It returns the cause of ctx's end, or the ErrLost of a look.
+func (b *Bus) awaitLoss(ctx context.Context, every time.Duration, look func(ctx context.Context) error) error {
 	connected := b.nc.StatusChanged(nats.CONNECTED)
 	defer b.nc.RemoveStatusListener(connected)
 	tick := time.NewTicker(every)
@@ -456,10 +471,8 @@ func (b *Bus) awaitLoss(ctx context.Context, every time.Duration, streams ...*wa
 		case <-connected:
 		case <-tick.C:
 		}
-		for _, w := range streams {
-			if err := b.look(ctx, w); errors.Is(err, ErrLost) { // one that is away may be as it was
-				return err
-			}
+		if err := look(ctx); errors.Is(err, ErrLost) { // one that is away may be as it was
+			return err
 		}
 	}
 }
@@ -483,7 +496,9 @@ func (b *Bus) FollowLosses(ctx context.Context, restore func(ctx context.Context
 		restoring, enough := context.WithCancel(ctx)
 		var work sync.WaitGroup
 		work.Go(func() { restore(restoring) })
-		err := b.awaitLoss(ctx, hostLookEvery, streams...)
+		err := b.awaitLoss(ctx, hostLookEvery, func(ctx context.Context) error {
+			return errors.Join(b.look(ctx, streams[0]), b.look(ctx, streams[1]))
+		})
 		enough()
 		work.Wait()
 		if ctx.Err() != nil {
@@ -491,18 +506,4 @@ func (b *Bus) FollowLosses(ctx context.Context, restore func(ctx context.Context
 		}
 		b.log.Warn("bus", "error", err)
 	}
-}
-
-// Silence is how long the bus has not answered any more, at this moment, what it is asked every few seconds by who follows it; 0 while it
-// does.
-func (b *Bus) Silence(now time.Time) time.Duration {
-	last := b.answered.Load()
-	if last == nil {
-		return 0
-	}
-	// Two looks may miss, one after the other, without anything being wrong.
-	if since := max(now.Sub(*last), 1); !b.Connected() || since > 3*lookEvery {
-		return since
-	}
-	return 0
 }
