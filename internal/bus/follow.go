@@ -223,6 +223,7 @@ func (b *Bus) mark(ctx context.Context, stream string) (Mark, error) {
 	now := time.Now()
 	b.answered.Store(&now)
 	if stream == jobsStream {
+		b.clock.Store(&clock{shows: info.TimeStamp, at: now})
 		b.crowded.Store(info.Config.MaxBytes > 0 && info.State.Bytes > uint64(info.Config.MaxBytes)/100*birthShare)
 	}
 	return Mark{Made: madeAt(info), Seq: info.State.LastSeq, Stored: info.State.LastTime}, nil
