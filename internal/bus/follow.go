@@ -212,6 +212,8 @@ func (b *Bus) takeAway(ctx context.Context, stream, name string) {
 
 // mark looks at the end of a stream. ErrLost: there is none.
 func (b *Bus) mark(ctx context.Context, stream string) (Mark, error) {
+	ctx, cancel := context.WithTimeout(ctx, answerTimeout) // also of who has more time: an answer may be lost with a connection
+	defer cancel()
 	s, err := b.js.Stream(ctx, stream)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
 		return Mark{}, fmt.Errorf("%w: there is no stream %s", ErrLost, stream)

@@ -283,6 +283,20 @@ func TestSilence(t *testing.T) {
 	}
 }
 
+// An answer that is lost, with a connection say, is not waited for by who has more time: nothing would be heard of the bus meanwhile.
+func TestALookThatIsNotAnswered(t *testing.T) {
+	t.Parallel()
+	ctx, s, _ := readyServer(t)
+	b := through(t, s, func(_ string, m *nats.Msg) *nats.Msg {
+		m.Reply = ""
+		return nil
+	})
+	began := time.Now()
+	if _, err := b.JobsSequence(ctx); !errors.Is(err, ErrUnavailable) || time.Since(began) > 2*answerTimeout {
+		t.Errorf("after %s: %v", time.Since(began), err)
+	}
+}
+
 // Once a stream is said to have lost its newest messages it is another one to everybody, however often that is said.
 func TestALossIsTold(t *testing.T) {
 	t.Parallel()
