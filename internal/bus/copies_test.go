@@ -404,7 +404,7 @@ func TestWhatIsLetGoWhileReadingBegins(t *testing.T) {
 				j, seq = endedJob(ctx, t, real, fmt.Sprint("j", i))
 				ended = append(ended, j)
 			}
-			var asked atomic.Int64
+			var asked, deleted atomic.Int64
 			b := through(t, s, func(subject string, _ *nats.Msg) *nats.Msg {
 				if strings.HasPrefix(subject, "CONSUMER.MSG.NEXT.") && asked.Add(1) == 1 {
 					for _, j := range ended[:count-left] {
@@ -412,6 +412,9 @@ func TestWhatIsLetGoWhileReadingBegins(t *testing.T) {
 							t.Error(err)
 						}
 					}
+				}
+				if strings.HasPrefix(subject, "CONSUMER.DELETE.") && deleted.Add(1) == 1 {
+					return &nats.Msg{Data: []byte(`{"error":{"code":503,"err_code":10008,"description":"system temporarily unavailable"}}`)}
 				}
 				return nil
 			})
@@ -435,6 +438,64 @@ func TestWhatIsLetGoWhileReadingBegins(t *testing.T) {
 				t.Errorf("read %q, %v", got, err)
 			}
 		})
+	}
+}
+
+// The same, where it is the newest that is let go, and what is left is read after it was looked what there is.
+func TestTheNewestIsLetGoWhileOthersAreRead(t *testing.T) {
+	t.Parallel()
+	const count, before, left = 12, 2, 3 // so many jobs there are, are read before the others go, and stay
+	ctx, s, real := readyServer(t)
+	var ended []*jobs.Job
+	var seq uint64
+	for i := range count {
+		var j *jobs.Job
+		j, seq = endedJob(ctx, t, real, fmt.Sprint("j", i))
+		ended = append(ended, j)
+	}
+	var gone atomic.Bool
+	looks := 0
+	var rest *nats.Msg
+	b := through(t, s, func(subject string, m *nats.Msg) *nats.Msg {
+		switch {
+		case strings.HasPrefix(subject, "CONSUMER.MSG.NEXT.") && rest == nil:
+			rest = &nats.Msg{Subject: "$JS.API." + subject, Reply: m.Reply, Data: m.Data}
+			few := fmt.Appendf(nil, `{"batch":%d,"expires":30000000000}`, 2*before) // a birth and an end of each
+			if err := real.nc.PublishRequest(rest.Subject, rest.Reply, few); err != nil {
+				t.Error(err)
+			}
+			return &nats.Msg{Header: nats.Header{"Status": {"100"}}}
+		case gone.Load() && subject == "STREAM.MSG.GET."+jobsStream && strings.Contains(string(m.Data), "last_by_subj"):
+			if looks++; looks == 2 { // the answer to the first was taken in
+				if err := real.nc.PublishMsg(rest); err != nil {
+					t.Error(err)
+				}
+			}
+		}
+		return nil
+	})
+	following, end := context.WithCancel(ctx)
+	defer end()
+	var read []string
+	err := b.FollowJobs(following, true, func(m *JobMessage) {
+		switch read = append(read, m.ID); {
+		case m.ID == "next":
+			end()
+		case len(read) == before:
+			for _, j := range ended[left:] {
+				if err := real.LetGo(ctx, j, seq); err != nil {
+					t.Error(err)
+				}
+			}
+			gone.Store(true)
+		}
+	}, nil, func() {
+		if _, err := real.Submit(ctx, &Birth{Job: *job("next", "a")}); err != nil {
+			t.Error(err)
+		}
+	})
+	if got := strings.Join(read, " "); ctx.Err() != nil || !errors.Is(err, context.Canceled) || got != "j0 j1 j2 next" {
+		t.Errorf("read %q, %v", got, err)
 	}
 }
 

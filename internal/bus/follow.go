@@ -42,6 +42,8 @@ type watched struct {
 	mark Mark
 	// own are the newest messages that this program has stored, which were not looked at yet.
 	own []own
+
+	level level
 }
 
 // watch has w learn of what this program stores in its stream, until unwatch.
@@ -54,6 +56,7 @@ func (b *Bus) watch(stream string) *watched {
 }
 
 func (b *Bus) unwatch(watches ...*watched) {
+	defer b.setKnown()
 	b.watchingMu.Lock()
 	defer b.watchingMu.Unlock()
 	for _, w := range watches {
@@ -116,14 +119,11 @@ func (b *Bus) follow(ctx context.Context, stream string, after Mark, c jetstream
 	}
 	x.reach(x.reached)
 	following, end := context.WithCancelCause(ctx)
-	var looking sync.WaitGroup
-	defer looking.Wait()
 	defer end(nil)
-	var reading sync.Mutex // the callbacks of two consumers may overlap
 	made := w.mark.Made
 	consuming, err := consumer.Consume(func(m jetstream.Msg) {
-		reading.Lock()
-		defer reading.Unlock()
+		x.reading.Lock()
+		defer x.reading.Unlock()
 		meta, err := m.Metadata()
 		if err != nil {
 			b.log.Error("bus: message without metadata", "subject", m.Subject(), "error", err)
@@ -152,6 +152,7 @@ func (b *Bus) follow(ctx context.Context, stream string, after Mark, c jetstream
 	if err != nil {
 		return fmt.Errorf("follow %s: %w", stream, translate(err))
 	}
+	var looking sync.WaitGroup
 	looking.Go(func() {
 		patience, at, still := stillPatience, uint64(0), 0
 		for x.awaits(following) {
@@ -164,34 +165,55 @@ func (b *Bus) follow(ctx context.Context, stream string, after Mark, c jetstream
 			if errors.Is(err, ErrLost) {
 				end(err)
 			}
-			if err != nil || !reading.TryLock() { // something is being read, for however long
+			if err != nil || !x.reading.TryLock() { // something is being read, for however long
 				continue
 			}
 			whole := x.shrink(expected, last)
 			if still++; x.reached != at {
 				at, still = x.reached, 0
 			}
-			reading.Unlock()
+			x.reading.Unlock()
 			if whole || still == patience {
-				// The server waits for seconds with each message that it was to give and that has gone since. The client makes its consumer
-				// anew where this one is taken away.
-				_ = b.js.DeleteConsumer(following, stream, consumer.CachedInfo().Name) // or the next time
+				b.takeAway(following, stream, consumer.CachedInfo().Name)
 				patience, still = 2*patience, 0
 			}
 		}
 	})
-	err = b.awaitLoss(following, lookEvery, w)
+	err = b.awaitLoss(following, lookEvery, func(ctx context.Context) error {
+		err := b.look(ctx, w)
+		b.measure(ctx, w, x, c.FilterSubjects[0], err)
+		return err
+	})
 	end(err)
-	consuming.Stop()
+	// Of a bus that is silent the client tries to make its consumer anew, with pauses, and until the next try it does not let go of it.
+	closed := make(chan struct{})
+	go func() {
+		defer close(closed)
+		consuming.Stop()
+		looking.Wait()
+		select {
+		case <-consuming.Closed():
+		case <-time.After(closePatience): // one that was just being made anew is never said to be closed
+		}
+	}()
 	select {
-	case <-consuming.Closed():
-	case <-time.After(closePatience): // one that is just being made anew by the client is never said to be closed
+	case <-closed:
+	case <-time.After(closePatience):
 	}
 	return err
 }
 
+// takeAway has the client make its consumer anew: the server waits for seconds with each message that it was to give and that has gone since.
+func (b *Bus) takeAway(ctx context.Context, stream, name string) {
+	_ = b.Retry(ctx, "consumer of "+stream, func(ctx context.Context) error {
+		return translate(b.js.DeleteConsumer(ctx, stream, name)) // one that is not there was made anew meanwhile
+	})
+}
+
 // mark looks at the end of a stream. ErrLost: there is none.
 func (b *Bus) mark(ctx context.Context, stream string) (Mark, error) {
+	ctx, cancel := context.WithTimeout(ctx, answerTimeout) // also of who has more time: an answer may be lost with a connection
+	defer cancel()
 	s, err := b.js.Stream(ctx, stream)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
 		return Mark{}, fmt.Errorf("%w: there is no stream %s", ErrLost, stream)
@@ -203,6 +225,7 @@ func (b *Bus) mark(ctx context.Context, stream string) (Mark, error) {
 	now := time.Now()
 	b.answered.Store(&now)
 	if stream == jobsStream {
+		b.clock.Store(&clock{shows: info.TimeStamp, at: now})
 		b.crowded.Store(info.Config.MaxBytes > 0 && info.State.Bytes > uint64(info.Config.MaxBytes)/100*birthShare)
 	}
 	return Mark{Made: madeAt(info), Seq: info.State.LastSeq, Stored: info.State.LastTime}, nil
@@ -438,8 +461,8 @@ type storedMessage struct {
 	Data   []byte    `json:"data"`
 }
 
-// awaitLoss looks at streams every so often, and after each reconnect. It returns the cause of ctx's end, or ErrLost.
-func (b *Bus) awaitLoss(ctx context.Context, every time.Duration, streams ...*watched) error {
+// awaitLoss looks every so often, and after each reconnect. It returns the cause of ctx's end, or the ErrLost of a look.
+func (b *Bus) awaitLoss(ctx context.Context, every time.Duration, look func(ctx context.Context) error) error {
 	connected := b.nc.StatusChanged(nats.CONNECTED)
 	defer b.nc.RemoveStatusListener(connected)
 	tick := time.NewTicker(every)
@@ -451,10 +474,8 @@ func (b *Bus) awaitLoss(ctx context.Context, every time.Duration, streams ...*wa
 		case <-connected:
 		case <-tick.C:
 		}
-		for _, w := range streams {
-			if err := b.look(ctx, w); errors.Is(err, ErrLost) { // one that is away may be as it was
-				return err
-			}
+		if err := look(ctx); errors.Is(err, ErrLost) { // one that is away may be as it was
+			return err
 		}
 	}
 }
@@ -478,7 +499,9 @@ func (b *Bus) FollowLosses(ctx context.Context, restore func(ctx context.Context
 		restoring, enough := context.WithCancel(ctx)
 		var work sync.WaitGroup
 		work.Go(func() { restore(restoring) })
-		err := b.awaitLoss(ctx, hostLookEvery, streams...)
+		err := b.awaitLoss(ctx, hostLookEvery, func(ctx context.Context) error {
+			return errors.Join(b.look(ctx, streams[0]), b.look(ctx, streams[1]))
+		})
 		enough()
 		work.Wait()
 		if ctx.Err() != nil {
@@ -486,18 +509,4 @@ func (b *Bus) FollowLosses(ctx context.Context, restore func(ctx context.Context
 		}
 		b.log.Warn("bus", "error", err)
 	}
-}
-
-// Silence is how long the bus has not answered any more, at this moment, what it is asked every few seconds by who follows it; 0 while it
-// does.
-func (b *Bus) Silence(now time.Time) time.Duration {
-	last := b.answered.Load()
-	if last == nil {
-		return 0
-	}
-	// Two looks may miss, one after the other, without anything being wrong.
-	if since := max(now.Sub(*last), 1); !b.Connected() || since > 3*lookEvery {
-		return since
-	}
-	return 0
 }

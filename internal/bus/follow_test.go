@@ -4,9 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"netlab-runner/internal/bus/embedded"
@@ -280,6 +283,20 @@ func TestSilence(t *testing.T) {
 	}
 }
 
+// An answer that is lost, with a connection say, is not waited for by who has more time: nothing would be heard of the bus meanwhile.
+func TestALookThatIsNotAnswered(t *testing.T) {
+	t.Parallel()
+	ctx, s, _ := readyServer(t)
+	b := through(t, s, func(_ string, m *nats.Msg) *nats.Msg {
+		m.Reply = ""
+		return nil
+	})
+	began := time.Now()
+	if _, err := b.JobsSequence(ctx); !errors.Is(err, ErrUnavailable) || time.Since(began) > 2*answerTimeout {
+		t.Errorf("after %s: %v", time.Since(began), err)
+	}
+}
+
 // Once a stream is said to have lost its newest messages it is another one to everybody, however often that is said.
 func TestALossIsTold(t *testing.T) {
 	t.Parallel()
@@ -360,5 +377,102 @@ func TestALogThatIsLostWhileItIsRead(t *testing.T) {
 	})
 	if !errors.Is(err, ErrUnavailable) || errors.Is(err, ErrLost) {
 		t.Errorf("it ends with %v", err)
+	}
+}
+
+// After an outage that lasts the client makes its consumer anew at its next try, up to ten seconds after the bus is back. Until then it is not
+// taken for one that has told all, a loss is noticed, and who follows it ends without waiting for that try.
+func TestABusThatIsBackBeforeItsConsumer(t *testing.T) {
+	t.Parallel()
+	const tries, pause = 4, 8 * time.Second // that fail, one, two and four seconds after each other; and before the next one
+	for name, then := range map[string]func(ctx context.Context, t *testing.T, b, real *Bus, read <-chan string, ended <-chan error, stop func()){
+		"it is silent": func(ctx context.Context, t *testing.T, b, _ *Bus, read <-chan string, _ <-chan error, _ func()) {
+			for done := false; !done; time.Sleep(time.Millisecond) {
+				silence := b.Silence(time.Now())
+				select {
+				case <-read:
+					done = true
+				default:
+					if silence < 3*lookEvery {
+						t.Fatalf("what it has is not read, and it is silent for %s", silence)
+					}
+				}
+			}
+			for back := time.Now(); b.Silence(time.Now()) > 0; time.Sleep(time.Millisecond) {
+				if time.Since(back) > 2*lookEvery {
+					t.Fatal("all is read, and it is still silent")
+				}
+			}
+		},
+		"it is stopped": func(ctx context.Context, t *testing.T, _, _ *Bus, _ <-chan string, ended <-chan error, stop func()) {
+			stop()
+			select {
+			case err := <-ended:
+				if !errors.Is(err, context.Canceled) {
+					t.Error(err)
+				}
+			case <-time.After(closePatience + time.Second):
+				t.Error("it does not end")
+			}
+		},
+		"it is lost": func(ctx context.Context, t *testing.T, _, real *Bus, _ <-chan string, ended <-chan error, _ func()) {
+			if err := errors.Join(real.js.DeleteStream(ctx, jobsStream), real.EnsureStreams(ctx, testLimits)); err != nil {
+				t.Fatal(err)
+			}
+			select {
+			case err := <-ended:
+				if !errors.Is(err, ErrLost) {
+					t.Error(err)
+				}
+			case <-time.After(lookEvery + closePatience + time.Second):
+				t.Error("the loss is not noticed")
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			ctx, s, real := readyServer(t)
+			var away atomic.Bool
+			tried, back := 0, make(chan struct{})
+			b := through(t, s, func(subject string, _ *nats.Msg) *nats.Msg {
+				if !away.Load() {
+					return nil
+				}
+				if strings.HasPrefix(subject, "CONSUMER.CREATE.") {
+					if tried++; tried == tries {
+						away.Store(false)
+						close(back)
+					}
+				}
+				return &nats.Msg{Data: []byte(`{"error":{"code":503,"err_code":10008,"description":"system temporarily unavailable"}}`)}
+			})
+			following, stop := context.WithCancel(ctx)
+			defer stop()
+			read, caughtUp, ended := make(chan string, 1), make(chan struct{}), make(chan error, 1)
+			go func() {
+				ended <- b.FollowJobs(following, false, func(m *JobMessage) { read <- m.ID }, nil, func() { close(caughtUp) })
+			}()
+			await(ctx, t, caughtUp)
+			time.Sleep(lookEvery + lookEvery/2)
+			if silence := b.Silence(time.Now()); silence > 0 {
+				t.Errorf("it is silent for %s", silence)
+			}
+			away.Store(true)
+			stream, err := real.js.Stream(ctx, jobsStream)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for name := range stream.ConsumerNames(ctx).Name() {
+				if err := real.js.DeleteConsumer(ctx, jobsStream, name); err != nil {
+					t.Fatal(err)
+				}
+			}
+			submit(ctx, t, real, "late")
+			await(ctx, t, back)
+			next := time.Now().Add(pause)
+			then(ctx, t, b, real, read, ended, stop)
+			stop()
+			time.Sleep(time.Until(next) + time.Second) // what the client does ends with its try
+		})
 	}
 }

@@ -174,7 +174,7 @@ func (b *Bus) sweepObjects(ctx context.Context, young time.Duration, needs func(
 		id, _, _ := strings.Cut(o.name, attemptMark)
 		need := needs(id)
 		switch {
-		case o.kept && need.Kept, !o.kept && need.Input, !need.Known && isYounger(ctx, stream, subject, young):
+		case o.kept && need.Kept, !o.kept && need.Input, !need.Known && isYounger(ctx, stream, subject, info.TimeStamp.Add(-young)):
 		case o.kept:
 			errs = append(errs, b.PurgeKept(ctx, o.host, id))
 		default:
@@ -190,8 +190,8 @@ const (
 	keptTokens  = 6
 )
 
-// isYounger says whether the message was stored less than so long ago, or is not known to be older.
-func isYounger(ctx context.Context, stream jetstream.Stream, subject string, than time.Duration) bool {
+// isYounger says whether the message was stored after that, by the clock of the bus, or is not known to have been before.
+func isYounger(ctx context.Context, stream jetstream.Stream, subject string, than time.Time) bool {
 	m, err := stream.GetLastMsgForSubject(ctx, subject)
-	return err != nil || time.Since(m.Time) < than
+	return err != nil || m.Time.After(than)
 }

@@ -13,7 +13,7 @@ const (
 	batch = 20
 	// mostAtOnce bounds one LetGo, so that everything else has its turn.
 	mostAtOnce = 5000
-	// clockSkew is how much the clocks of the bus and of the APIs may differ. A horizon lies grace behind the clock of who has moved it.
+	// clockSkew is how much the clocks of the bus's servers may differ. A horizon lies grace behind the clock of the one by which it was moved.
 	clockSkew = time.Minute
 )
 
@@ -30,6 +30,9 @@ func (k *Keeper) LetGo(ctx context.Context) error {
 }
 
 func (k *Keeper) letGo(ctx context.Context, early *rooms) (gone int, err error) {
+	if k.busNow().IsZero() {
+		return 0, nil // nothing is known of what is old
+	}
 	horizon, err := k.horizon(ctx)
 	if err != nil {
 		return 0, err
@@ -67,13 +70,14 @@ func (k *Keeper) due(ctx context.Context, horizon time.Time, early *rooms) []vie
 	}
 	early.measure(k.config.Bus.StreamSizes(ctx), kept)
 	inTheWay := early.inTheWay(oldest)
-	now := k.now()
+	now := k.busNow()
 	for i := range oldest {
-		age := max(now.Sub(oldest[i].At), now.Sub(oldest[i].Heard))
+		heard := k.since(oldest[i].Heard) // what has passed: all clocks may be set
+		age := max(now.Sub(oldest[i].At), heard)
 		expired := k.config.Age > 0 && age > k.config.Age ||
 			k.config.Jobs > 0 && total-i > k.config.Jobs ||
 			i < inTheWay
-		if age < k.grace || oldest[i].At.After(horizon) && !expired {
+		if heard < k.grace || oldest[i].At.After(horizon) && !expired {
 			return oldest[:i]
 		}
 	}
@@ -83,10 +87,10 @@ func (k *Keeper) due(ctx context.Context, horizon time.Time, early *rooms) []vie
 // horizon is the one that the bus has. One that lies ahead was moved while a clock was: all jobs would go until it is passed.
 func (k *Keeper) horizon(ctx context.Context) (time.Time, error) {
 	at, err := k.config.Bus.Horizon(ctx)
-	if ahead := at.Sub(k.now()); err != nil || ahead <= clockSkew {
+	if ahead := at.Sub(k.busNow()); err != nil || ahead <= clockSkew {
 		return at, err
 	}
-	k.config.Log.Warn("retention: a clock was set back, of the bus or of an API: which jobs were let go lies ahead and is forgotten", "until", at)
+	k.config.Log.Warn("retention: the clock of the bus was set back: which jobs were let go lies ahead and is forgotten", "until", at)
 	return time.Time{}, k.config.Bus.DropHorizon(ctx, at)
 }
 
@@ -96,7 +100,7 @@ func (k *Keeper) horizonBehind(last *view.Ended) time.Time {
 	if !last.Next.IsZero() && !at.Before(last.Next) {
 		at = last.Next.Add(-1)
 	}
-	if latest := k.now().Add(-k.grace); at.After(latest) {
+	if latest := k.busNow().Add(-k.grace); at.After(latest) {
 		at = latest
 	}
 	return at

@@ -24,7 +24,7 @@ const (
 	filesEvery = time.Hour
 	// strayAge is how old those become where jobs have no age.
 	strayAge = 30 * 24 * time.Hour
-	// grace is how long a job stays after its end, whatever else is said: who waits for the end is to see it.
+	// grace is how long a job stays after this API has heard of its end, whatever else is said: who waits for the end is to see it.
 	grace = time.Minute
 )
 
@@ -43,14 +43,16 @@ type Config struct {
 // Keeper lets go what one API knows.
 type Keeper struct {
 	config Config
-	// every and grace are the constants and now the clock, others in tests.
+	// every and grace are the constants, others in tests, and so are the clocks: ours, by which files have their times, that of the bus, and
+	// what has passed since a time of ours.
 	every, grace time.Duration
-	now          func() time.Time
+	now, busNow  func() time.Time
+	since        func(time.Time) time.Duration
 }
 
 // New returns a keeper that does nothing until Run.
 func New(c Config) *Keeper {
-	return &Keeper{config: c, every: jobsEvery, grace: grace, now: time.Now}
+	return &Keeper{config: c, every: jobsEvery, grace: grace, now: time.Now, busNow: c.Bus.Now, since: time.Since}
 }
 
 // Run lets go until ctx ends.

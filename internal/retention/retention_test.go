@@ -232,7 +232,7 @@ func TestJobsOfAnAgeGo(t *testing.T) {
 	b.await(a, 2)
 	list, _, _ := a.view.Ended(2)
 	a.config.Age = time.Hour
-	at := func(age time.Duration) { a.now = func() time.Time { return list[0].At.Add(age) } }
+	at := func(age time.Duration) { a.busNow = func() time.Time { return list[0].At.Add(age) } }
 	at(time.Hour)
 	a.letGoOrFail()
 	if got := a.ended(); len(got) != 2 {
@@ -250,6 +250,48 @@ func TestJobsOfAnAgeGo(t *testing.T) {
 	}
 	if got := b.traces(a, old.ID); !slices.Equal(got, []string{"birth", "view"}) {
 		t.Errorf("the queued one has %q", got)
+	}
+}
+
+// The clock of an API may be a day off: by it no job is old, and no horizon lies ahead.
+func TestTheClockOfAnAPIIsSet(t *testing.T) {
+	t.Parallel()
+	for name, by := range map[string]time.Duration{"ahead": 24 * time.Hour, "back": -24 * time.Hour} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := setup(t, bustest.Limits())
+			a := b.api()
+			for _, id := range []string{"expired", "within", "last"} {
+				b.ended(id)
+			}
+			b.await(a, 3)
+			list, _, _ := a.view.Ended(3)
+			passed := time.Duration(0)
+			a.config.Age, a.grace = time.Hour, grace
+			a.busNow = func() time.Time { return list[0].At.Add(time.Hour + 1) }
+			a.now = func() time.Time { return a.busNow().Add(by) }
+			a.since = func(t time.Time) time.Duration { return time.Since(t) + passed }
+			left := func(want ...string) {
+				t.Helper()
+				a.letGoOrFail()
+				if got := a.ended(); !slices.Equal(got, want) {
+					t.Errorf("after %s there are %q", passed, got)
+				}
+				if at, err := b.bus.Horizon(t.Context()); err != nil || len(want) < 3 && !at.Equal(list[2-len(want)].At) {
+					t.Errorf("after %s the horizon is at %s, %v", passed, at, err)
+				}
+			}
+			a.config.Jobs = 1
+			left("expired", "within", "last") // in their first minute
+			a.config.Jobs, passed = 0, grace
+			left("within", "last")
+			left("within", "last")
+			a.config.Jobs = 1
+			left("last")
+			left("last")
+			a.busNow = func() time.Time { return time.Time{} } // it is not known yet
+			left("last")
+		})
 	}
 }
 
@@ -275,7 +317,7 @@ func TestAJobStaysForAMomentAfterItsEnd(t *testing.T) {
 	if got := a.ended(); len(got) != 2 {
 		t.Errorf("behind the horizon are %q", got)
 	}
-	a.now = func() time.Time { return list[0].At.Add(grace) }
+	a.since = func(t time.Time) time.Duration { return time.Since(t) + grace }
 	a.letGoOrFail()
 	if got := a.ended(); !slices.Equal(got, []string{"two"}) {
 		t.Errorf("a minute later there are %q", got)
@@ -298,7 +340,7 @@ func TestAHorizonThatLiesAheadIsDropped(t *testing.T) {
 		t.Errorf("left are %q", got)
 	}
 	// It is not believed later either.
-	a.now = func() time.Time { return time.Now().Add(48 * time.Hour) }
+	a.busNow = func() time.Time { return time.Now().Add(48 * time.Hour) }
 	a.letGoOrFail()
 	if got := a.ended(); len(got) != 2 {
 		t.Errorf("two days later there are %q", got)
@@ -456,7 +498,7 @@ func TestNothingGoesBeforeALossIsMadeGood(t *testing.T) {
 	}
 	b.eventually("the loss is noticed", func() bool { return a.view.Writable() != nil })
 	a.config.Jobs, a.every = 1, time.Millisecond
-	a.now = func() time.Time {
+	a.busNow = func() time.Time {
 		if err := a.view.Writable(); err != nil {
 			t.Error("a job is let go though", err)
 		}
@@ -534,7 +576,7 @@ func TestLogsOfNoJob(t *testing.T) {
 func TestNoneThatStaysIsBehindTheHorizon(t *testing.T) {
 	t.Parallel()
 	now := time.Unix(1_800_000_000, 0)
-	k := &Keeper{grace: grace, now: func() time.Time { return now }}
+	k := &Keeper{grace: grace, now: func() time.Time { return now.Add(24 * time.Hour) }, busNow: func() time.Time { return now }}
 	for name, test := range map[string]struct {
 		last view.Ended
 		want time.Time

@@ -13,7 +13,8 @@ type Ended struct {
 	// At is when the bus stored its end, by the bus's clock. The clocks of hosts differ, and a job whose host was away for a
 	// day is new to everybody when its end comes.
 	At time.Time
-	// Heard is when this view heard of it, by its own clock: where that of the bus was ahead, At is not to come for a while.
+	// Heard is when this view heard of it, by its own clock: where that of the bus was ahead, At is not to come for a while. What has passed
+	// since then is what it says, also where a clock was set.
 	Heard time.Time
 	// Next is the earliest At of those behind it, the zero time where there is none: the clock of the bus may have been set back since.
 	Next time.Time
