@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/nats-io/nats.go"
@@ -53,7 +54,7 @@ func (f *fleet) connect(t *testing.T) *nats.Conn {
 	return nc
 }
 
-// busLog reads a job's log from the stream, checking that every chunk begins where the last one ended.
+// busLog reads a job's log from the stream, checking that every chunk begins where the last one ended, and is text by itself.
 func (f *fleet) busLog(t *testing.T, id string) string {
 	t.Helper()
 	js, err := jetstream.New(f.connect(t))
@@ -75,6 +76,9 @@ func (f *fleet) busLog(t *testing.T, id string) string {
 		if got := m.Headers().Get("Netlab-Offset"); got != strconv.Itoa(log.Len()) {
 			t.Errorf("chunk at offset %s, want %d", got, log.Len())
 		}
+		if len(m.Data()) > 64<<10 || !utf8.Valid(m.Data()) {
+			t.Errorf("a chunk of %d bytes at offset %d, text: %t", len(m.Data()), log.Len(), utf8.Valid(m.Data()))
+		}
 		log.Write(m.Data())
 	}
 	return log.String()
@@ -83,10 +87,19 @@ func (f *fleet) busLog(t *testing.T, id string) string {
 func TestLogIsTheSameEverywhere(t *testing.T) {
 	t.Parallel()
 	forBothShapes(t, func(t *testing.T, f *fleet) {
-		dir := f.chatter("talk", object{"lines": 5000, "bytes": 100})
+		parts := []string{
+			"\x00 10 %\r100 %\r\n\x1b[1mbold\x1b[0m\a\b\v\f\x7f\u0085\u2028",
+			"\u20ac"[:2], "\u20ac"[2:], // longer apart than a line waits for its end
+			"\xff\n",
+			strings.Repeat("\u20ac", 1<<20/3), // with no end: no chunk of it ends with a whole number of them
+		}
+		dir := f.chatter("talk", object{"lines": 5000, "bytes": 100, "parts": asLatin1(parts)})
 		job, want := f.any().run(t, jobs.Success, object{"action": "create", "workdir": dir})
 		if n := strings.Count(want, "chatter "); n < 5000 {
 			t.Fatalf("%d lines of 5000", n)
+		}
+		if !strings.Contains(want, strings.ToValidUTF8(strings.Join(parts, ""), "\ufffd")) {
+			t.Errorf("the log has not what was written, but %.300q", want[strings.LastIndex(want, "chatter "):])
 		}
 		if job.LogBytes != int64(len(want)) {
 			t.Errorf("logBytes %d, the log has %d", job.LogBytes, len(want))
@@ -109,6 +122,8 @@ func TestLogIsTheSameEverywhere(t *testing.T) {
 			same("the JSON", a.jsonLog(t, job.ID, 0).Log)
 			same("the events", a.eventLog(t, job.ID, "", jobs.Success))
 			half := len(want) / 2
+			for ; !utf8.RuneStart(want[half]); half-- { // which a client of text can resume at
+			}
 			rest := a.jsonLog(t, job.ID, half)
 			same("the JSON, resumed", want[:half]+rest.Log)
 			if rest.Offset != int64(len(want)) || rest.State != jobs.Success {
@@ -119,6 +134,18 @@ func TestLogIsTheSameEverywhere(t *testing.T) {
 			same("the text, resumed", want[:half]+string(tail))
 		}
 	})
+}
+
+// asLatin1 has each byte be a character, as the chatter takes what is no text.
+func asLatin1(parts []string) (list []string) {
+	for _, part := range parts {
+		runes := make([]rune, len(part))
+		for i := range len(part) {
+			runes[i] = rune(part[i])
+		}
+		list = append(list, string(runes))
+	}
+	return list
 }
 
 type jsonLog struct {
