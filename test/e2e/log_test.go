@@ -3,8 +3,10 @@ package e2e_test
 import (
 	"bufio"
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -134,6 +136,71 @@ func TestLogIsTheSameEverywhere(t *testing.T) {
 			same("the text, resumed", want[:half]+string(tail))
 		}
 	})
+}
+
+// A log of 24 MB, or of so many as NETLAB_TEST_LOG says, is whole: over HTTP, on the bus and in the file of the API it has every byte
+// that was written.
+func TestALargeLogIsWhole(t *testing.T) {
+	t.Parallel()
+	megabytes := 24
+	if wanted := os.Getenv("NETLAB_TEST_LOG"); wanted != "" {
+		var err error
+		if megabytes, err = strconv.Atoi(wanted); err != nil {
+			t.Fatalf("NETLAB_TEST_LOG: %v", err)
+		}
+	}
+	f := split(t)
+	dir := f.chatter("large", object{"lines": megabytes * 1000, "bytes": 1000, "gate": "gate"})
+	job := f.any().submit(t, object{"action": "create", "workdir": dir, "host": "alpha"})
+	follower := f.apis[0].open(t, "GET", "/jobs/"+job.ID+"/log?follow=true", nil)
+	defer follower.Body.Close()
+	f.any().await(t, job.ID, "at its gate", func(*jobs.Job) bool { return exists(t, dir, "gate.reached") })
+	// What was written goes with the job's end.
+	output := f.path("output")
+	if err := os.Link(f.path("worker-alpha", "jobs", job.ID, "output"), output); err != nil {
+		t.Fatal(err)
+	}
+	openGate(t, dir)
+	followed := measure(t, follower.Body)
+	ended, _ := f.any().finish(t, job.ID)
+	written, err := os.Open(output)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer written.Close()
+	want := measure(t, written)
+	if ended.State != jobs.Success || ended.LogBytes != want.size || want.size < int64(megabytes)*1_000_000 || len(ended.Warnings) > 0 {
+		t.Errorf("%s, %d bytes of log, %d were written; warnings %q", ended.State, ended.LogBytes, want.size, ended.Warnings)
+	}
+	got := map[string]measured{"a follower has": followed, "the bus has": measure(t, strings.NewReader(f.busLog(t, job.ID)))}
+	for n, a := range f.apis {
+		whole := a.open(t, "GET", "/jobs/"+job.ID+"/log", nil, "Accept", "text/plain")
+		defer whole.Body.Close()
+		got[fmt.Sprintf("API %d gives", n)] = measure(t, whole.Body)
+	}
+	for what, got := range got {
+		if got != want {
+			t.Errorf("%s %+v, written was %+v", what, got, want)
+		}
+	}
+}
+
+// measured tells two texts from each other that are too long to be shown.
+type measured struct {
+	size int64
+	hash [sha256.Size]byte
+}
+
+func measure(t *testing.T, text io.Reader) (m measured) {
+	t.Helper()
+	hash := sha256.New()
+	n, err := io.Copy(hash, text)
+	if err != nil {
+		t.Error(err)
+	}
+	m.size = n
+	copy(m.hash[:], hash.Sum(nil))
+	return m
 }
 
 // asLatin1 has each byte be a character, as the chatter takes what is no text.
