@@ -180,7 +180,7 @@ func TestALargeLogIsWhole(t *testing.T) {
 	}
 	for what, got := range got {
 		if got != want {
-			t.Errorf("%s %+v, written was %+v", what, got, want)
+			t.Errorf("%s %d bytes with the hash %.8x, written were %d with %.8x", what, got.size, got.hash, want.size, want.hash)
 		}
 	}
 }
