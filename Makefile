@@ -12,12 +12,14 @@ NATSCLI_VERSION := v0.5.1
 # The version that the programs state, main.version of each.
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 # Additional flags for `go test`, the time that each fuzz test, the walk and chaos get, the seed of chaos (empty: another one each
-# time), the requests that schemathesis makes of each operation in a phase, and flags for what `make run` and `make bench` run.
+# time), the size of a large log in MB, the requests that schemathesis makes of each operation in a phase, and flags for what
+# `make run` and `make bench` run.
 TESTFLAGS ?=
 FUZZTIME ?= 30s
 WALK ?= 1h
 MINUTES ?= 60
 SEED ?=
+MEGABYTES ?= 100
 EXAMPLES ?= 100
 ARGS ?=
 
@@ -73,7 +75,7 @@ previous-release: check-tools
 .PHONY: test
 test: build venv-schemathesis previous-release vet lint ## Run all tests, with vet, the linters and the race detector
 	@$(if $(RACE),,echo "No C compiler (or CGO_ENABLED=0): testing without the race detector.")
-	go test $(RACE) -count=1 -timeout 20m -parallel $(PARALLEL) $(TESTFLAGS) ./...
+	NETLAB_TEST_PREVIOUS=required go test $(RACE) -count=1 -timeout 20m -parallel $(PARALLEL) $(TESTFLAGS) ./...
 	@scripts/fuzz-briefly $(RACE)
 
 .PHONY: vet
@@ -116,6 +118,10 @@ walk: build ## Run random jobs and sabotage for WALK (1h), to find a lab that no
 .PHONY: chaos
 chaos: build ## Let whatever can go wrong do so for MINUTES (60), and hold every promise to what was seen; SEED repeats a run's faults
 	NETLAB_TEST_CHAOS=$(MINUTES)m NETLAB_TEST_SEED=$(SEED) go test -count=1 -timeout 0 -v -run '^TestChaos$$' ./test/e2e
+
+.PHONY: large-log
+large-log: build ## Write a log of MEGABYTES (100), and hold what the bus and every API have of it to what was written
+	NETLAB_TEST_LOG=$(MEGABYTES) go test -count=1 -timeout 0 -v -run '^TestALargeLogIsWhole$$' ./test/e2e
 
 .PHONY: schemathesis
 schemathesis: build venv-schemathesis ## Hold the running service to its OpenAPI document with schemathesis; EXAMPLES (100) an operation

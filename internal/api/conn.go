@@ -48,7 +48,7 @@ func (l *listener) Accept() (net.Conn, error) {
 	for pause := acceptPause; ; {
 		c, err := l.Listener.Accept()
 		if err != nil && outOfMeans(err) {
-			l.log.Error("http: connections wait", "error", err)
+			l.log.Error("http: connections wait", "error", err, "remedy", remedyOf(err))
 			time.Sleep(pause)
 			pause = min(2*pause, acceptPauseMost)
 			continue
@@ -76,6 +76,18 @@ func (l *listener) Accept() (net.Conn, error) {
 func outOfMeans(err error) bool {
 	return errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE) || errors.Is(err, unix.ENOBUFS) || errors.Is(err, unix.ENOMEM) ||
 		errors.Is(err, unix.ECONNABORTED)
+}
+
+// remedyOf is what helps against one of these errors.
+func remedyOf(err error) string {
+	switch {
+	case errors.Is(err, unix.EMFILE):
+		return "let the program open more files: LimitNOFILE= in its unit, ulimit -n in a shell"
+	case errors.Is(err, unix.ENFILE):
+		return "let the machine open more files: sysctl fs.file-max"
+	default:
+		return "it passes by itself, unless the machine has too little memory"
+	}
 }
 
 // conn is the connection of a client. A write fails when the client takes none of it for the time of stall. The server's own

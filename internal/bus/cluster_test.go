@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -86,6 +87,17 @@ func (c *cluster) url() string {
 	return strings.Join(urls, ",")
 }
 
+// leaderOf is the server that leads a stream, "" where none says so.
+func leaderOf(ctx context.Context, b *Bus, stream string) string {
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	s, err := b.js.Stream(ctx, stream)
+	if err != nil || s.CachedInfo().Cluster == nil {
+		return ""
+	}
+	return s.CachedInfo().Cluster.Leader
+}
+
 // While the leaders of the streams change, and a server goes and comes, every message is stored once and in its order.
 func TestTheLeaderChanges(t *testing.T) {
 	t.Parallel()
@@ -99,11 +111,21 @@ func TestTheLeaderChanges(t *testing.T) {
 		t.Fatal(err)
 	}
 	stop, ended := make(chan struct{}), make(chan struct{})
+	// How often the leader of each stream was another one than before, of those that stepped down.
+	changes := map[string]*atomic.Int64{jobsStream: {}, logsStream: {}}
 	go func() {
 		defer close(ended)
+		asked := map[string]string{} // who led each stream when it was asked to step down, and did
 		for round := 0; ; round++ {
-			for _, stream := range []string{jobsStream, logsStream} {
-				_, _ = b.nc.Request("$JS.API.STREAM.LEADER.STEPDOWN."+stream, nil, time.Second)
+			for stream, changed := range changes {
+				leader := leaderOf(ctx, b, stream)
+				if before := asked[stream]; before != "" && leader != "" && leader != before {
+					changed.Add(1)
+				}
+				asked[stream] = ""
+				if m, err := b.nc.Request("$JS.API.STREAM.LEADER.STEPDOWN."+stream, nil, time.Second); err == nil && strings.Contains(string(m.Data), `"success":true`) {
+					asked[stream] = leader
+				}
 			}
 			if round == 1 {
 				c.stop(0)
@@ -119,8 +141,15 @@ func TestTheLeaderChanges(t *testing.T) {
 	var seq uint64
 	log, want := &Chunk{Host: "a", Job: "j0"}, ""
 	running := job("j0", "a")
-	const rounds = 30
-	for i := range rounds {
+	began, rounds := time.Now(), 0
+	for ; rounds < 30 || changes[jobsStream].Load() == 0 || changes[logsStream].Load() == 0; rounds++ {
+		i := rounds
+		if i >= 30 { // the limits of the streams are small
+			time.Sleep(50 * time.Millisecond)
+		}
+		if time.Since(began) > time.Minute {
+			t.Fatalf("no other leader: of the jobs %d times, of the logs %d times", changes[jobsStream].Load(), changes[logsStream].Load())
+		}
 		j := job(fmt.Sprint("j", i), "a")
 		if err := b.Retry(ctx, "birth", func(ctx context.Context) error { _, err := b.Submit(ctx, &Birth{Job: *j}); return err }); err != nil {
 			t.Fatal(err)
@@ -158,7 +187,7 @@ func TestTheLeaderChanges(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if info := stream.CachedInfo(); info.State.Msgs != 2*rounds {
+	if info := stream.CachedInfo(); info.State.Msgs != uint64(2*rounds) {
 		t.Errorf("%d messages, want as many births and states as rounds, %d", info.State.Msgs, rounds)
 	}
 }

@@ -12,6 +12,11 @@ import (
 	"netlab-runner/internal/logtext"
 )
 
+// controls are the control characters of ASCII, and those that Unicode has besides.
+const controls = "\x00\x01\x02\x03\x04\x05\x06\a\b\t\n\v\f\r\x0e\x0f\x10\x11\x12\x13\x14\x15\x16\x17\x18\x19\x1a\x1b\x1c\x1d\x1e\x1f\x7f" +
+	"\u0080\u0081\u0082\u0083\u0084\u0085\u0086\u0087\u0088\u0089\u008a\u008b\u008c\u008d\u008e\u008f" +
+	"\u0090\u0091\u0092\u0093\u0094\u0095\u0096\u0097\u0098\u0099\u009a\u009b\u009c\u009d\u009e\u009f"
+
 func TestText(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
@@ -43,6 +48,12 @@ func TestText(t *testing.T) {
 		{"unfinished rune before ASCII", nil, "\xe2\x82x", "\ufffd\ufffdx"},
 		{"overlong and surrogate", nil, "\xc0\xaf\xed\xa0\x80", "\ufffd\ufffd\ufffd\ufffd\ufffd"},
 		{"U+FFFD itself", nil, "\ufffd", "\ufffd"},
+		{"carriage returns", nil, "10 %\r100 %\r\r\n\n\r", "10 %\r100 %\r\r\n\n\r"},
+		{"NUL", nil, "\x00a\x00\x00\n\x00", "\x00a\x00\x00\n\x00"},
+		{"every control character", nil, controls, controls},
+		{"colours and titles of a terminal", nil, "\x1b[1;31mred\x1b[0m \x1b]0;title\x07\b\f\v\t", "\x1b[1;31mred\x1b[0m \x1b]0;title\x07\b\f\v\t"},
+		{"what nobody sees", nil, "\ufeff\u200b\u2028\u202e\uffff\U0010ffff", "\ufeff\u200b\u2028\u202e\uffff\U0010ffff"},
+		{"a secret between control characters", []string{"hunter22"}, "\x00hunter22\rhunter\x0022\r", "\x00***\rhunter\x0022\r"},
 		{"a secret in the middle of a rune", []string{"secret"}, "\xe2secret\x82", "\ufffd***\ufffd"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -105,14 +116,18 @@ func TestTextStartsOver(t *testing.T) {
 	}
 }
 
-// reference is the log's definition, naively: mark every byte of every secret, then mask each stretch of overlapping ones.
+// reference is the log's definition, naively: mark every byte of every form of a secret, then mask each stretch of overlapping ones.
 func reference(secrets []string, in string) string {
 	type span struct{ from, to int }
 	var spans []span
+	var forms []string
+	for _, s := range secrets {
+		forms = append(forms, logtext.Forms(s)...)
+	}
 	for end := range len(in) + 1 {
 		longest := 0
-		for _, s := range secrets {
-			if len(s) >= logtext.MinSecret && len(s) > longest && strings.HasSuffix(in[:end], s) {
+		for _, s := range forms {
+			if len(s) > longest && strings.HasSuffix(in[:end], s) {
 				longest = len(s)
 			}
 		}

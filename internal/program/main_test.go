@@ -27,6 +27,8 @@ func TestMain(m *testing.M) {
 		Main("test", "0", func(settings.Invocation) (noSettings, error) { return noSettings{}, nil }, playRun)
 	case "listen":
 		playListen()
+	case "watch":
+		playWatch()
 	default:
 		os.Exit(m.Run())
 	}
@@ -51,7 +53,7 @@ func playRun(ctx context.Context, _ noSettings, _ string, _ *slog.Logger) error 
 type played struct {
 	t     *testing.T
 	cmd   *osexec.Cmd
-	input io.Closer
+	input io.WriteCloser
 	lines *bufio.Scanner
 }
 

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 )
 
 // absolute makes path absolute, so that it means the same whatever the working directory becomes. An empty one stays.
@@ -49,14 +50,26 @@ const (
 // makeDir makes a data directory where it is missing, and proves that it can be written.
 func makeDir(setting, dir string, mode fs.FileMode) error {
 	if err := os.MkdirAll(dir, mode); err != nil {
-		return fmt.Errorf("%s: cannot make the directory: %w: name one that this user can write", setting, err)
+		return fmt.Errorf("%s: cannot make the directory: %w: %s", setting, err, remedyOf(err))
 	}
 	probe, err := os.CreateTemp(dir, ".probe-*")
-	if err != nil {
-		return fmt.Errorf("%s: cannot write there: %w: name a directory that this user can write", setting, err)
+	if err == nil {
+		err = errors.Join(probe.Close(), os.Remove(probe.Name()))
 	}
-	if err := errors.Join(probe.Close(), os.Remove(probe.Name())); err != nil {
-		return fmt.Errorf("%s: cannot write there: %w: name a directory that this user can write", setting, err)
+	if err != nil {
+		return fmt.Errorf("%s: cannot write there: %w: %s", setting, err, remedyOf(err))
 	}
 	return nil
+}
+
+// remedyOf is what helps where a directory cannot be made or written.
+func remedyOf(err error) string {
+	switch {
+	case errors.Is(err, syscall.EROFS):
+		return "mount its file system writable, or name a directory on another one"
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+		return "make room on its disk, or name a directory on another one"
+	default:
+		return "name a directory that this user can write"
+	}
 }

@@ -14,6 +14,27 @@ import (
 	"netlab-runner/internal/logfile/logfiletest"
 )
 
+// The watchdog's check does not return while something holds the view, for which every request waits.
+func TestCheckWaitsForWhatHangs(t *testing.T) {
+	t.Parallel()
+	v := setup(t).unfed()
+	v.Check()
+	v.mu.Lock()
+	returned := make(chan struct{})
+	go func() { defer close(returned); v.Check() }()
+	select {
+	case <-returned:
+		t.Error("it returns while the view hangs")
+	case <-time.After(100 * time.Millisecond):
+	}
+	v.mu.Unlock()
+	select {
+	case <-returned:
+	case <-time.After(patience):
+		t.Error("it does not return")
+	}
+}
+
 // While the disk of one log hangs, every job is shown and taken in as ever, its own too: only its log waits.
 func TestADiskThatHangs(t *testing.T) {
 	t.Parallel()

@@ -219,6 +219,9 @@ func (v *View) CaughtUp() bool {
 	}
 }
 
+// Check returns if nothing of the view hangs that all requests wait for.
+func (v *View) Check() { v.NotReady() }
+
 // NotReady names what stands in the way of serving: empty when all is well.
 func (v *View) NotReady() []string {
 	v.mu.RLock()

@@ -143,6 +143,8 @@ func (w *Worker) cannotTake(err error) error {
 		text += ": make room on the disk of NETLAB_WORKER_DATA_DIR, " + w.config.DataDir
 	case errors.Is(err, syscall.EROFS), errors.Is(err, fs.ErrPermission):
 		text += ": make NETLAB_WORKER_DATA_DIR, " + w.config.DataDir + ", writable"
+	case errors.Is(err, syscall.EMFILE):
+		text += ": let the program open more files, by LimitNOFILE= in its unit or ulimit -n in a shell"
 	}
 	w.refusal.Store(&takeRefusal{text, time.Now()})
 	return err

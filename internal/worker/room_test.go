@@ -62,6 +62,7 @@ func TestWhyARequestIsNotTaken(t *testing.T) {
 		syscall.EDQUOT: ": make room on the disk of NETLAB_WORKER_DATA_DIR, /data",
 		syscall.EROFS:  ": make NETLAB_WORKER_DATA_DIR, /data, writable",
 		syscall.EACCES: ": make NETLAB_WORKER_DATA_DIR, /data, writable",
+		syscall.EMFILE: ": let the program open more files, by LimitNOFILE= in its unit or ulimit -n in a shell",
 		syscall.EIO:    "",
 	} {
 		_ = w.cannotTake(fmt.Errorf("journal: %w", err))

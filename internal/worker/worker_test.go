@@ -9,6 +9,7 @@ import (
 	"os/user"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -249,6 +250,25 @@ func (b *testBundle) eventually(what string, ok func() bool) {
 }
 
 func ended(m *bus.JobMessage) bool { return m.State.Terminal() }
+
+// The watchdog's check does not return while something hangs that all jobs wait for.
+func TestCheckWaitsForWhatHangs(t *testing.T) {
+	t.Parallel()
+	w := &Worker{queue: newQueue(1), journal: &journal{}}
+	w.Check()
+	for what, lock := range map[string]sync.Locker{"queue": &w.queue.mu, "journal": &w.journal.mu} {
+		lock.Lock()
+		returned := make(chan struct{})
+		go func() { defer close(returned); w.Check() }()
+		select {
+		case <-returned:
+			t.Errorf("it returns while the %s hangs", what)
+		case <-time.After(100 * time.Millisecond):
+		}
+		lock.Unlock()
+		receive(t, returned)
+	}
+}
 
 // Neither phases nor errors, which Netlab words, show a secret.
 func TestSecretsAreMaskedInEvents(t *testing.T) {

@@ -1,7 +1,10 @@
 package e2e_test
 
 import (
+	"bufio"
 	"encoding/json"
+	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -85,12 +88,22 @@ func TestAPIIsKilledInTheMiddle(t *testing.T) {
 	dir := f.chatter("kill", object{"lines": 100, "gate": "gate"})
 	job := f.apis[1].submit(t, object{"action": "create", "workdir": dir})
 	other := f.apis[0]
-	f.apis[1].kill()
+	text100, events100 := cutFollowers(t, f.apis[1], job.ID, "chatter 100 of 100", f.apis[1].kill)
 	openGate(t, dir)
-	// A follower that was cut goes on at the other API.
+	// A follower that was cut goes on at the other API, where it was.
+	_, tail := other.do(t, "GET", fmt.Sprintf("/jobs/%s/log?follow=true&offset=%d", job.ID, len(text100)), nil)
+	events := events100.text + other.eventLog(t, job.ID, events100.lastID, jobs.Success)
 	ended, want := other.finish(t, job.ID)
 	if ended.State != jobs.Success {
 		t.Fatalf("%s: %s", ended.State, text(ended.Error))
+	}
+	for what, got := range map[string]string{"the text": text100 + string(tail), "the events": events} {
+		if got != want {
+			t.Errorf("%s of a follower that was cut:\n%s\nwant\n%s", what, got, want)
+		}
+	}
+	if at := len(text100); at == len(want) || len(events100.text) == len(want) {
+		t.Errorf("cut at %d and %d of %d bytes", at, len(events100.text), len(want))
 	}
 	// The restarted one knows it again, also when it has lost its files.
 	if err := os.RemoveAll(f.path("two", "logs")); err != nil {
@@ -102,6 +115,63 @@ func TestAPIIsKilledInTheMiddle(t *testing.T) {
 	if ended.State != jobs.Success || got != want {
 		t.Errorf("%s with %d bytes of log, want %d", ended.State, len(got), len(want))
 	}
+}
+
+// heard is what a follower of a log's events has heard, and the last id of it.
+type heard struct{ text, lastID string }
+
+// cutFollowers follows a job's log as text and as events, ends the API when both have heard the words, and returns what they have got.
+func cutFollowers(t *testing.T, a *api, id, words string, end func()) (string, heard) {
+	t.Helper()
+	plain := a.open(t, "GET", "/jobs/"+id+"/log?follow=true", nil, "Accept", "text/plain")
+	defer plain.Body.Close()
+	stream := a.open(t, "GET", "/jobs/"+id+"/log", nil, "Accept", "text/event-stream")
+	defer stream.Body.Close()
+	var events, coming heard // what has come of an event that has not ended is nothing yet
+	lines := bufio.NewScanner(stream.Body)
+	lines.Buffer(nil, 1<<20)
+	next := func() bool {
+		if !lines.Scan() {
+			return false
+		}
+		field, value, _ := strings.Cut(lines.Text(), ": ")
+		switch field {
+		case "id":
+			coming.lastID = value
+		case "data":
+			coming.text = value
+		case "":
+			var text string
+			if err := json.Unmarshal([]byte(coming.text), &text); coming.text != "" && err != nil {
+				t.Errorf("event data %q: %v", coming.text, err)
+			}
+			events = heard{events.text + text, coming.lastID}
+			coming.text = ""
+		}
+		return true
+	}
+	for !strings.Contains(events.text, words) {
+		if !next() {
+			t.Fatalf("the events end: %v", lines.Err())
+		}
+	}
+	var text strings.Builder
+	for block := make([]byte, 4096); !strings.Contains(text.String(), words); {
+		n, err := plain.Body.Read(block)
+		text.Write(block[:n])
+		if err != nil {
+			t.Fatalf("the text ends: %v", err)
+		}
+	}
+	end()
+	for next() {
+	}
+	rest, err := io.ReadAll(plain.Body)
+	if err == nil {
+		t.Error("the text ends as if it were whole")
+	}
+	text.Write(rest)
+	return text.String(), events
 }
 
 // A status that the bus has lost does not let the job run again.

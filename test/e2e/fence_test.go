@@ -24,10 +24,11 @@ func wantLoser(t *testing.T, w *program, words string) {
 }
 
 // workerOf starts a worker of that name with that data directory.
-func (f *fleet) workerOf(host, data string) *program {
+func (f *fleet) workerOf(host, data string, extra ...string) *program {
 	f.t.Helper()
-	return launch(f.t, filepath.Join(f.release, "netlab-worker"), append(f.environment("home-"+host),
-		"NETLAB_WORKER_DATA_DIR="+f.path(data), "NETLAB_WORKER_HOST="+host, "NETLAB_BUS_URL="+f.busURL, "NETLAB_WORKER_SLOTS=1"))
+	env := append(f.environment("home-"+host),
+		"NETLAB_WORKER_DATA_DIR="+f.path(data), "NETLAB_WORKER_HOST="+host, "NETLAB_BUS_URL="+f.busURL, "NETLAB_WORKER_SLOTS=1")
+	return launch(f.t, filepath.Join(f.release, "netlab-worker"), append(env, extra...))
 }
 
 // busyWorker is a worker with a run in dir that waits at its gate, and with a job that it has taken and not begun.

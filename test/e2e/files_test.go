@@ -3,6 +3,7 @@ package e2e_test
 import (
 	"net"
 	"os"
+	"path/filepath"
 	"strconv"
 	"testing"
 	"time"
@@ -45,6 +46,8 @@ func TestTooManyOpenFiles(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	// What is written then says what helps.
+	a.expect(`connections wait.*too many open files.*LimitNOFILE=.*ulimit -n`)
 	openGate(t, dir)
 	time.Sleep(500 * time.Millisecond) // in which it tries what it may not
 	for _, c := range connections {
@@ -60,5 +63,50 @@ func TestTooManyOpenFiles(t *testing.T) {
 		if job.State != jobs.Success || startsOf(log) != 1 || f.busLog(t, id) != log {
 			t.Errorf("%s %s, started %d times\n%s", job.State, text(job.Error), startsOf(log), log)
 		}
+	}
+}
+
+// A program whose data directory is mounted read-only does not start, and says what it cannot write, and what helps.
+func TestAReadOnlyDataDirectory(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t)
+	for name, test := range map[string]struct {
+		program, setting, readOnly string
+		words                      string
+	}{
+		"API":    {"netlab-api", "NETLAB_API_DATA_DIR", "", `NETLAB_API_DATA_DIR: cannot write there: .*read-only file system: mount its file system writable, or name`},
+		"bus":    {"netlab-api", "NETLAB_API_DATA_DIR", "bus", `embedded bus: the disk of NETLAB_API_DATA_DIR cannot be written: .*/bus.*read-only file system: make it writable`},
+		"worker": {"netlab-worker", "NETLAB_WORKER_DATA_DIR", "", `NETLAB_WORKER_DATA_DIR: cannot write there: .*read-only file system: mount its file system writable, or name`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := f.path("data-" + name)
+			mountReadOnly(t, filepath.Join(dir, test.readOnly))
+			p := launch(t, test.program, append(f.environment("home-"+name), test.setting+"="+dir, "NETLAB_API_PORT=0", "NETLAB_BUS_LISTEN=127.0.0.1:0",
+				"NETLAB_BUS_URL="+map[bool]string{true: "nats://127.0.0.1:1"}[test.program == "netlab-worker"]))
+			p.expect(test.words)
+			<-p.done
+			if code := p.cmd.ProcessState.ExitCode(); code != 1 {
+				t.Errorf("it ended with %d", code)
+			}
+		})
+	}
+}
+
+// mountReadOnly makes a directory and has nobody write in it until the test ends.
+func mountReadOnly(t *testing.T, dir string) {
+	t.Helper()
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Mount(dir, dir, "", unix.MS_BIND, ""); err != nil {
+		t.Skipf("nothing can be mounted here: %v", err)
+	}
+	t.Cleanup(func() {
+		if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := unix.Mount("", dir, "", unix.MS_BIND|unix.MS_REMOUNT|unix.MS_RDONLY, ""); err != nil {
+		t.Skipf("nothing can be mounted read-only here: %v", err)
 	}
 }

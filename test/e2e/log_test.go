@@ -3,8 +3,10 @@ package e2e_test
 import (
 	"bufio"
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -12,6 +14,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/nats-io/nats.go"
@@ -53,7 +56,7 @@ func (f *fleet) connect(t *testing.T) *nats.Conn {
 	return nc
 }
 
-// busLog reads a job's log from the stream, checking that every chunk begins where the last one ended.
+// busLog reads a job's log from the stream, checking that every chunk begins where the last one ended, and is text by itself.
 func (f *fleet) busLog(t *testing.T, id string) string {
 	t.Helper()
 	js, err := jetstream.New(f.connect(t))
@@ -75,6 +78,9 @@ func (f *fleet) busLog(t *testing.T, id string) string {
 		if got := m.Headers().Get("Netlab-Offset"); got != strconv.Itoa(log.Len()) {
 			t.Errorf("chunk at offset %s, want %d", got, log.Len())
 		}
+		if len(m.Data()) > 64<<10 || !utf8.Valid(m.Data()) {
+			t.Errorf("a chunk of %d bytes at offset %d, text: %t", len(m.Data()), log.Len(), utf8.Valid(m.Data()))
+		}
 		log.Write(m.Data())
 	}
 	return log.String()
@@ -83,10 +89,19 @@ func (f *fleet) busLog(t *testing.T, id string) string {
 func TestLogIsTheSameEverywhere(t *testing.T) {
 	t.Parallel()
 	forBothShapes(t, func(t *testing.T, f *fleet) {
-		dir := f.chatter("talk", object{"lines": 5000, "bytes": 100})
+		parts := []string{
+			"\x00 10 %\r100 %\r\n\x1b[1mbold\x1b[0m\a\b\v\f\x7f\u0085\u2028",
+			"\u20ac"[:2], "\u20ac"[2:], // longer apart than a line waits for its end
+			"\xff\n",
+			strings.Repeat("\u20ac", 1<<20/3), // with no end: no chunk of it ends with a whole number of them
+		}
+		dir := f.chatter("talk", object{"lines": 5000, "bytes": 100, "parts": asLatin1(parts)})
 		job, want := f.any().run(t, jobs.Success, object{"action": "create", "workdir": dir})
 		if n := strings.Count(want, "chatter "); n < 5000 {
 			t.Fatalf("%d lines of 5000", n)
+		}
+		if !strings.Contains(want, strings.ToValidUTF8(strings.Join(parts, ""), "\ufffd")) {
+			t.Errorf("the log has not what was written, but %.300q", want[strings.LastIndex(want, "chatter "):])
 		}
 		if job.LogBytes != int64(len(want)) {
 			t.Errorf("logBytes %d, the log has %d", job.LogBytes, len(want))
@@ -109,6 +124,8 @@ func TestLogIsTheSameEverywhere(t *testing.T) {
 			same("the JSON", a.jsonLog(t, job.ID, 0).Log)
 			same("the events", a.eventLog(t, job.ID, "", jobs.Success))
 			half := len(want) / 2
+			for ; !utf8.RuneStart(want[half]); half-- { // which a client of text can resume at
+			}
 			rest := a.jsonLog(t, job.ID, half)
 			same("the JSON, resumed", want[:half]+rest.Log)
 			if rest.Offset != int64(len(want)) || rest.State != jobs.Success {
@@ -119,6 +136,83 @@ func TestLogIsTheSameEverywhere(t *testing.T) {
 			same("the text, resumed", want[:half]+string(tail))
 		}
 	})
+}
+
+// A log of 24 MB, or of so many as NETLAB_TEST_LOG says, is whole: over HTTP, on the bus and in the file of the API it has every byte
+// that was written.
+func TestALargeLogIsWhole(t *testing.T) {
+	t.Parallel()
+	megabytes := 24
+	if wanted := os.Getenv("NETLAB_TEST_LOG"); wanted != "" {
+		var err error
+		if megabytes, err = strconv.Atoi(wanted); err != nil {
+			t.Fatalf("NETLAB_TEST_LOG: %v", err)
+		}
+	}
+	f := split(t)
+	dir := f.chatter("large", object{"lines": megabytes * 1000, "bytes": 1000, "gate": "gate"})
+	job := f.any().submit(t, object{"action": "create", "workdir": dir, "host": "alpha"})
+	follower := f.apis[0].open(t, "GET", "/jobs/"+job.ID+"/log?follow=true", nil)
+	defer follower.Body.Close()
+	f.any().await(t, job.ID, "at its gate", func(*jobs.Job) bool { return exists(t, dir, "gate.reached") })
+	// What was written goes with the job's end.
+	output := f.path("output")
+	if err := os.Link(f.path("worker-alpha", "jobs", job.ID, "output"), output); err != nil {
+		t.Fatal(err)
+	}
+	openGate(t, dir)
+	followed := measure(t, follower.Body)
+	ended, _ := f.any().finish(t, job.ID)
+	written, err := os.Open(output)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer written.Close()
+	want := measure(t, written)
+	if ended.State != jobs.Success || ended.LogBytes != want.size || want.size < int64(megabytes)*1_000_000 || len(ended.Warnings) > 0 {
+		t.Errorf("%s, %d bytes of log, %d were written; warnings %q", ended.State, ended.LogBytes, want.size, ended.Warnings)
+	}
+	got := map[string]measured{"a follower has": followed, "the bus has": measure(t, strings.NewReader(f.busLog(t, job.ID)))}
+	for n, a := range f.apis {
+		whole := a.open(t, "GET", "/jobs/"+job.ID+"/log", nil, "Accept", "text/plain")
+		defer whole.Body.Close()
+		got[fmt.Sprintf("API %d gives", n)] = measure(t, whole.Body)
+	}
+	for what, got := range got {
+		if got != want {
+			t.Errorf("%s %d bytes with the hash %.8x, written were %d with %.8x", what, got.size, got.hash, want.size, want.hash)
+		}
+	}
+}
+
+// measured tells two texts from each other that are too long to be shown.
+type measured struct {
+	size int64
+	hash [sha256.Size]byte
+}
+
+func measure(t *testing.T, text io.Reader) (m measured) {
+	t.Helper()
+	hash := sha256.New()
+	n, err := io.Copy(hash, text)
+	if err != nil {
+		t.Error(err)
+	}
+	m.size = n
+	copy(m.hash[:], hash.Sum(nil))
+	return m
+}
+
+// asLatin1 has each byte be a character, as the chatter takes what is no text.
+func asLatin1(parts []string) (list []string) {
+	for _, part := range parts {
+		runes := make([]rune, len(part))
+		for i := range len(part) {
+			runes[i] = rune(part[i])
+		}
+		list = append(list, string(runes))
+	}
+	return list
 }
 
 type jsonLog struct {

@@ -13,7 +13,8 @@ import (
 	"netlab-runner/test/standins"
 )
 
-// previousRelease is where the programs of the release before this one are. Where it could not be built the test is skipped.
+// previousRelease is where the programs of the release before this one are. Where nobody has built them a test by itself is skipped;
+// `make test` has to have built them.
 func previousRelease(t *testing.T) string {
 	t.Helper()
 	dir, err := filepath.Abs(filepath.Join("..", "..", ".previous"))
@@ -21,13 +22,17 @@ func previousRelease(t *testing.T) string {
 		t.Fatal(err)
 	}
 	if _, err := os.Stat(filepath.Join(dir, ".complete")); errors.Is(err, fs.ErrNotExist) {
-		t.Skip("the programs of the previous release are not there: run scripts/previous-release, which says what it lacks")
+		const missing = "the programs of the previous release are not there: run scripts/previous-release, which says what it lacks"
+		if os.Getenv("NETLAB_TEST_PREVIOUS") != "" {
+			t.Fatal(missing)
+		}
+		t.Skip(missing)
 	}
 	return dir
 }
 
-// An upgrade, and the way back: one release starts a job and has another one waiting, the other one brings both to their ends.
-// Between the two, each release's API works with the other one's worker.
+// An upgrade, and the way back: one release starts a job, has another one waiting, has a third between its two commands and cancels a
+// fourth, and the other one brings all to their ends. Between the two, each release's API works with the other one's worker.
 func TestUpgrade(t *testing.T) {
 	t.Parallel()
 	previous := previousRelease(t)
@@ -40,17 +45,21 @@ func TestUpgrade(t *testing.T) {
 	f.busURL = "nats://127.0.0.1:" + f.port
 	f.startServer()
 	var worker *program
-	// use has the API and the worker be of these releases, from one to the next without a break but that of their starts.
-	use := func(api, ofWorker string) *api {
+	// use has the API and the worker be of these releases, from one to the next without a break but that of their starts, and of what
+	// happens meanwhile.
+	use := func(api, ofWorker string, meanwhile ...func()) *api {
 		t.Helper()
 		if worker != nil {
 			worker.stop()
 			f.any().stop()
 		}
+		for _, happens := range meanwhile {
+			happens()
+		}
 		f.release = api
 		a := f.startAPI(f.apiEnvironment("api"))
 		f.release = ofWorker
-		worker = f.workerOf("alpha", "worker")
+		worker = f.workerOf("alpha", "worker", "NETLAB_WORKER_SLOTS=3")
 		a.awaitReady(1)
 		var list struct{ Hosts []hosts.Host }
 		if a.get(t, "/hosts", &list); (list.Hosts[0].Version == "dev") != (ofWorker == "") {
@@ -63,6 +72,9 @@ func TestUpgrade(t *testing.T) {
 	a := use(previous, previous)
 	lab := f.lab("shown", "frr3")
 	a.run(t, jobs.Success, object{"action": "up", "workdir": lab})
+	two := f.lab("two", "linux2")
+	multilab := object{"action": "up", "workdir": two, "plugin": "multilab", "multilabId": 2}
+	a.run(t, jobs.Success, multilab)
 	for _, step := range []struct{ name, from, to string }{{"upgrade", previous, next}, {"downgrade", next, previous}} {
 		if step.from == next {
 			use(next, previous)
@@ -76,7 +88,25 @@ func TestUpgrade(t *testing.T) {
 		queued := a.submit(t, object{"action": "create", "workdir": dir, "environment": environment})
 		canceled := a.submit(t, object{"action": "down", "workdir": dir})
 		a.cancel(t, canceled.ID)
-		a = use(step.to, step.to)
+		down, up := f.standins.Gate(step.name+"-down"), f.standins.Gate(step.name+"-up")
+		f.standins.SetKnob("containerlab destroy", standins.Knob{Gate: step.name + "-down"})
+		f.standins.SetKnob("containerlab deploy", standins.Knob{Gate: step.name + "-up"})
+		deploys := len(f.standins.Calls("containerlab deploy"))
+		multilab["action"] = "restart"
+		between := a.submit(t, multilab)
+		down.Await(patience)
+		// It takes so long to be stopped that the next release has to do it.
+		stopped := a.submit(t, object{"action": "create", "workdir": f.chatter(step.name+"-stopped", object{
+			"lines": 1, "ignore": []string{"INT"}, "gate": "gate",
+		})})
+		a.awaitLog(t, stopped.ID, "chatter 1 of ")
+		a.cancel(t, stopped.ID)
+		a.awaitLog(t, stopped.ID, "canceled: the run is stopped")
+		a = use(step.to, step.to, func() {
+			down.Open()
+			up.Await(patience)
+		})
+		up.Open()
 		a.await(t, running.ID, "running", func(j *jobs.Job) bool { return j.State == jobs.Running })
 		openGate(t, dir)
 		for _, id := range []string{running.ID, queued.ID} {
@@ -85,6 +115,16 @@ func TestUpgrade(t *testing.T) {
 				t.Errorf("%s: kept %q", step.name, kept)
 			}
 		}
+		f.wantOneRun(t, stopped.ID, jobs.Canceled)
+		if ended, log := a.finish(t, between.ID); ended.State != jobs.Success || f.busLog(t, between.ID) != log {
+			t.Errorf("%s: between two commands: %s %s, the log on the bus is the same: %t\n%s", step.name, ended.State, text(ended.Error), f.busLog(t, between.ID) == log, log)
+		}
+		checkHistory(t, f.history(between.ID))
+		if n := len(f.standins.Calls("containerlab deploy")); n != deploys+1 {
+			t.Errorf("%s: between two commands: started %d times", step.name, n-deploys)
+		}
+		f.standins.SetKnob("containerlab destroy")
+		f.standins.SetKnob("containerlab deploy")
 		if ended, log := a.finish(t, canceled.ID); ended.State != jobs.Canceled || log != "" {
 			t.Errorf("%s: %s, log %q", step.name, ended.State, log)
 		}
@@ -92,10 +132,12 @@ func TestUpgrade(t *testing.T) {
 	}
 	use(previous, next)
 	f.useEverything(t, lab, "newer-worker")
-	f.any().run(t, jobs.Success, object{"action": "destroy", "workdir": lab})
+	for _, dir := range []string{lab, two} {
+		f.any().run(t, jobs.Success, object{"action": "destroy", "workdir": dir})
+	}
 }
 
-// useEverything has the API ask its worker each question that there is, with the lab that runs.
+// useEverything has the API ask its worker each question that there is, with two labs that run, one of them in that directory.
 func (f *fleet) useEverything(t *testing.T, lab, name string) {
 	t.Helper()
 	a := f.any()
@@ -118,17 +160,18 @@ func (f *fleet) useEverything(t *testing.T, lab, name string) {
 	var status struct {
 		Hosts map[string]struct{ Labs map[string]any }
 	}
-	if a.get(t, "/status", &status); len(status.Hosts["alpha"].Labs) != 1 {
+	if a.get(t, "/status", &status); len(status.Hosts["alpha"].Labs) != 2 {
 		t.Errorf("%s: status: %+v", name, status)
 	}
 	var one, list, labs map[string]any
 	a.get(t, "/status/default?host=alpha", &one)
 	a.get(t, "/labs", &labs)
 	a.get(t, "/templates?dir=&host=alpha", &list)
-	for what, got := range map[string]any{"labs": labs["labs"], "templates": list["templates"]} {
-		if entries, _ := got.([]any); len(entries) != 1 {
-			t.Errorf("%s: %s: %v", name, what, got)
-		}
+	if running, _ := labs["labs"].([]any); len(running) != 2 {
+		t.Errorf("%s: labs: %v", name, running)
+	}
+	if templates, _ := list["templates"].([]any); len(templates) != 1 {
+		t.Errorf("%s: templates: %v", name, templates)
 	}
 	if len(one) == 0 {
 		t.Errorf("%s: the lab's status is empty", name)

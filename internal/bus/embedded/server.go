@@ -14,6 +14,7 @@ import (
 	"strconv"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
@@ -114,6 +115,9 @@ func Start(ctx context.Context, c Config) (*Server, error) {
 		}
 		_ = probe.Close()
 	}
+	if err := checkStore(o.StoreDir); err != nil {
+		return nil, err
+	}
 	if err := s.start(ctx); err != nil {
 		return nil, err
 	}
@@ -204,7 +208,7 @@ func (s *Server) nurse(ctx context.Context) {
 			continue
 		}
 		if s.trouble.Load() == nil {
-			text := "the disk of NETLAB_API_DATA_DIR cannot be written: make room, and the bus goes on by itself"
+			text := "the disk of NETLAB_API_DATA_DIR cannot be written: " + remedyOf(s.probe()) + ", and the bus goes on by itself"
 			if writes {
 				text = "the store in NETLAB_API_DATA_DIR is not well: see the lines of the API's log above"
 			}
@@ -224,11 +228,40 @@ func isWriteError(health *server.HealthStatus) bool {
 	return strings.Contains(health.Error, " write error: ")
 }
 
+// probe says what keeps the server from writing.
+func (s *Server) probe() error {
+	file := filepath.Join(s.options.StoreDir, "room")
+	err := os.WriteFile(file, make([]byte, healthRoom), 0o600)
+	return errors.Join(err, os.Remove(file))
+}
+
+// remedyOf is what helps where the store cannot be written.
+func remedyOf(err error) string {
+	if errors.Is(err, syscall.EROFS) || errors.Is(err, syscall.EACCES) || errors.Is(err, syscall.EPERM) {
+		return "make it writable"
+	}
+	return "make room"
+}
+
+// checkStore makes the folder of the store and sees whether it can be written: the server itself would say neither what it cannot
+// write nor what helps.
+func checkStore(dir string) error {
+	err := os.MkdirAll(dir, 0o750)
+	var probe *os.File
+	if err == nil {
+		if probe, err = os.CreateTemp(dir, ".probe-*"); err == nil {
+			err = errors.Join(probe.Close(), os.Remove(probe.Name()))
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("embedded bus: the disk of NETLAB_API_DATA_DIR cannot be written: %w: %s", err, remedyOf(err))
+	}
+	return nil
+}
+
 // restart replaces the server, if the disk has room.
 func (s *Server) restart(ctx context.Context, srv *server.Server) error {
-	probe := filepath.Join(s.options.StoreDir, "room")
-	err := os.WriteFile(probe, make([]byte, healthRoom), 0o600)
-	if err = errors.Join(err, os.Remove(probe)); err != nil {
+	if err := s.probe(); err != nil {
 		return err
 	}
 	srv.Shutdown()

@@ -145,7 +145,7 @@ func Run(ctx context.Context, s *settings.API, version string, log *slog.Logger)
 		}
 		return nil
 	})
-	parts.Go(func() { program.Watch(ctx, func() { v.NotReady() }, log) })
+	parts.Go(func() { program.Watch(ctx, v.Check, log) })
 	<-ctx.Done()
 	program.Notify(daemon.SdNotifyStopping, log)
 	stopping, done := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)

@@ -5,6 +5,7 @@ Every key of chatter.json may be missing, and so may the file:
     lines     how many lines are written to standard output
     bytes     length of a line in bytes, its end included (64 without)
     delay     seconds between two lines
+    parts     what is written behind the lines, a write each, with 0.2 seconds between two: strings of which each character is a byte
     ignore    signals that the process ignores from here on: "INT", "TERM"
     gate      a file's path, relative to this folder: PATH.reached is made, then the run waits until PATH exists
     seconds   seconds of silence behind the lines and the gate
@@ -26,6 +27,7 @@ def init(topology):
     for name in options.get("ignore", []):
         signal.signal(getattr(signal, "SIG" + name), signal.SIG_IGN)
     chat(options.get("lines", 0), options.get("bytes", 64), options.get("delay", 0))
+    say(options.get("parts", []))
     if "gate" in options:
         pass_gate(os.path.join(FOLDER, options["gate"]))
     time.sleep(options.get("seconds", 0))
@@ -51,6 +53,15 @@ def chat(lines, length, delay):
             sys.stdout.flush()
             time.sleep(delay)
     sys.stdout.flush()
+
+
+def say(parts):
+    """Write bytes, one part after the other."""
+    for number, part in enumerate(parts):
+        if number:
+            time.sleep(0.2)
+        sys.stdout.buffer.write(part.encode("latin-1"))
+        sys.stdout.buffer.flush()
 
 
 def pass_gate(path):
