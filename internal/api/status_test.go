@@ -80,7 +80,7 @@ func TestStatusOutputByDefaultText(t *testing.T) {
 
 func TestStatusOfTheFleet(t *testing.T) {
 	t.Parallel()
-	b := setup(t, func(c *Config) { c.HostTimeout = 100 * time.Millisecond })
+	b := setup(t, func(c *Config) { c.HostTimeout = time.Second })
 	b.is(b.get("/status"), http.StatusOK, `{"hosts":{}}`)
 	for _, name := range []string{"busy", "dead", "empty", "broken", "slow"} {
 		b.online(hostNamed(name))
