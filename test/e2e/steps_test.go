@@ -408,11 +408,13 @@ func TestWorkerIsStoppedAtEachMessage(t *testing.T) {
 		c.wire.setWatch(nil)
 		c.check()
 		for _, kind := range c.kindsAlwaysSaid() {
-			for _, at := range []moment{before, answered} {
-				if point := kind + " " + string(at); !stops[point] {
-					t.Errorf("not stopped at %q, but at %v, of %q", point, stops, c.order)
-				}
+			if !stops[kind+" "+string(before)] {
+				t.Errorf("not stopped at %q, but at %v, of %q", kind, stops, c.order)
 			}
+		}
+		// Whether there is one more message of a kind, whose answer may be lost, is a matter of chance at times.
+		if least := map[bool]int{false: 10, true: 4}[c.cancels]; len(stops) < least {
+			t.Errorf("stopped at %v, of %q", stops, c.order)
 		}
 	})
 }

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"netlab-runner/internal/hosts"
 	"netlab-runner/internal/jobs"
@@ -61,9 +62,17 @@ func TestUpgrade(t *testing.T) {
 		f.release = ofWorker
 		worker = f.workerOf("alpha", "worker", "NETLAB_WORKER_SLOTS=3")
 		a.awaitReady(1)
+		// The lease of the worker before may be there for a moment.
 		var list struct{ Hosts []hosts.Host }
-		if a.get(t, "/hosts", &list); (list.Hosts[0].Version == "dev") != (ofWorker == "") {
-			t.Errorf("the worker is of release %s", list.Hosts[0].Version)
+		for end := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
+			a.get(t, "/hosts", &list)
+			h := list.Hosts[0]
+			if h.Online && (h.Version == "dev") == (ofWorker == "") {
+				break
+			}
+			if time.Now().After(end) {
+				t.Fatalf("the worker is of release %s, online: %t", h.Version, h.Online)
+			}
 		}
 		return a
 	}
