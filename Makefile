@@ -75,7 +75,8 @@ previous-release: check-tools
 .PHONY: test
 test: build venv-schemathesis previous-release vet lint ## Run all tests, with vet, the linters and the race detector
 	@$(if $(RACE),,echo "No C compiler (or CGO_ENABLED=0): testing without the race detector.")
-	NETLAB_TEST_PREVIOUS=required go test $(RACE) -count=1 -timeout 20m -parallel $(PARALLEL) $(TESTFLAGS) ./...
+	NETLAB_TEST_PREVIOUS=$$(git cat-file -e "$$(cat test/previous-release)^{commit}" 2>/dev/null && echo required) \
+		go test $(RACE) -count=1 -timeout 20m -parallel $(PARALLEL) $(TESTFLAGS) ./...
 	@scripts/fuzz-briefly $(RACE)
 
 .PHONY: vet

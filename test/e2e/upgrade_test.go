@@ -15,7 +15,7 @@ import (
 )
 
 // previousRelease is where the programs of the release before this one are. Where nobody has built them a test by itself is skipped;
-// `make test` has to have built them.
+// `make test` has to have built them, unless the checkout does not have that release.
 func previousRelease(t *testing.T) string {
 	t.Helper()
 	dir, err := filepath.Abs(filepath.Join("..", "..", ".previous"))
