@@ -137,7 +137,7 @@ func (x index) find(f *Filter, all []*entry, behind *entry) iter.Seq[*entry] {
 			return
 		}
 		for birth := range common(lists, rest[len(rest)-1].birth) {
-			rest = upTo(rest, birth)
+			rest = rest[:countUpTo(rest, func(e *entry) bool { return e.birth > birth })]
 			// Without a birth there may be several.
 			for ; len(rest) > 0 && rest[len(rest)-1].birth == birth; rest = rest[:len(rest)-1] {
 				e := rest[len(rest)-1]
@@ -181,15 +181,6 @@ func common(lists []*list, newest uint64) iter.Seq[uint64] {
 			}
 		}
 	}
-}
-
-// upTo are the entries that were not born later, which are looked for from behind: births that follow each other are near each other.
-func upTo(list []*entry, birth uint64) []*entry {
-	from, step := len(list), 1
-	for from > 0 && list[from-1].birth > birth {
-		list, from, step = list[:from-1], max(from-step, 0), 2*step
-	}
-	return list[:from+sort.Search(len(list)-from, func(i int) bool { return list[from+i].birth > birth })]
 }
 
 // allBirths are kept from when they are first asked for on: most lists are never put over others.
