@@ -61,8 +61,8 @@ type Bus struct {
 	trouble   func() string
 	// answered is when a stream was last looked at.
 	answered atomic.Pointer[time.Time]
-	// known is up to when all is known that the streams had which are followed, nil where none is.
-	known atomic.Pointer[time.Time]
+	// known is up to when all is known that the streams had which are followed, nil where none is; knownJobs is that without the logs.
+	known, knownJobs atomic.Pointer[time.Time]
 	// clock is that of the bus, nil before the first look at the stream of jobs.
 	clock atomic.Pointer[clock]
 	// crowded says, by the last look, that the stream of jobs has room left only for the states of those that it has.

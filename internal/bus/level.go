@@ -46,23 +46,31 @@ func (b *Bus) measure(ctx context.Context, w *watched, x *extent, subjects strin
 func (b *Bus) setKnown() {
 	b.watchingMu.Lock()
 	defer b.watchingMu.Unlock()
-	var oldest *time.Time
-	for w := range b.watching {
-		if at := w.level.at.Load(); at != nil && (oldest == nil || at.Before(*oldest)) {
-			oldest = at
+	oldest := func(but string) (oldest *time.Time) {
+		for w := range b.watching {
+			if at := w.level.at.Load(); at != nil && w.stream != but && (oldest == nil || at.Before(*oldest)) {
+				oldest = at
+			}
 		}
+		return oldest
 	}
-	b.known.Store(oldest)
+	b.known.Store(oldest(""))
+	b.knownJobs.Store(oldest(logsStream))
 }
 
 // Silence is how long the bus has not told any more, at this moment, what it has to who follows it, nor answered what it is asked every few
 // seconds; 0 while it does.
-func (b *Bus) Silence(now time.Time) time.Duration {
+func (b *Bus) Silence(now time.Time) time.Duration { return b.silence(now, b.known.Load()) }
+
+// SilenceOfJobs is Silence without the logs: jobs can be made and canceled while their stream alone has no leader.
+func (b *Bus) SilenceOfJobs(now time.Time) time.Duration { return b.silence(now, b.knownJobs.Load()) }
+
+func (b *Bus) silence(now time.Time, known *time.Time) time.Duration {
 	last := b.answered.Load()
 	if last == nil {
 		return 0
 	}
-	if known := b.known.Load(); known != nil && known.Before(*last) {
+	if known != nil && known.Before(*last) {
 		last = known
 	}
 	// Two looks may miss, one after the other, without anything being wrong.

@@ -68,6 +68,17 @@ func TestUpToWhenAllIsKnown(t *testing.T) {
 	if silence := b.Silence(now); silence != 4*lookEvery {
 		t.Errorf("of one stream it is known what it had %s ago, and it is silent for %s", 4*lookEvery, silence)
 	}
+	if silence := b.SilenceOfJobs(now); silence != 4*lookEvery {
+		t.Errorf("of the jobs it is known what there was %s ago, and they are silent for %s", 4*lookEvery, silence)
+	}
+	w.level.at.Store(&now)
+	other.level.at.Store(&long)
+	b.setKnown()
+	if all, jobs := b.Silence(now), b.SilenceOfJobs(now); all != 4*lookEvery || jobs != 0 {
+		t.Errorf("of the logs it is known what there was %s ago; all is silent for %s, and the jobs for %s", 4*lookEvery, all, jobs)
+	}
+	w.level.at.Store(&long)
+	other.level.at.Store(&now)
 	b.unwatch(w)
 	if silence := b.Silence(now); silence != 0 {
 		t.Errorf("that stream is not followed any more, and it is silent for %s", silence)

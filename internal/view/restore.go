@@ -19,7 +19,7 @@ const restorePatience = 30 * time.Second
 // Writable is bus.ErrUnavailable with the reason while the bus is away, and the hosts look as if they were, and for as long as it
 // knows less than this view: a request that came before could not be told from a new one.
 func (v *View) Writable() error {
-	if silence := v.bus.Silence(time.Now()); silence > 0 {
+	if silence := v.bus.SilenceOfJobs(time.Now()); silence > 0 {
 		return fmt.Errorf("%w: it has not answered for %s", bus.ErrUnavailable, max(silence.Round(time.Second), time.Second))
 	}
 	v.mu.RLock()
