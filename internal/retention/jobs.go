@@ -87,12 +87,18 @@ func (k *Keeper) due(ctx context.Context, horizon time.Time, early *rooms) []vie
 // horizon is the one that the bus has. One that lies ahead was moved while a clock was: all jobs would go until it is passed.
 func (k *Keeper) horizon(ctx context.Context) (time.Time, error) {
 	at, err := k.config.Bus.Horizon(ctx)
-	if ahead := at.Sub(k.busNow()); err != nil || ahead <= clockSkew {
+	if err != nil || !k.isAhead(at) {
+		return at, err
+	}
+	// What is known of the bus's clock stood still if this machine did.
+	if _, err := k.config.Bus.JobsSequence(ctx); err != nil || !k.isAhead(at) {
 		return at, err
 	}
 	k.config.Log.Warn("retention: the clock of the bus was set back: which jobs were let go lies ahead and is forgotten", "until", at)
 	return time.Time{}, k.config.Bus.DropHorizon(ctx, at)
 }
+
+func (k *Keeper) isAhead(horizon time.Time) bool { return horizon.Sub(k.busNow()) > clockSkew }
 
 // horizonBehind is where the horizon may be when the job and those before it are let go: none that stays lies before it.
 func (k *Keeper) horizonBehind(last *view.Ended) time.Time {

@@ -325,6 +325,30 @@ func TestAJobStaysForAMomentAfterItsEnd(t *testing.T) {
 }
 
 // A horizon that lies ahead, from when the clock of the bus was, would have every job go until then.
+// What passes while a machine is suspended is not known to have passed before the bus is asked again.
+func TestAHorizonThatOnlySeemsToLieAheadStays(t *testing.T) {
+	t.Parallel()
+	b := setup(t, bustest.Limits())
+	a := b.api()
+	b.ended("one")
+	b.await(a, 1)
+	horizon := time.Now().Add(-time.Minute)
+	if err := b.bus.MoveHorizon(t.Context(), horizon); err != nil {
+		t.Fatal(err)
+	}
+	calls := 0
+	a.busNow = func() time.Time {
+		if calls++; calls <= 2 { // it is looked again behind the second
+			return b.bus.Now().Add(-10 * time.Minute)
+		}
+		return b.bus.Now()
+	}
+	a.letGoOrFail()
+	if got, err := b.bus.Horizon(t.Context()); err != nil || !got.Equal(horizon) {
+		t.Errorf("the horizon is %s, %v", got, err)
+	}
+}
+
 func TestAHorizonThatLiesAheadIsDropped(t *testing.T) {
 	t.Parallel()
 	b := setup(t, bustest.Limits())
