@@ -121,7 +121,7 @@ func (e *endedJobs) unwritten(id string) (*endedJob, error) {
 	return &end.job, end.err
 }
 
-// addUnwritten tries again what add could not write.
+// addUnwritten tries again what add could not write, and is still unwritten until it is settled.
 func (e *endedJobs) addUnwritten(id string) error {
 	e.changing.Lock()
 	defer e.changing.Unlock()
@@ -129,13 +129,14 @@ func (e *endedJobs) addUnwritten(id string) error {
 	if job == nil {
 		return nil
 	}
-	if err := e.write(job, e.next()); err != nil {
-		return err
-	}
+	return e.write(job, e.next())
+}
+
+// settle is for a job that addUnwritten has written.
+func (e *endedJobs) settle(id string) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	delete(e.pending, id)
-	return nil
 }
 
 // next is the time of the next file.

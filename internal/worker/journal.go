@@ -248,6 +248,12 @@ func (e *entry) unended() time.Time {
 	return e.Birth.CreatedAt
 }
 
+// empty makes room on the disk. When the output was last written is kept, see unended.
+func (e *entry) empty() error {
+	at := changed(e.output())
+	return errors.Join(os.Truncate(e.output(), 0), os.Chtimes(e.output(), at, at))
+}
+
 // runs says whether processes of the job's run are there. Those that are there behind a result are the lab's, as are those of a job
 // that is over and of which the journal has no run.
 func (e *entry) runs(over bool) (bool, error) {

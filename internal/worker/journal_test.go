@@ -119,6 +119,23 @@ func TestJournalCountsRuns(t *testing.T) {
 	}
 }
 
+// An output that makes room was not written later for that: the job had ended by then.
+func TestAnOutputIsEmptied(t *testing.T) {
+	t.Parallel()
+	e := addEntry(t, newJournal(t), "j1", 1)
+	at := time.Now().Add(-time.Hour).Truncate(time.Second)
+	if err := errors.Join(os.WriteFile(e.output(), []byte("what fills the disk\n"), 0o600), os.Chtimes(e.output(), at, at)); err != nil {
+		t.Fatal(err)
+	}
+	if err := e.empty(); err != nil {
+		t.Fatal(err)
+	}
+	info, err := os.Stat(e.output())
+	if err != nil || info.Size() != 0 || !e.unended().Equal(at) {
+		t.Errorf("%+v, %v; it had not ended at %s, want %s", info, err, e.unended(), at)
+	}
+}
+
 func TestDataDirBelongsToOneWorker(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"netlab-runner/internal/account"
@@ -304,9 +305,10 @@ func (w *Worker) take(ctx context.Context, birth *bus.Birth, seq uint64) error {
 	if err := w.awaitHold(ctx); err != nil {
 		return err
 	}
+	before, why := w.ended.unwritten(birth.ID) // before it is looked in the journal, as noteLater forgets it behind that
 	if w.journal.has(birth.ID) {
-		if before, err := w.ended.unwritten(birth.ID); before != nil && birth.CreatedAt.After(before.CreatedAt) {
-			return w.cannotTake(fmt.Errorf("how the job before it of its id has ended is not noted yet: %w", err))
+		if before != nil && birth.CreatedAt.After(before.CreatedAt) {
+			return w.cannotTake(fmt.Errorf("how the job before it of its id has ended is not noted yet: %w", why))
 		}
 		return nil
 	}
@@ -403,8 +405,9 @@ func (w *Worker) finish(ctx context.Context, t *task) {
 // noteLater remembers how a job has ended as soon as the disk takes it, and then forgets the job. When ctx ends before, the next worker
 // finds the job in the journal, and its end on the bus.
 func (w *Worker) noteLater(ctx context.Context, e *entry, log *slog.Logger) {
-	// It may be what fills the disk, and the bus has all of it.
-	_ = os.Truncate(e.output(), 0)
+	if _, why := w.ended.unwritten(e.Birth.ID); errors.Is(why, syscall.ENOSPC) || errors.Is(why, syscall.EDQUOT) {
+		_ = e.empty() // it may be what fills the disk, and the bus has all of it
+	}
 	for wait := time.Second; ; wait = min(2*wait, retryAtMost) {
 		err := w.ended.addUnwritten(e.Birth.ID)
 		if err == nil {
@@ -420,6 +423,7 @@ func (w *Worker) noteLater(ctx context.Context, e *entry, log *slog.Logger) {
 	if err := e.remove(); err != nil {
 		log.Error("journal", "error", err)
 	}
+	w.ended.settle(e.Birth.ID)
 }
 
 // awaitGone returns when the run of a job that was given up has ended, or ctx has: until then no other job begins in its directory.
