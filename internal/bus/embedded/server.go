@@ -208,7 +208,7 @@ func (s *Server) nurse(ctx context.Context) {
 			continue
 		}
 		if s.trouble.Load() == nil {
-			text := "the disk of NETLAB_API_DATA_DIR cannot be written: " + remedyOf(s.probe()) + ", and the bus goes on by itself"
+			text := "the disk of NETLAB_API_DATA_DIR cannot be written: make room, or make it writable, and the bus goes on by itself"
 			if writes {
 				text = "the store in NETLAB_API_DATA_DIR is not well: see the lines of the API's log above"
 			}
@@ -226,13 +226,6 @@ func (s *Server) nurse(ctx context.Context) {
 // isWriteError says whether the store has met an error of the disk.
 func isWriteError(health *server.HealthStatus) bool {
 	return strings.Contains(health.Error, " write error: ")
-}
-
-// probe says what keeps the server from writing.
-func (s *Server) probe() error {
-	file := filepath.Join(s.options.StoreDir, "room")
-	err := os.WriteFile(file, make([]byte, healthRoom), 0o600)
-	return errors.Join(err, os.Remove(file))
 }
 
 // remedyOf is what helps where the store cannot be written.
@@ -261,7 +254,9 @@ func checkStore(dir string) error {
 
 // restart replaces the server, if the disk has room.
 func (s *Server) restart(ctx context.Context, srv *server.Server) error {
-	if err := s.probe(); err != nil {
+	probe := filepath.Join(s.options.StoreDir, "room")
+	err := os.WriteFile(probe, make([]byte, healthRoom), 0o600)
+	if err = errors.Join(err, os.Remove(probe)); err != nil {
 		return err
 	}
 	srv.Shutdown()
