@@ -92,11 +92,11 @@ func (x index) remove(e *entry, t term) {
 	if l.entries = remove(l.entries, e); len(l.entries) == 0 {
 		delete(x.lists, t)
 	}
-	switch {
-	case l.births == nil:
-	case e.birth == 0: // as others may have that a loss has left without one
-		l.births = nil
-	default:
+	if l.births == nil {
+		return
+	}
+	// Another one may have the same: of those that a loss has left without one, say.
+	if at := countUpTo(l.entries, func(other *entry) bool { return other.birth > e.birth }); at == 0 || l.entries[at-1].birth != e.birth {
 		l.births.Remove(e.birth)
 	}
 }
@@ -138,7 +138,7 @@ func (x index) find(f *Filter, all []*entry, behind *entry) iter.Seq[*entry] {
 		}
 		for birth := range common(lists, rest[len(rest)-1].birth) {
 			rest = rest[:countUpTo(rest, func(e *entry) bool { return e.birth > birth })]
-			// Without a birth there may be several.
+			// There may be several.
 			for ; len(rest) > 0 && rest[len(rest)-1].birth == birth; rest = rest[:len(rest)-1] {
 				e := rest[len(rest)-1]
 				if has := e.traits.Value(); f.matches(&has) && !yield(e) {
