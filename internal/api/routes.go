@@ -18,11 +18,10 @@ func (s *Server) routes() {
 	if a := newAccess(&s.config); a != nil {
 		s.app.Use(a.check)
 	}
-	s.app.Use(sameSite, unambiguous, s.takeBody)
 	// Fiber answers HEAD wherever it answers GET.
 	r := s.app.Group(s.config.Prefix)
-	s.documentRoutes(r)
-	s.app.Use(s.tellAge)
+	s.documentRoutes(r) // which do not look at what was sent with them
+	s.app.Use(sameSite, unambiguous, s.takeBody, s.tellAge)
 	s.jobRoutes(r)
 	s.hostRoutes(r)
 }
