@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+
+	"netlab-runner/internal/durable"
 )
 
 // absolute makes path absolute, so that it means the same whatever the working directory becomes. An empty one stays.
@@ -52,11 +54,7 @@ func makeDir(setting, dir string, mode fs.FileMode) error {
 	if err := os.MkdirAll(dir, mode); err != nil {
 		return fmt.Errorf("%s: cannot make the directory: %w: %s", setting, err, remedyOf(err))
 	}
-	probe, err := os.CreateTemp(dir, ".probe-*")
-	if err == nil {
-		err = errors.Join(probe.Close(), os.Remove(probe.Name()))
-	}
-	if err != nil {
+	if err := durable.Probe(dir); err != nil {
 		return fmt.Errorf("%s: cannot write there: %w: %s", setting, err, remedyOf(err))
 	}
 	return nil

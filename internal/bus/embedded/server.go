@@ -21,6 +21,7 @@ import (
 	"github.com/nats-io/nkeys"
 
 	"netlab-runner/internal/bus/seed"
+	"netlab-runner/internal/durable"
 )
 
 // Config describes the server.
@@ -240,11 +241,8 @@ func remedyOf(err error) string {
 // write nor what helps.
 func checkStore(dir string) error {
 	err := os.MkdirAll(dir, 0o750)
-	var probe *os.File
 	if err == nil {
-		if probe, err = os.CreateTemp(dir, ".probe-*"); err == nil {
-			err = errors.Join(probe.Close(), os.Remove(probe.Name()))
-		}
+		err = durable.Probe(dir)
 	}
 	if err != nil {
 		return fmt.Errorf("embedded bus: the disk of NETLAB_API_DATA_DIR cannot be written: %w: %s", err, remedyOf(err))
