@@ -77,7 +77,7 @@ func (r *reporter) move(ctx context.Context, e jobs.Event, change func(*jobs.Job
 			continue
 		}
 		// A server of a cluster that lags behind gave the answer.
-		if err := pause(ctx); err != nil {
+		if err := pause(ctx, askAgain); err != nil {
 			return err
 		}
 	}
@@ -117,12 +117,14 @@ func (r *reporter) confirm(ctx context.Context) error {
 	})
 }
 
-// pause waits a moment before the bus is asked again.
-func pause(ctx context.Context) error {
+// askAgain is how long is waited before the bus is asked again.
+const askAgain = 100 * time.Millisecond
+
+func pause(ctx context.Context, d time.Duration) error {
 	select {
 	case <-ctx.Done():
 		return ctx.Err()
-	case <-time.After(100 * time.Millisecond):
+	case <-time.After(d):
 		return nil
 	}
 }
@@ -146,7 +148,7 @@ func (r *reporter) claim(ctx context.Context, takeover bool) (resumed bool, err 
 		}
 		last, err = r.last(ctx)
 		if errors.Is(err, bus.ErrNotFound) {
-			err = pause(ctx)
+			err = pause(ctx, askAgain)
 		}
 		if err != nil {
 			return false, err

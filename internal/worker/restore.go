@@ -112,14 +112,14 @@ func (w *Worker) endStored(ctx context.Context, id string) (at time.Time, err er
 // noteEnd remembers how a job has ended, which the bus has. Where it does not say at once when it has stored that, the next worker asks
 // again. Until it is remembered the journal has the job: whoever finds it there finds its end on the bus, and remembers that.
 func (w *Worker) noteEnd(ctx context.Context, r *reporter) error {
-	if !r.stored.IsZero() {
-		return w.ended.add(&endedJob{Job: r.job, Stored: r.stored})
-	}
-	asking, cancel := context.WithTimeout(ctx, time.Second)
-	defer cancel()
-	stored, err := w.endStored(asking, r.job.ID)
-	if err != nil {
-		w.log.Warn("it is not known when the bus has stored the end of a job", "job", r.job.ID, "error", err)
+	stored := r.stored
+	if stored.IsZero() {
+		asking, cancel := context.WithTimeout(ctx, time.Second)
+		defer cancel()
+		var err error
+		if stored, err = w.endStored(asking, r.job.ID); err != nil {
+			w.log.Warn("it is not known when the bus has stored the end of a job", "job", r.job.ID, "error", err)
+		}
 	}
 	return w.ended.add(&endedJob{Job: r.job, Stored: stored})
 }

@@ -394,10 +394,8 @@ func (w *Worker) finish(ctx context.Context, t *task) {
 			return
 		}
 		log.Error("job not finished, trying again", "error", err, "after", wait)
-		select {
-		case <-ctx.Done():
+		if pause(ctx, wait) != nil {
 			return
-		case <-time.After(wait):
 		}
 	}
 }
@@ -414,10 +412,8 @@ func (w *Worker) noteLater(ctx context.Context, e *entry, log *slog.Logger) {
 			break
 		}
 		log.Error("ended jobs, trying again", "error", err, "after", wait)
-		select {
-		case <-ctx.Done():
+		if pause(ctx, wait) != nil {
 			return
-		case <-time.After(wait):
 		}
 	}
 	if err := e.remove(); err != nil {
