@@ -4,7 +4,6 @@ import (
 	"iter"
 	"math"
 	"slices"
-	"sort"
 	"sync"
 	"unique"
 
@@ -124,7 +123,7 @@ func (x index) find(f *Filter, all []*entry, behind *entry) iter.Seq[*entry] {
 			rest = lists[0].entries
 		}
 		if behind != nil {
-			rest = rest[:sort.Search(len(rest), func(i int) bool { return byBirth(rest[i], behind) >= 0 })]
+			rest = rest[:before(rest, behind)]
 		}
 		for looked := 0; len(rest) > 0 && (looked < x.glance || len(lists) < 2); looked++ {
 			e := rest[len(rest)-1]
