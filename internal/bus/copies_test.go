@@ -272,6 +272,17 @@ func endedJob(ctx context.Context, t *testing.T, b *Bus, id string) (j *jobs.Job
 	return j, seq
 }
 
+// endedJobs are so many of them, with the sequence of the last one's end.
+func endedJobs(ctx context.Context, t *testing.T, b *Bus, count int) (list []*jobs.Job, seq uint64) {
+	t.Helper()
+	for i := range count {
+		var j *jobs.Job
+		j, seq = endedJob(ctx, t, b, fmt.Sprint("j", i))
+		list = append(list, j)
+	}
+	return list, seq
+}
+
 // withStates is a connection to a bus that has the states of so many jobs.
 func withStates(t *testing.T, count int) (context.Context, *Bus) {
 	t.Helper()
@@ -397,13 +408,7 @@ func TestWhatIsLetGoWhileReadingBegins(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			ctx, s, real := readyServer(t)
-			var ended []*jobs.Job
-			var seq uint64
-			for i := range count {
-				var j *jobs.Job
-				j, seq = endedJob(ctx, t, real, fmt.Sprint("j", i))
-				ended = append(ended, j)
-			}
+			ended, seq := endedJobs(ctx, t, real, count)
 			var asked, deleted atomic.Int64
 			b := through(t, s, func(subject string, _ *nats.Msg) *nats.Msg {
 				if strings.HasPrefix(subject, "CONSUMER.MSG.NEXT.") && asked.Add(1) == 1 {
@@ -446,13 +451,7 @@ func TestTheNewestIsLetGoWhileOthersAreRead(t *testing.T) {
 	t.Parallel()
 	const count, before, left = 12, 2, 3 // so many jobs there are, are read before the others go, and stay
 	ctx, s, real := readyServer(t)
-	var ended []*jobs.Job
-	var seq uint64
-	for i := range count {
-		var j *jobs.Job
-		j, seq = endedJob(ctx, t, real, fmt.Sprint("j", i))
-		ended = append(ended, j)
-	}
+	ended, seq := endedJobs(ctx, t, real, count)
 	var gone atomic.Bool
 	looks := 0
 	var rest *nats.Msg

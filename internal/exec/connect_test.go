@@ -3,7 +3,6 @@ package exec_test
 import (
 	"context"
 	"errors"
-	"os"
 	"strings"
 	"testing"
 	"time"
@@ -28,12 +27,7 @@ func frr3(t *testing.T) *clabLab {
 // setting is how a question about the lab is asked.
 func (b *bundle) setting(t *testing.T) exec.Setting {
 	t.Helper()
-	place, err := os.Open(b.workdir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = place.Close() })
-	return exec.Setting{Place: place, Env: b.env(nil)}
+	return exec.Setting{Place: b.place(t), Env: b.env(nil)}
 }
 
 func (b *bundle) show(t *testing.T, patience time.Duration, node string, words ...string) (exec.Shown, error) {

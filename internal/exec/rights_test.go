@@ -51,12 +51,7 @@ func TestRunAsUser(t *testing.T) {
 				t.Fatal(err)
 			}
 			r := b.runAs(t, who, create())
-			place, err := os.Open(b.workdir)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer place.Close()
-			r.WorkdirFile = place
+			r.WorkdirFile = b.place(t)
 			writeFile(t, filepath.Join(b.workdir, "rundir"), r.Dir)
 			writeFile(t, b.output(), "netlab-worker: first\n")
 			p := b.start(t, r)
@@ -208,12 +203,7 @@ func TestRunAsUserSaysWhatIsWrong(t *testing.T) {
 			t.Parallel()
 			b := setupFor(t, who, map[string]string{"topology.yml": threeRouters})
 			r := b.runAs(t, who, create())
-			place, err := os.Open(b.workdir)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer place.Close()
-			r.WorkdirFile = place
+			r.WorkdirFile = b.place(t)
 			if err := c.spoil(t, b, &r); err != nil {
 				t.Fatal(err)
 			}
@@ -247,4 +237,15 @@ func TestEnvironmentIsHandedOver(t *testing.T) {
 	if result := wait(t, p); result.ExitCode != 0 {
 		t.Errorf("%+v", result)
 	}
+}
+
+// place is the opened working directory.
+func (b *bundle) place(t *testing.T) *os.File {
+	t.Helper()
+	place, err := os.Open(b.workdir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = place.Close() })
+	return place
 }

@@ -75,10 +75,11 @@ func (f *filler) store(ctx context.Context, n int) (string, error) {
 		value, action, end = "rare", jobs.Collect, jobs.Fail
 	}
 	user, workspace := value, value
-	if old := n < rareJobs; f.apart && (old || n%2 == 0) {
+	both := n < rareJobs
+	if f.apart && (both || n%2 == 0) {
 		user = apart
 	}
-	if old := n < rareJobs; f.apart && (old || n%2 == 1) {
+	if f.apart && (both || n%2 == 1) {
 		workspace = apart
 	}
 	id, err := uuid.NewV7()
