@@ -76,33 +76,40 @@ func (h *heldReader) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// A birth whose answer is late is sent again, and is one job.
-func TestSubmitWithoutAnswer(t *testing.T) {
-	t.Parallel()
-	ctx, dir := deadline(t), t.TempDir()
-	s, err := embedded.Start(t.Context(), embedded.Config{Dir: dir, Listen: "127.0.0.1:0"})
+// newProxiedBus starts a server and connects to it, directly and through a proxy.
+func newProxiedBus(t *testing.T, limits Limits) (direct, proxied *Bus, p *proxy) {
+	t.Helper()
+	s, err := embedded.Start(t.Context(), embedded.Config{Dir: t.TempDir(), Listen: "127.0.0.1:0"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(s.Stop)
-	direct := connect(t, Config{Server: s, Creds: s.CredsFile})
-	if err := direct.EnsureStreams(ctx, testLimits); err != nil {
+	direct = connect(t, Config{Server: s, Creds: s.CredsFile})
+	if err := direct.EnsureStreams(deadline(t), limits); err != nil {
 		t.Fatal(err)
 	}
 	address, err := url.Parse(s.URL())
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := newProxy(t, address.Host)
-	b := connect(t, Config{URL: "nats://" + p.listener.Addr().String(), Creds: s.CredsFile})
-	for !b.Connected() {
+	p = newProxy(t, address.Host)
+	proxied = connect(t, Config{URL: "nats://" + p.listener.Addr().String(), Creds: s.CredsFile})
+	for !proxied.Connected() {
 		time.Sleep(time.Millisecond)
 	}
+	return direct, proxied, p
+}
+
+// A birth whose answer is late is sent again, and is one job.
+func TestSubmitWithoutAnswer(t *testing.T) {
+	t.Parallel()
+	ctx := deadline(t)
+	direct, b, p := newProxiedBus(t, testLimits)
 
 	p.held.Store(true)
 	short, cancel := context.WithTimeout(ctx, submitAttempt/2)
 	defer cancel()
-	_, err = b.Submit(short, &Birth{Job: *job("open", "a")})
+	_, err := b.Submit(short, &Birth{Job: *job("open", "a")})
 	if !errors.Is(err, ErrUnavailable) || !strings.Contains(err.Error(), "may have been accepted as open") {
 		t.Errorf("no answer at all: %v", err)
 	}
@@ -118,6 +125,29 @@ func TestSubmitWithoutAnswer(t *testing.T) {
 	}
 	if found, err := direct.FindJob(ctx, "late"); err != nil || found.Seq != seq {
 		t.Errorf("found %+v %v, want sequence %d", found, err, seq)
+	}
+}
+
+// A renewal whose answer is lost is given up while there is time for another one, which finds what became of it.
+func TestRenewalWithoutAnswer(t *testing.T) {
+	t.Parallel()
+	ctx := deadline(t)
+	limits := testLimits
+	limits.Lease = 3 * time.Second
+	_, b, p := newProxiedBus(t, limits)
+	h := &hosts.Host{Name: "a", Identity: "one"}
+	lease, err := b.AcquireLease(ctx, h)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.held.Store(true)
+	began := time.Now()
+	if err := lease.Renew(ctx, h); !errors.Is(err, ErrUnavailable) || time.Since(began) > lease.TTL {
+		t.Errorf("no answer: %v after %s", err, time.Since(began))
+	}
+	p.held.Store(false)
+	if err := lease.Renew(ctx, h); err != nil {
+		t.Errorf("again: %v", err)
 	}
 }
 
@@ -198,9 +228,9 @@ func TestHostsAreHeardAfterAServerWasStartedAnew(t *testing.T) {
 	}
 	defer s.Stop()
 	h.Version = "new"
-	for lease.Renew(ctx, h) != nil {
+	for err := lease.Renew(ctx, h); err != nil; err = lease.Renew(ctx, h) {
 		if ctx.Err() != nil {
-			t.Fatal("the lease is not renewed")
+			t.Fatalf("the lease is not renewed: %v", err)
 		}
 		time.Sleep(10 * time.Millisecond)
 	}

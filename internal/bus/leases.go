@@ -84,9 +84,11 @@ func (l *Lease) take(ctx context.Context, h *hosts.Host, byForce bool) error {
 	return translate(err)
 }
 
-// Renew puts h into the lease and starts its time anew. A *TakenError says that another worker holds it now, maybe one
-// that was started with the same identity since.
+// Renew puts h into the lease and starts its time anew. It takes a third of that time at most: an answer may be lost with a
+// connection. A *TakenError says that another worker holds it now, maybe one that was started with the same identity since.
 func (l *Lease) Renew(ctx context.Context, h *hosts.Host) error {
+	ctx, cancel := context.WithTimeout(ctx, l.TTL/3)
+	defer cancel()
 	value, err := json.Marshal(h)
 	if err != nil {
 		return err

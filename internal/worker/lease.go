@@ -55,10 +55,8 @@ func (w *Worker) keep(ctx context.Context, lease *bus.Lease) error {
 			return lease.Release(release)
 		case <-tick.C:
 		}
-		attempt, cancel := context.WithTimeout(ctx, lease.TTL/3)
 		began := time.Now()
-		err := lease.Renew(attempt, w.announcement())
-		cancel()
+		err := lease.Renew(ctx, w.announcement())
 		if err == nil {
 			w.hold(began.Add(lease.TTL))
 		}
