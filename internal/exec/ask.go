@@ -151,7 +151,7 @@ func readAnswer(file *os.File) (last answer, step string) {
 func (t *tree) sweep() {
 	for end := time.Now().Add(sweepLimit); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
 		left, err := t.living()
-		if err != nil || len(left) == 0 {
+		if err == nil && len(left) == 0 {
 			return
 		}
 		for _, q := range left {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -52,7 +53,7 @@ func claimOrRead(dir string) (identity, error) {
 		}
 		return identity{}, ErrNotStarted
 	}
-	if driver.PID < 1 || driver.Boot == "" {
+	if driver.PID < 1 || driver.PID > math.MaxInt32 || driver.Boot == "" {
 		return identity{}, fmt.Errorf("reading who runs %s: %w: it names no process", dir, ErrUnreadable)
 	}
 	return driver, nil

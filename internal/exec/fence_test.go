@@ -14,6 +14,22 @@ import (
 	"netlab-runner/internal/exec"
 )
 
+// startOf is when a process began, in clock ticks.
+func startOf(t *testing.T, pid int) int {
+	t.Helper()
+	stat := readFile(t, filepath.Join("/proc", strconv.Itoa(pid), "stat"))
+	begun, err := strconv.Atoi(strings.Fields(stat[strings.LastIndexByte(stat, ')')+1:])[19])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return begun
+}
+
+func bootOf(t *testing.T) string {
+	t.Helper()
+	return strings.TrimSpace(readFile(t, "/proc/sys/kernel/random/boot_id"))
+}
+
 // A number is not a process: after a while, or another boot, it is another's.
 func TestAttachKnowsAnotherProcess(t *testing.T) {
 	t.Parallel()
@@ -26,12 +42,7 @@ func TestAttachKnowsAnotherProcess(t *testing.T) {
 		_ = sleep.Process.Kill()
 		_ = sleep.Wait()
 	})
-	stat := readFile(t, filepath.Join("/proc", strconv.Itoa(sleep.Process.Pid), "stat"))
-	begun, err := strconv.Atoi(strings.Fields(stat[strings.LastIndexByte(stat, ')')+1:])[19])
-	if err != nil {
-		t.Fatal(err)
-	}
-	boot := strings.TrimSpace(readFile(t, "/proc/sys/kernel/random/boot_id"))
+	begun, boot := startOf(t, sleep.Process.Pid), bootOf(t)
 	for name, fence := range map[string]map[string]any{
 		"later process": {"pid": sleep.Process.Pid, "start": begun - 1, "boot": boot},
 		"another boot":  {"pid": sleep.Process.Pid, "start": begun, "boot": "00000000-0000-0000-0000-000000000000"},

@@ -26,6 +26,9 @@ func TestMain(m *testing.M) {
 	if dir := os.Getenv(stopEnv); dir != "" {
 		os.Exit(stopAndPrint(dir))
 	}
+	if dir := os.Getenv(shortEnv); dir != "" {
+		os.Exit(lookAndPrint(dir))
+	}
 	goleak.VerifyTestMain(testRun{m})
 }
 

@@ -146,9 +146,13 @@ func openPidfd(who identity) (int, error) {
 		return -1, fmt.Errorf("watching process %d: %w", who.PID, err)
 	}
 	// Only now: the descriptor holds the process, so what is read of its number from here on is this one's or nobody's.
-	if p, err := readProcess(who.PID); err != nil || p.start != who.Start {
-		_ = unix.Close(pidfd)
-		return -1, nil
+	p, err := readProcess(who.PID)
+	if err == nil && p.start == who.Start {
+		return pidfd, nil
 	}
-	return pidfd, nil
+	_ = unix.Close(pidfd)
+	if isShort(err) {
+		return -1, fmt.Errorf("watching process %d: %w", who.PID, err)
+	}
+	return -1, nil
 }

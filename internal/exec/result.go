@@ -78,8 +78,11 @@ func whyNoResult(dir string) error {
 	}
 	// A driver that ended before it had made its fence has done nothing. Fence it off all the same: it may be a child of
 	// ours that is only about to begin.
-	if _, err := claimOrRead(dir); errors.Is(err, ErrNotStarted) {
+	switch _, err := claimOrRead(dir); {
+	case errors.Is(err, ErrNotStarted):
 		return fmt.Errorf("%s: %w", dir, ErrNotStarted)
+	case isShort(err):
+		return err
 	}
 	return fmt.Errorf("%s: %w", dir, ErrNoResult)
 }

@@ -27,10 +27,15 @@ func readRunFile(name string) (content []byte, err error) {
 		}
 		time.Sleep(readPause)
 	}
-	if errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE) || errors.Is(err, unix.ENOMEM) {
+	if isShort(err) {
 		return nil, err
 	}
 	return nil, fmt.Errorf("%w: %w", ErrUnreadable, err)
+}
+
+// isShort says that an error is of what this process, or the machine, has too little of for now: it says nothing about what was asked for.
+func isShort(err error) bool {
+	return errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE) || errors.Is(err, unix.ENOMEM)
 }
 
 func readRegular(name string) ([]byte, error) {

@@ -49,9 +49,16 @@ func (t *tree) living() ([]process, error) {
 		case q.start < t.driver.Start || pid == os.Getpid() || pid == 1:
 			delete(all, pid)
 		case t.known[q.identity()],
-			ours && (pid == t.driver.PID || q.session == t.driver.PID),
-			t.job != "" && !q.gone() && hasVariable(pid, entry):
+			ours && (pid == t.driver.PID || q.session == t.driver.PID):
 			members[pid] = true
+		case t.job != "" && !q.gone():
+			environ, err := environOf(pid)
+			if err != nil {
+				return nil, err
+			}
+			if hasVariable(environ, entry) {
+				members[pid] = true
+			}
 		}
 	}
 	for grown := true; grown; {
@@ -85,7 +92,11 @@ func processes() (map[int]process, error) {
 		if err != nil {
 			continue
 		}
-		if q, err := readProcess(pid); err == nil { // else it ended meanwhile
+		q, err := readProcess(pid)
+		if isShort(err) {
+			return nil, fmt.Errorf("looking for the processes of a run: %w", err)
+		}
+		if err == nil { // else it ended meanwhile
 			all[pid] = q
 		}
 	}
@@ -103,7 +114,11 @@ func Jobs() ([]string, error) {
 		if q.gone() || pid == os.Getpid() {
 			continue
 		}
-		for entry := range bytes.SplitSeq(environOf(pid), []byte{0}) {
+		environ, err := environOf(pid)
+		if err != nil {
+			return nil, err
+		}
+		for entry := range bytes.SplitSeq(environ, []byte{0}) {
 			if job, ok := bytes.CutPrefix(entry, []byte(jobVariable+"=")); ok {
 				found[string(job)] = true
 			}
@@ -113,22 +128,23 @@ func Jobs() ([]string, error) {
 }
 
 // environOf is a process's environment, each entry with its zero byte; nil where it has ended, or may not be looked at.
-func environOf(pid int) []byte {
+func environOf(pid int) ([]byte, error) {
 	file, err := os.Open(filepath.Join("/proc", strconv.Itoa(pid), "environ"))
-	if err != nil {
-		return nil
+	if err == nil {
+		defer file.Close()
+		var content []byte
+		if content, err = io.ReadAll(io.LimitReader(file, maxEnvironment)); err == nil {
+			return append(content, 0), nil
+		}
 	}
-	defer file.Close()
-	content, err := io.ReadAll(io.LimitReader(file, maxEnvironment))
-	if err != nil {
-		return nil // it ended meanwhile
+	if isShort(err) {
+		return nil, fmt.Errorf("looking for the processes of a run: %w", err)
 	}
-	return append(content, 0)
+	return nil, nil
 }
 
-// hasVariable says whether the process has the entry, which ends with its zero byte, in its environment.
-func hasVariable(pid int, entry []byte) bool {
-	content := environOf(pid)
+// hasVariable says whether an environment has the entry, which ends with its zero byte.
+func hasVariable(content, entry []byte) bool {
 	for {
 		i := bytes.Index(content, entry)
 		if i < 0 {
