@@ -29,7 +29,7 @@ func TestNothingBeginsWithoutTheLease(t *testing.T) {
 	// One that it had taken before.
 	e, _, err := w.journal.add(b.birth("taken", jobs.Up), 1, false)
 	must(t, err)
-	w.enqueue(ctx, e)
+	w.enqueue(ctx, newTask(e))
 	if err := w.take(ctx, b.birth("sent", jobs.Up), 2); !errors.Is(err, context.DeadlineExceeded) || w.journal.has("sent") {
 		t.Errorf("a request was taken: %v", err)
 	}

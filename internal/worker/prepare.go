@@ -490,7 +490,7 @@ func (r *run) markCollected() error {
 	defer func() { _ = root.Close() }()
 	return r.scene.Who.Do(func() error {
 		// Never through a symlink: O_EXCL.
-		file, err := root.OpenFile(filepath.Join(rel, r.reporter.job.Request.Output(), collectedMark), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+		file, err := root.OpenFile(filepath.Join(rel, r.entry.Birth.Request.Output(), collectedMark), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
 		switch {
 		case errors.Is(err, fs.ErrExist):
 			return nil

@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"context"
 	"slices"
 	"sync"
 
@@ -13,11 +14,39 @@ type task struct {
 	entry *entry
 	// key is the working directory with symlinks resolved.
 	key string
+	// began says that the job has a run already, in the directory key wherever its path leads by now.
+	began bool
 	// changes is a task that changes its lab: it waits for its directory and for a slot. Others run beside it.
 	changes bool
+	// working is held by what the task does in its working directory, which may hang beyond the end of its job.
+	working sync.Mutex
 }
 
 func (t *task) action() jobs.Action { return t.entry.Birth.Action }
+
+// isIdle says whether nothing of the task works in its directory.
+func (t *task) isIdle() bool {
+	idle := t.working.TryLock()
+	if idle {
+		t.working.Unlock()
+	}
+	return idle
+}
+
+// awaitIdle returns when nothing of the task works in its directory any more, or the context's error.
+func (t *task) awaitIdle(ctx context.Context) error {
+	idle := make(chan struct{})
+	go func() {
+		defer close(idle)
+		t.working.Lock()
+		defer t.working.Unlock()
+	}()
+	select {
+	case <-idle:
+	case <-ctx.Done():
+	}
+	return ctx.Err()
+}
 
 // queue decides which task runs next: first come, first served, one changing task a directory, slots in all. Those that change
 // nothing take no slot, and wait for others of their action alone.
@@ -25,6 +54,8 @@ type queue struct {
 	mu      sync.Mutex
 	slots   int
 	waiting []*task
+	// coming are those that are not among the waiting yet.
+	coming  int
 	busy    map[string]bool
 	running int
 	reading map[jobs.Action]int
@@ -34,13 +65,26 @@ func newQueue(slots int) *queue {
 	return &queue{slots: max(slots, 1), busy: map[string]bool{}, reading: map[jobs.Action]int{}}
 }
 
+// expect counts a task that will be added.
+func (q *queue) expect() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.coming++
+}
+
+// add puts a task that was expected among the waiting, in order of arrival.
 func (q *queue) add(t *task) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.waiting = append(q.waiting, t)
+	q.coming--
+	at := len(q.waiting)
+	for at > 0 && q.waiting[at-1].entry.Seq > t.entry.Seq {
+		at--
+	}
+	q.waiting = slices.Insert(q.waiting, at, t)
 }
 
-// next takes the first task that may run now, or nil. Whoever gets one calls done in the end.
+// next takes the first task that may run now, or nil. Whoever gets one calls leave in the end, and then free.
 func (q *queue) next() *task {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -60,28 +104,24 @@ func (q *queue) next() *task {
 	return nil
 }
 
-func (q *queue) done(t *task) {
+// leave gives back the slot of a task.
+func (q *queue) leave(t *task) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if t.changes {
 		q.running--
-		delete(q.busy, t.key)
 	} else {
 		q.reading[t.action()]--
 	}
 }
 
-// move puts a task that was taken back among the waiting, in order of arrival, under another key.
-func (q *queue) move(t *task, key string) {
-	q.done(t)
+// free lets the next task have the directory of one that has left.
+func (q *queue) free(t *task) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	t.key = key
-	at := slices.IndexFunc(q.waiting, func(other *task) bool { return other.entry.Seq > t.entry.Seq })
-	if at < 0 {
-		at = len(q.waiting)
+	if t.changes {
+		delete(q.busy, t.key)
 	}
-	q.waiting = slices.Insert(q.waiting, at, t)
 }
 
 // counts says how many tasks run and how many wait.
@@ -92,5 +132,5 @@ func (q *queue) counts() (running, waiting int) {
 	for _, n := range q.reading {
 		running += n
 	}
-	return running, len(q.waiting)
+	return running, len(q.waiting) + q.coming
 }

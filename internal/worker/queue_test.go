@@ -33,6 +33,7 @@ func TestQueue(t *testing.T) {
 		named("a1", "/a", true), named("a2", "/a", true), named("a-status", "/a", false),
 		named("b1", "/b", true), named("c1", "/c", true), named("a3", "/a", true),
 	} {
+		q.expect()
 		q.add(task)
 	}
 	steps := []struct {
@@ -52,7 +53,8 @@ func TestQueue(t *testing.T) {
 	}
 	for i, step := range steps {
 		if step.done != "" {
-			q.done(running[step.done])
+			q.leave(running[step.done])
+			q.free(running[step.done])
 		}
 		if diff := cmp.Diff(step.want, started(q, running)); diff != "" {
 			t.Errorf("step %d: %s", i, diff)
@@ -60,6 +62,33 @@ func TestQueue(t *testing.T) {
 	}
 	if r, w := q.counts(); r+w != 0 {
 		t.Errorf("%d running, %d waiting at the end", r, w)
+	}
+}
+
+// A task that has given back its slot keeps its directory until it is free, and one that comes late gets its place of arrival.
+func TestQueueKeepsADirectory(t *testing.T) {
+	t.Parallel()
+	q, running := newQueue(1), map[string]*task{}
+	for i, task := range []*task{named("a1", "/a", true), named("a3", "/a", true), named("b1", "/b", true), named("a2", "/a", true)} {
+		task.entry.Seq = []uint64{1, 3, 4, 2}[i]
+		q.expect()
+		q.add(task)
+	}
+	q.expect()
+	if got := started(q, running); !slices.Equal(got, []string{"a1"}) {
+		t.Errorf("%v", got)
+	}
+	if _, waiting := q.counts(); waiting != 4 {
+		t.Errorf("%d waiting", waiting)
+	}
+	q.leave(running["a1"])
+	if got := started(q, running); !slices.Equal(got, []string{"b1"}) {
+		t.Errorf("%v while the directory is kept", got)
+	}
+	q.leave(running["b1"])
+	q.free(running["a1"])
+	if got := started(q, running); !slices.Equal(got, []string{"a2"}) {
+		t.Errorf("%v", got)
 	}
 }
 
@@ -72,6 +101,7 @@ func TestQueueBoundsReaders(t *testing.T) {
 		return task
 	}
 	for range hosts.Readers + 3 {
+		q.expect()
 		q.add(reads(jobs.Validate))
 	}
 	if n := len(started(q, map[string]*task{})); n != hosts.Readers {
@@ -79,6 +109,7 @@ func TestQueueBoundsReaders(t *testing.T) {
 	}
 	// A status waits for no validation.
 	status := reads(jobs.Status)
+	q.expect()
 	q.add(status)
 	if n := len(started(q, map[string]*task{})); n != 1 {
 		t.Errorf("%d started beside the others, want 1", n)
@@ -86,7 +117,7 @@ func TestQueueBoundsReaders(t *testing.T) {
 	if running, waiting := q.counts(); running != hosts.Readers+1 || waiting != 3 {
 		t.Errorf("%d running, %d waiting", running, waiting)
 	}
-	q.done(status)
+	q.leave(status)
 	if running, _ := q.counts(); running != hosts.Readers {
 		t.Errorf("%d running", running)
 	}

@@ -90,7 +90,7 @@ func (w *Worker) adopt(life, ctx context.Context, id string, taken uint64) (bool
 		return false, err
 	}
 	w.log.Warn("the journal has nothing of a job that was taken, the bus has it", "job", id)
-	w.enqueue(life, e)
+	w.enqueue(life, newTask(e))
 	return true, nil
 }
 
@@ -185,12 +185,11 @@ func (r *run) awaitProcesses(ctx, runCtx context.Context) (end outcome, stopped 
 				return end, false, ctx.Err()
 			}
 			end = *r.whyStopped(timed, runCtx, timeout)
-			left := exec.StopJob(ctx, r.entry.Birth.ID, r.w.stopOptions())
+			left := r.stopJob(ctx)
 			if ctx.Err() != nil {
 				return end, false, ctx.Err()
 			}
-			end.text += leftText(left) + "; " + r.labNow(ctx)
-			return r.refuse(end), true, nil
+			return r.stopped(ctx, end, left), true, nil
 		case <-time.After(processLook):
 		}
 	}

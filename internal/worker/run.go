@@ -20,7 +20,9 @@ type run struct {
 	w     *Worker
 	entry *entry
 	// key is the directory that the job has to itself.
-	key      string
+	key string
+	// working is held by what works in the working directory, which may hang: see beside.
+	working  *sync.Mutex
 	log      *slog.Logger
 	reporter reporter
 	spool    *spool
@@ -45,7 +47,7 @@ type run struct {
 
 func newRun(w *Worker, t *task, log *slog.Logger) *run {
 	return &run{
-		w: w, entry: t.entry, key: t.key, log: log,
+		w: w, entry: t.entry, key: t.key, working: &t.working, log: log,
 		reporter: reporter{bus: w.bus, source: w.source, taken: t.entry.Source, job: t.entry.Birth.Job},
 	}
 }
@@ -120,7 +122,9 @@ func (r *run) journey(ctx context.Context) error {
 	r.spool.patience = r.w.config.LogPatience
 	ended := make(chan struct{})
 	spooled := make(chan error, 1)
-	go func() { spooled <- r.spool.keep(ctx, ended, resumed || before != "", r.log) }()
+	spooling, enough := context.WithCancel(ctx)
+	defer enough()
+	go func() { spooled <- r.spool.keep(spooling, ended, resumed || before != "", r.log) }()
 
 	var end outcome
 	switch {
@@ -128,7 +132,8 @@ func (r *run) journey(ctx context.Context) error {
 		end, err = r.orphan(ctx, runCtx)
 	default:
 		end, err = r.netlab(ctx, runCtx, before)
-		if err != nil && ctx.Err() == nil && errors.Is(context.Cause(runCtx), errCanceled) {
+		// Another error is of a run that may be there, and that is to be stopped when it is found.
+		if errors.Is(err, context.Canceled) && ctx.Err() == nil && errors.Is(context.Cause(runCtx), errCanceled) {
 			end, err = r.refuse(canceled("canceled before Netlab began")), nil
 		}
 	}
@@ -136,7 +141,11 @@ func (r *run) journey(ctx context.Context) error {
 		err = r.keepFiles(ctx)
 	}
 	r.canceled = errors.Is(context.Cause(runCtx), errCanceled)
-	close(ended)
+	if err == nil {
+		close(ended)
+	} else {
+		enough() // the run may go on, and its output too
+	}
 	if spoolErr := <-spooled; err == nil {
 		err = spoolErr
 	}
@@ -207,7 +216,7 @@ func (r *run) netlab(ctx, runCtx context.Context, before string) (outcome, error
 		}
 	}
 	if errors.Is(err, exec.ErrUnreadable) {
-		left := exec.StopJob(ctx, r.entry.Birth.ID, r.w.stopOptions())
+		left := r.stopJob(ctx)
 		if ctx.Err() != nil {
 			return outcome{}, ctx.Err()
 		}
@@ -238,7 +247,7 @@ func (r *run) attach(dir string) (process Process, began time.Time, err error) {
 	if dir == "" {
 		return nil, began, nil
 	}
-	attached, err := exec.Attach(dir, r.entry.Birth.ID)
+	attached, err := r.w.attach(dir, r.entry.Birth.ID)
 	if errors.Is(err, exec.ErrNotStarted) {
 		return nil, began, nil
 	}
@@ -333,7 +342,7 @@ func (r *run) watch(ctx, runCtx context.Context, process Process, began time.Tim
 	if overdue && ctx.Err() == nil {
 		stopped = r.whyStopped(timed, runCtx, timeout)
 		if stopped != nil || result.ExitCode != 0 {
-			left = r.stop(ctx, process)
+			left = r.stop(ctx, process.Stop)
 			result, err = lastWords(ctx, process)
 		}
 	}
@@ -353,20 +362,19 @@ func (r *run) watch(ctx, runCtx context.Context, process Process, began time.Tim
 		end.warnings = result.Warnings
 		return end, nil
 	case stopped != nil:
-		stopped.text += leftText(left) + "; " + r.labNow(ctx)
-		return r.refuse(*stopped), nil
+		return r.stopped(ctx, *stopped, left), nil
 	case err == nil:
-		end := r.judge(result)
+		end := r.judge(ctx, result)
 		end.text += leftText(left)
 		return end, nil
 	case errors.Is(err, exec.ErrNotStarted):
-		return r.refuse(failed(jobs.ReasonHostFailed, "Netlab's driver ended before it began a command; the lines above may say why"+r.noRoom(false))), nil
+		return r.refuse(failed(jobs.ReasonHostFailed, "Netlab's driver ended before it began a command; the lines above may say why"+r.noRoom(ctx, false))), nil
 	case errors.Is(err, exec.ErrNoResult), errors.Is(err, exec.ErrUnreadable):
 		// What the driver had started may live on, and the next job of this directory must not meet it.
-		left := r.stop(ctx, process)
+		left := r.stop(ctx, process.Stop)
 		r.log.Warn("no result", "error", err)
 		return r.refuse(failed(jobs.ReasonInterrupted, "Netlab's driver is gone without a result: it was killed, or the machine restarted"+
-			leftText(left)+r.noRoom(false)+"; "+r.labNow(ctx))), nil
+			leftText(left)+r.noRoom(ctx, false)+"; "+r.labNow(ctx))), nil
 	}
 	return outcome{}, err
 }
@@ -386,7 +394,7 @@ func (r *run) whyStopped(timed, runCtx context.Context, timeout time.Duration) *
 	case errors.Is(context.Cause(runCtx), errCanceled):
 		end, words = canceled("stopped, because it was canceled"), "canceled: the run is stopped"
 	case timed.Err() != nil:
-		end = failed(jobs.ReasonTimeout, fmt.Sprintf("stopped after its timeout of %s", timeout)+r.noRoom(false))
+		end = failed(jobs.ReasonTimeout, fmt.Sprintf("stopped after its timeout of %s", timeout))
 		words = fmt.Sprintf("timeout: the run took longer than %s and is stopped", timeout)
 	default:
 		return nil
@@ -407,7 +415,7 @@ func lastWords(ctx context.Context, process Process) (exec.Result, error) {
 }
 
 // judge is the end of a run that did not succeed, by what its driver says.
-func (r *run) judge(result exec.Result) outcome {
+func (r *run) judge(ctx context.Context, result exec.Result) outcome {
 	end := failed(jobs.ReasonNetlabFailed, result.Error)
 	end.errors = result.Errors
 	end.warnings = result.Warnings
@@ -418,7 +426,7 @@ func (r *run) judge(result exec.Result) outcome {
 		end.reason = jobs.ReasonInvalid
 	default:
 		end.exitCode = &result.ExitCode
-		if full := r.noRoom(result.DiskFull); full != "" {
+		if full := r.noRoom(ctx, result.DiskFull); full != "" {
 			end.reason = jobs.ReasonHostFailed
 			end.text += full
 		}
@@ -426,32 +434,73 @@ func (r *run) judge(result exec.Result) outcome {
 	return end
 }
 
+// stopped completes the end of a run that was stopped. left is the error of that.
+func (r *run) stopped(ctx context.Context, end outcome, left error) outcome {
+	end.text += leftText(left)
+	if end.reason == jobs.ReasonTimeout {
+		end.text += r.noRoom(ctx, false)
+	}
+	end.text += "; " + r.labNow(ctx)
+	return r.refuse(end)
+}
+
+// afterPatience is how long a job waits for what is done in its working directory when its run has ended.
+const afterPatience = 5 * time.Second
+
 // after is what is done in the working directory when the run has ended, however that was.
 func (r *run) after(ctx context.Context) {
-	if r.reporter.job.Action == jobs.Collect {
-		// Failed or not: Netlab has made the directory, and is to be let to make it again.
-		if err := r.markCollected(); err != nil {
-			r.log.Warn("collect", "error", err)
+	patience, cancel := context.WithTimeout(ctx, afterPatience)
+	defer cancel()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		r.working.Lock()
+		defer r.working.Unlock()
+		action := r.entry.Birth.Action // the reporter's job is moved while this hangs
+		if action == jobs.Collect {
+			// Failed or not: Netlab has made the directory, and is to be let to make it again.
+			if err := r.markCollected(); err != nil {
+				r.log.Warn("collect", "error", err)
+			}
+		}
+		if action.Changes() && r.scene.Dir != "" {
+			r.settleLab()
+			r.forgetLab(patience)
+			r.tidy()
+		}
+	}()
+	select {
+	case <-done:
+	case <-patience.Done():
+		select {
+		case <-done:
+		case <-time.After(hangGrace):
+			r.log.Warn("what is left to do in the working directory of a job that has ended waits until it answers, and other jobs of it too", "dir", r.scene.Dir)
 		}
 	}
-	if r.reporter.job.Action.Changes() && r.scene.Dir != "" {
-		r.settleLab()
-		r.forgetLab(ctx)
-		r.tidy()
-	}
 }
 
-// stop ends the run's processes. Its error names those that are left.
-func (r *run) stop(ctx context.Context, process Process) error {
-	err := process.Stop(ctx, r.w.stopOptions())
-	if err != nil && ctx.Err() == nil {
+// stop ends the run's processes, trying again until that is known. Its error names those that are left, or is the context's.
+func (r *run) stop(ctx context.Context, stop func(context.Context, exec.StopOptions) error) error {
+	for wait := time.Second; ; wait = min(2*wait, retryAtMost) {
+		err := stop(ctx, exec.StopOptions{Grace: exec.DefaultGrace, Sudo: r.w.path()})
+		if err == nil || ctx.Err() != nil {
+			return err
+		}
 		r.log.Error("stop", "error", err)
+		var left *exec.LeftError
+		if errors.As(err, &left) {
+			return err
+		}
+		if err := pause(ctx, wait); err != nil {
+			return err
+		}
 	}
-	return err
 }
 
-func (w *Worker) stopOptions() exec.StopOptions {
-	return exec.StopOptions{Grace: exec.DefaultGrace, Sudo: w.path()}
+// stopJob is stop for a run whose driver is not known.
+func (r *run) stopJob(ctx context.Context) error {
+	return r.stop(ctx, func(ctx context.Context, o exec.StopOptions) error { return exec.StopJob(ctx, r.entry.Birth.ID, o) })
 }
 
 // leftText says which processes are left, for the end of a sentence.

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"os"
 	"slices"
+	"strings"
 
 	"netlab-runner/internal/durable"
 	"netlab-runner/internal/logtext"
@@ -28,10 +29,18 @@ func (s secrets) over(shown map[string]string) map[string]string {
 	return all
 }
 
-// mask makes text that Netlab wrote fit to be shown, by the rules of the log.
+// cutMark is at the end of what the driver has cut off.
+const cutMark = "…"
+
+// mask makes text that Netlab wrote fit to be shown, by the rules of the log. Of text that was cut off it leaves out what may be the
+// beginning of a secret.
 func (s secrets) mask(text string) string {
 	t := logtext.NewText(s.list())
-	masked := string(t.Write([]byte(text)))
+	whole, cut := strings.CutSuffix(text, cutMark)
+	masked := string(t.Write([]byte(whole)))
+	if cut {
+		return masked + cutMark
+	}
 	return masked + string(t.Close())
 }
 

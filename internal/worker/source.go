@@ -33,7 +33,13 @@ func (s *source) read(block []byte) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	if info.Size() < s.pos || !s.unchanged() {
+	unchanged := info.Size() >= s.pos
+	if unchanged {
+		if unchanged, err = s.unchanged(); err != nil {
+			return 0, err
+		}
+	}
+	if !unchanged {
 		return 0, errCut
 	}
 	n, err := s.file.ReadAt(block, s.pos)
@@ -46,10 +52,12 @@ func (s *source) read(block []byte) (int, error) {
 	return n, err
 }
 
-func (s *source) unchanged() bool {
+func (s *source) unchanged() (bool, error) {
 	now := make([]byte, len(s.last))
-	_, err := s.file.ReadAt(now, s.pos-int64(len(s.last)))
-	return (err == nil || errors.Is(err, io.EOF)) && bytes.Equal(now, s.last)
+	if _, err := s.file.ReadAt(now, s.pos-int64(len(s.last))); err != nil && !errors.Is(err, io.EOF) {
+		return false, err
+	}
+	return bytes.Equal(now, s.last), nil
 }
 
 // restart begins with the file as it is now.

@@ -43,6 +43,8 @@ func (r *run) specifyWhile(ctx context.Context) (*spec, *outcome) {
 	timed, cancel := context.WithTimeout(ctx, r.timeout())
 	job := r.reporter.job // the reporter's own may change while this one hangs
 	go func() {
+		r.working.Lock() // an earlier try may hang still
+		defer r.working.Unlock()
 		s, end := r.specify(timed, &job)
 		answers <- answer{s, end}
 	}()
@@ -92,7 +94,11 @@ func (r *run) specify(ctx context.Context, job *jobs.Job) (*spec, *outcome) {
 	} else {
 		place, err = r.w.prepare(job, who, m, lost)
 	}
+	if err == nil {
+		err = ctx.Err()
+	}
 	if err != nil {
+		place.close()
 		return nil, refusal(err)
 	}
 	s, end := r.specifyAt(ctx, job, who, place, m, lost)
@@ -248,13 +254,17 @@ func (r *run) resume(runDir string) error {
 	return nil
 }
 
-// reclaim takes for the job of an entry what a worker before this one has let it take, before another job looks.
-func (w *Worker) reclaim(e *entry) {
-	dir, err := e.lastRun()
-	if err != nil || dir == "" {
-		return
+// reclaim takes for the job of an entry what a worker before this one has let it take, before another job looks. It returns the
+// directory where the job has a run, empty where it has none or that is not known.
+func (w *Worker) reclaim(e *entry) string {
+	run, err := e.lastRun()
+	if err != nil || run == "" {
+		return ""
 	}
-	if s, ok := e.loadScene(w.log); ok {
-		w.labs.reclaim(e.Birth.ID, dir, &s)
+	s, ok := e.loadScene(w.log)
+	if !ok {
+		return ""
 	}
+	w.labs.reclaim(e.Birth.ID, run, &s)
+	return s.Dir
 }

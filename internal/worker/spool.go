@@ -81,8 +81,9 @@ func (s *spool) resume(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		// Where the output was cut, its first byte is at the base.
-		s.published.Store(chunk.End())
+		// Where the output was cut, its first byte is at the base, also where the bus has lost what is before it: of others' logs nothing
+		// is to change its place.
+		s.published.Store(max(chunk.End(), s.base))
 		s.skip, s.last = max(chunk.End()-s.base, 0), chunk.Seq
 		s.known = chunk.Text[len(chunk.Text)-int(min(s.skip, int64(len(chunk.Text)))):]
 		return nil
@@ -128,7 +129,7 @@ func (s *spool) stands(ctx context.Context) (stands bool, err error) {
 		case !errors.Is(err, bus.ErrNotFound):
 			return err
 		}
-		stands = end == s.published.Load()
+		stands = max(end, s.base) == s.published.Load()
 		return nil
 	})
 	return stands, err
@@ -147,11 +148,11 @@ func (s *spool) begin(ctx context.Context, known bool) error {
 	s.text.Reset()
 	s.pending, s.skip, s.last = s.pending[:0], 0, 0
 	s.known, s.differs = nil, false
-	s.published.Store(0)
 	var err error
 	if s.base, err = loadOffset(s.file+baseSuffix, 0); err != nil {
 		return err
 	}
+	s.published.Store(s.base)
 	if s.cutAt, err = loadOffset(s.file+cutSuffix, uncut); err != nil {
 		return err
 	}

@@ -17,6 +17,8 @@ import (
 	"syscall"
 	"time"
 
+	"golang.org/x/sync/singleflight"
+
 	"netlab-runner/internal/account"
 	"netlab-runner/internal/bus"
 	"netlab-runner/internal/exec"
@@ -108,6 +110,8 @@ type Worker struct {
 
 	// adoptPatience is that of findLost.
 	adoptPatience time.Duration
+	// attach is exec.Attach, but where a test has it fail.
+	attach func(dir, job string) (*exec.Process, error)
 	// reconciled is called when an API has said which jobs it believes to be under way here.
 	reconciled func()
 
@@ -117,6 +121,7 @@ type Worker struct {
 	source    string
 	started   time.Time
 	running   sync.WaitGroup
+	finding   singleflight.Group
 	publicKey string
 }
 
@@ -140,6 +145,7 @@ func New(ctx context.Context, c Config) (*Worker, error) {
 		live:    newLiveRuns(),
 
 		adoptPatience: adoptPatience,
+		attach:        exec.Attach,
 
 		connecting: make(chan struct{}, askedAtOnce),
 		drawing:    make(chan struct{}, askedAtOnce),
@@ -213,8 +219,12 @@ func (w *Worker) Run(ctx context.Context, b *bus.Bus) error {
 	if err != nil {
 		return err
 	}
-	for _, e := range entries {
-		w.reclaim(e)
+	tasks := make([]*task, len(entries))
+	for i, e := range entries {
+		tasks[i] = newTask(e)
+		if dir := w.reclaim(e); dir != "" {
+			tasks[i].key, tasks[i].began = dir, true
+		}
 	}
 	// Before the lease: whoever sees the host online is answered.
 	held := make(chan struct{})
@@ -228,8 +238,8 @@ func (w *Worker) Run(ctx context.Context, b *bus.Bus) error {
 			w.log.Warn("driver", "error", err)
 		}
 	}
-	for _, e := range entries {
-		w.enqueue(ctx, e)
+	for _, t := range tasks {
+		w.enqueue(ctx, t)
 	}
 	lease, err := w.acquire(ctx)
 	if err != nil && ctx.Err() != nil {
@@ -326,38 +336,89 @@ func (w *Worker) take(ctx context.Context, birth *bus.Birth, seq uint64) error {
 	}
 	w.refusal.Store(nil)
 	if isNew {
-		w.enqueue(ctx, e)
+		w.enqueue(ctx, newTask(e))
 	}
 	return w.awaitHold(ctx)
 }
 
-func (w *Worker) enqueue(ctx context.Context, e *entry) {
-	t := &task{entry: e, changes: e.Birth.Action.Changes(), key: realPath(e.Birth.Workdir)}
-	w.queue.add(t)
-	w.startNext(ctx)
+func newTask(e *entry) *task { return &task{entry: e, changes: e.Birth.Action.Changes()} }
+
+// whereAtOnce is how long a task may hold up others until it is known which directory it is of.
+const whereAtOnce = 250 * time.Millisecond
+
+// enqueue has the task wait for its turn, as soon as it is known which directory it is of. A file system may hang, for days: until it
+// answers the task waits by itself, and those that come behind it go on.
+func (w *Worker) enqueue(ctx context.Context, t *task) {
+	w.queue.expect()
+	queued := make(chan struct{})
+	w.running.Go(func() {
+		defer close(queued)
+		if key, err := w.where(ctx, t); err == nil {
+			t.key = key
+			w.queue.add(t)
+			w.startNext(ctx)
+		}
+	})
+	select {
+	case <-queued:
+	case <-time.After(whereAtOnce):
+	}
+}
+
+// where is the task's directory, with symlinks resolved as they are now. Its error is that of ctx.
+func (w *Worker) where(ctx context.Context, t *task) (string, error) {
+	if t.began {
+		return t.key, nil
+	}
+	path := t.entry.Birth.Workdir
+	// One look for all that wait for the same: each that hangs keeps a thread.
+	found := w.finding.DoChan(path, func() (any, error) { return realPath(path), nil })
+	select {
+	case f := <-found:
+		return f.Val.(string), nil
+	case <-ctx.Done():
+		return "", ctx.Err()
+	}
 }
 
 // startNext runs every task that may run now.
 func (w *Worker) startNext(ctx context.Context) {
-	for {
+	for ctx.Err() == nil {
 		t := w.queue.next()
 		if t == nil {
 			return
 		}
 		w.running.Go(func() {
-			if key := realPath(t.entry.Birth.Workdir); t.changes && key != t.key {
-				// A symlink was turned since: another directory, and so another queue, at its place of arrival.
-				w.queue.move(t, key)
-				w.startNext(ctx)
-				return
+			moved := w.hasMoved(ctx, t)
+			if !moved {
+				w.finish(ctx, t)
 			}
-			w.finish(ctx, t)
-			w.queue.done(t)
-			if ctx.Err() == nil {
+			w.queue.leave(t)
+			if !t.isIdle() {
 				w.startNext(ctx)
+				if t.awaitIdle(ctx) != nil {
+					return
+				}
+			}
+			w.queue.free(t)
+			w.startNext(ctx)
+			if moved {
+				w.enqueue(ctx, t) // in another queue, at its place of arrival
 			}
 		})
 	}
+}
+
+// hasMoved says whether the task is not of the directory any more that it has to itself: a symlink was turned since it waits. Of one that
+// does not answer its timeout counts from now on, and what it makes ready there looks once more.
+func (w *Worker) hasMoved(ctx context.Context, t *task) bool {
+	if !t.changes {
+		return false
+	}
+	soon, cancel := context.WithTimeout(ctx, whereAtOnce)
+	defer cancel()
+	key, err := w.where(soon, t)
+	return err == nil && key != t.key
 }
 
 // finish takes a job to its end, trying again what fails for reasons that may pass, such as a full disk. When ctx ends

@@ -1,0 +1,266 @@
+package worker
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"netlab-runner/internal/bus"
+	"netlab-runner/internal/bus/bustest"
+	"netlab-runner/internal/exec"
+	"netlab-runner/internal/jobs"
+)
+
+// deaf mounts a file system at dir that answers nothing until answer is called, and then with an error.
+func deaf(t *testing.T, dir string) (answer func()) {
+	t.Helper()
+	must(t, os.MkdirAll(dir, 0o755))
+	fd, err := unix.Open("/dev/fuse", unix.O_RDWR|unix.O_CLOEXEC, 0)
+	if err != nil {
+		t.Skipf("no file system can be made that hangs: %v", err)
+	}
+	if err := unix.Mount("deaf", dir, "fuse", 0, fmt.Sprintf("fd=%d,rootmode=40000,user_id=0,group_id=0,allow_other", fd)); err != nil {
+		_ = unix.Close(fd)
+		t.Skipf("no file system can be mounted: %v", err)
+	}
+	answer = sync.OnceFunc(func() {
+		_ = unix.Close(fd)
+		_ = unix.Unmount(dir, unix.MNT_DETACH)
+	})
+	t.Cleanup(answer)
+	return answer
+}
+
+// A working directory that does not answer holds up no job of another one, neither as its request comes nor at a start.
+func TestAWorkingDirectoryThatDoesNotAnswer(t *testing.T) {
+	t.Parallel()
+	b := setup(t, func(c *Config) { c.Slots = 1 })
+	answer := deaf(t, filepath.Join(b.root, "deaf"))
+	submit := func(id, dir string) {
+		birth := b.birth(id, jobs.Create)
+		birth.Workdir = filepath.Join(b.root, dir)
+		b.send(birth)
+	}
+	before := b.birth("before", jobs.Create)
+	before.Workdir = filepath.Join(b.root, "deaf", "lab")
+	b.send(before)
+	_, _, err := b.worker.journal.add(before, 1, false)
+	must(t, err)
+	b.run()
+	submit("j1", "deaf")
+	submit("j2", "deaf")
+	submit("other", "other")
+	b.next().result <- exec.Result{}
+	wantEnd(t, b.await("other", ended), jobs.Success, "")
+	if _, waiting := b.worker.queue.counts(); waiting != 3 {
+		t.Errorf("%d are waiting", waiting)
+	}
+	answer()
+	for _, id := range []string{"before", "j1", "j2"} {
+		select {
+		case run := <-b.runs:
+			run.result <- exec.Result{}
+		case <-time.After(limit):
+			t.Fatalf("%s: no run", id)
+		}
+	}
+	for _, id := range []string{"before", "j1", "j2"} {
+		b.await(id, ended)
+	}
+}
+
+// A run whose working directory does not answer any more is stopped, and its job ends.
+func TestARunWhoseDirectoryDoesNotAnswer(t *testing.T) {
+	t.Parallel()
+	for name, stop := range map[string]func(*testBundle){
+		"canceled":  func(b *testBundle) { b.cancel("j1") },
+		"timed out": func(*testBundle) {},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := setup(t)
+			b.run()
+			birth := b.birth("j1", jobs.Up)
+			birth.Request.TimeoutSeconds = 2
+			b.send(birth)
+			run := b.next()
+			next := b.birth("next", jobs.Up)
+			next.Workdir = birth.Workdir
+			b.send(next)
+			answer := deaf(t, birth.Workdir)
+			stop(b)
+			receive(t, run.stopped)
+			if state := b.await("j1", ended).State; state != jobs.Canceled && state != jobs.Failed {
+				t.Error(state)
+			}
+			// What is left to do for the first is done before the next one begins.
+			if _, err := b.bus.LastStatus(t.Context(), "a", "next"); !errors.Is(err, bus.ErrNotFound) {
+				t.Errorf("the next job was claimed: %v", err)
+			}
+			answer()
+			b.next().result <- exec.Result{}
+			b.await("next", ended)
+		})
+	}
+}
+
+// What a job does in its working directory is over before the next job of the directory begins, also where it has hung beyond the end of its
+// job. It takes no slot.
+func TestWhatHangsKeepsItsDirectory(t *testing.T) {
+	t.Parallel()
+	b := setup(t, func(c *Config) { c.Slots = 1 })
+	// What follows the directory: nothing but the test lets it go on.
+	b.worker.netlab = &installation{python: b.config.Python, dataDir: b.config.DataDir, log: b.config.Log}
+	b.worker.netlab.looking.Lock()
+	goOn := sync.OnceFunc(b.worker.netlab.looking.Unlock)
+	t.Cleanup(goOn)
+	b.run()
+	for _, id := range []string{"j1", "j2", "other"} {
+		birth := b.birth(id, jobs.Up)
+		if id == "j2" {
+			birth.Workdir = filepath.Join(b.root, "j1")
+		}
+		b.send(birth)
+	}
+	begins := func(m *bus.JobMessage) bool { return m.State == jobs.Running }
+	b.await("j1", begins)
+	b.cancel("j1")
+	wantEnd(t, b.await("j1", ended), jobs.Canceled, jobs.ReasonCanceled)
+	b.await("other", begins)
+	if last, err := b.bus.LastStatus(t.Context(), "a", "j2"); !errors.Is(err, bus.ErrNotFound) {
+		t.Errorf("the next one begins: %+v, %v", last, err)
+	}
+	goOn()
+	for range 2 {
+		b.next().result <- exec.Result{}
+	}
+	b.await("other", ended)
+	b.await("j2", ended)
+}
+
+// failOnce has the first try to find a run fail, once ready is closed, for a reason that passes.
+func (b *testBundle) failOnce(ready <-chan struct{}) {
+	attach := b.worker.attach
+	var tries atomic.Int32
+	b.worker.attach = func(dir, job string) (*exec.Process, error) {
+		if tries.Add(1) == 1 {
+			<-ready
+			return nil, unix.EMFILE
+		}
+		return attach(dir, job)
+	}
+}
+
+// A run that cannot be found for now is no run that is not there: it is stopped when it is found, and its job ends behind that.
+func TestCancelOfARunThatIsNotFoundAtOnce(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	birth := b.birth("j1", jobs.Up)
+	b.send(birth)
+	l := b.leave(birth, &scene{Who: *b.worker.runAs, Dir: birth.Workdir}, "exec sleep 600", nil)
+	ready := make(chan struct{})
+	close(ready)
+	b.failOnce(ready)
+	b.cancel("j1")
+	b.run()
+	wantEnd(t, b.await("j1", ended), jobs.Canceled, jobs.ReasonCanceled)
+	if err := unix.Kill(l.process.Process.Pid, 0); err == nil {
+		if stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", l.process.Process.Pid)); err == nil && !strings.Contains(string(stat), ") Z ") {
+			t.Errorf("the run lives: %s", stat)
+		}
+	}
+}
+
+// The log of a run that cannot be found for now has not ended: what waits for the rest of a rune, or of a secret, waits on.
+func TestTheLogOfARunThatIsNotFoundAtOnce(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	birth := b.birth("j1", jobs.Up)
+	b.send(birth)
+	gate := filepath.Join(b.root, "gate")
+	l := b.leave(birth, &scene{Who: *b.worker.runAs, Dir: birth.Workdir},
+		"while [ ! -e "+gate+" ]; do sleep 0.02; done; echo '{\"exitCode\":0}' > result.json", nil)
+	output := filepath.Join(filepath.Dir(l.dir), outputFile)
+	must(t, os.WriteFile(output, []byte("line one\nhalf \xc3"), 0o600))
+	ready := make(chan struct{})
+	b.failOnce(ready)
+	b.run()
+	b.eventually("the log begins", func() bool {
+		chunk, err := b.bus.LastChunk(t.Context(), "a", "j1")
+		return err == nil && strings.HasSuffix(string(chunk.Text), "half ")
+	})
+	close(ready)
+	b.eventually("the try is over", func() bool { return len(b.worker.live.all()) == 0 })
+	f, err := os.OpenFile(output, os.O_APPEND|os.O_WRONLY, 0)
+	must(t, err)
+	_, err = f.WriteString("\xa4 end\n")
+	must(t, err, f.Close(), os.WriteFile(gate, nil, 0o600))
+	wantEnd(t, b.await("j1", ended), jobs.Success, "")
+	var log strings.Builder
+	must(t, b.bus.ReadLog(t.Context(), "a", "j1", func(c *bus.Chunk) error { log.Write(c.Text); return nil }))
+	if log.String() != "line one\nhalf ä end\n" {
+		t.Errorf("%q", log.String())
+	}
+}
+
+// Of an output that was cut the log keeps its place, also where the bus has lost what was before it.
+func TestTheBaseOfALogThatTheBusHasLost(t *testing.T) {
+	t.Parallel()
+	b, _ := bustest.NewServer(t)
+	file := filepath.Join(t.TempDir(), "output")
+	must(t, os.WriteFile(file, []byte("behind the cut\n"), 0o600), saveOffset(file+baseSuffix, 100))
+	over := make(chan struct{})
+	close(over)
+	s := newSpool(b, "a", "j", file, nil, 0)
+	must(t, s.keep(t.Context(), over, true, slog.New(slog.DiscardHandler)))
+	var at []int64
+	must(t, b.ReadLog(t.Context(), "a", "j", func(c *bus.Chunk) error { at = append(at, c.Offset); return nil }))
+	if len(at) != 1 || at[0] != 100 {
+		t.Errorf("chunks at %d", at)
+	}
+	if stands, err := s.stands(t.Context()); err != nil || !stands {
+		t.Errorf("stands: %t, %v", stands, err)
+	}
+	empty := filepath.Join(t.TempDir(), "empty")
+	must(t, os.WriteFile(empty, nil, 0o600), saveOffset(empty+baseSuffix, 100))
+	s = newSpool(b, "a", "none", empty, nil, 0)
+	must(t, s.keep(t.Context(), over, true, slog.New(slog.DiscardHandler)))
+	if stands, err := s.stands(t.Context()); err != nil || !stands {
+		t.Errorf("of a log of nothing: %t, %v", stands, err)
+	}
+}
+
+// A run that a worker finds has the directory where it began to itself, wherever the path of its job leads by now.
+func TestAPathIsTurnedAwayFromARun(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	birth := b.birth("j1", jobs.Up)
+	b.send(birth)
+	real, other := filepath.Join(b.root, "real"), filepath.Join(b.root, "other")
+	must(t, os.Mkdir(real, 0o755), os.Mkdir(other, 0o755), os.Symlink(other, birth.Workdir))
+	gate := filepath.Join(b.root, "gate")
+	b.leave(birth, &scene{Who: *b.worker.runAs, Dir: real}, "while [ ! -e "+gate+" ]; do sleep 0.02; done; echo '{\"exitCode\":0}' > result.json", nil)
+	b.run()
+	waits := b.birth("waits", jobs.Up)
+	waits.Workdir = real
+	b.send(waits)
+	b.send(b.birth("beside", jobs.Up))
+	b.next().result <- exec.Result{}
+	b.await("beside", ended)
+	if last, err := b.bus.LastStatus(t.Context(), "a", "waits"); !errors.Is(err, bus.ErrNotFound) {
+		t.Errorf("two in one directory: %+v, %v", last, err)
+	}
+	must(t, os.WriteFile(gate, nil, 0o600))
+	b.next().result <- exec.Result{}
+	b.await("waits", ended)
+	wantEnd(t, b.await("j1", ended), jobs.Success, "")
+}
