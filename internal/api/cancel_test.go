@@ -4,13 +4,16 @@ import (
 	"net/http"
 	"testing"
 
+	"netlab-runner/internal/hosts"
 	"netlab-runner/internal/jobs"
 )
 
 func TestCancel(t *testing.T) {
 	t.Parallel()
 	b := setup(t, nil)
-	b.online(hostNamed("a"))
+	told := hostNamed("a")
+	told.Queued = 7
+	b.online(told)
 	bodies := []string{"{}", "", "null", "no JSON", `{"id":"another"}`}
 	cancel := func(id string) reply {
 		bodies = append(bodies[1:], bodies[0]) // whichever it is, it means nothing
@@ -32,6 +35,10 @@ func TestCancel(t *testing.T) {
 		if job := decode[jobs.Job](t, got.body); got.status != http.StatusOK || job.State != jobs.Running || !job.CancelRequested {
 			t.Errorf("running: %d %s", got.status, got.body)
 		}
+	}
+	// The canceled one counts no more, whatever the host has told with its lease.
+	if got := decode[struct{ Hosts []hosts.Host }](t, b.get("/hosts").body).Hosts[0]; got.Running != 1 || got.Queued != 0 {
+		t.Errorf("%d running and %d queued", got.Running, got.Queued)
 	}
 	if again := b.get("/jobs/" + running.ID); !decode[jobs.Job](t, again.body).CancelRequested {
 		t.Errorf("shown afterwards: %s", again.body)

@@ -24,7 +24,7 @@ type Host struct {
 	StartedAt time.Time `json:"startedAt"`
 	// Slots is how many jobs run at once.
 	Slots int `json:"slots"`
-	// Running and Queued count the worker's jobs.
+	// Running and Queued count the worker's jobs. An API shows those that it knows of instead.
 	Running int `json:"running"`
 	Queued  int `json:"queued"`
 	// Load is the one-minute load average divided by the number of cores.

@@ -26,25 +26,43 @@ type Counts struct {
 func (v *View) Counts() Counts {
 	v.mu.RLock()
 	defer v.mu.RUnlock()
-	c := Counts{Jobs: map[Kind]int{}, Active: map[string]ActiveJobs{}, ReceivedBytes: v.received, LetGo: v.forgotten}
+	c := Counts{Jobs: map[Kind]int{}, Active: v.activeByHost(), ReceivedBytes: v.received, LetGo: v.forgotten}
 	for _, e := range v.order {
 		has := e.traits.Value()
 		c.Jobs[Kind{has.Action, has.State}]++
 		c.LogBytes += e.logBytes
 	}
+	for _, list := range v.active {
+		for _, e := range list {
+			if e.open.job.State != jobs.Queued {
+				c.LogBytes += v.logs.Get(e.id).Size()
+			}
+		}
+	}
+	return c
+}
+
+// ActiveByHost goes over every job that has not ended.
+func (v *View) ActiveByHost() map[string]ActiveJobs {
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	return v.activeByHost()
+}
+
+func (v *View) activeByHost() map[string]ActiveJobs {
+	byHost := make(map[string]ActiveJobs, len(v.active))
 	for host, list := range v.active {
 		var active ActiveJobs
 		for _, e := range list {
 			if e.open.job.State == jobs.Queued {
 				active.Queued++
-				continue
+			} else {
+				active.Running++
 			}
-			active.Running++
-			c.LogBytes += v.logs.Get(e.id).Size()
 		}
-		c.Active[host] = active
+		byHost[host] = active
 	}
-	return c
+	return byHost
 }
 
 // count takes in how long the log of a job has become. What was there before the view had caught up is not counted.

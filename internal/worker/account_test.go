@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"netlab-runner/internal/account"
+	"netlab-runner/internal/exec"
 	"netlab-runner/internal/jobs"
 )
 
@@ -63,6 +64,12 @@ func TestRunAs(t *testing.T) {
 		if who, err := b.worker.accountOf(job(jobs.Up, b.root, user)); err != nil || who.UID != a.UID {
 			t.Errorf("for %q: %+v, %v", user, who, err)
 		}
+	}
+	b.run()
+	b.submit("j1", nil)
+	b.next().result <- exec.Result{}
+	if got := b.await("j1", ended); got.User != a.Name {
+		t.Errorf("it ran as %q", got.User)
 	}
 	must(t, os.RemoveAll(a.Home))
 	var bad *invalidError

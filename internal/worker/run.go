@@ -34,7 +34,7 @@ type run struct {
 	scene scene
 	// ran says that there is, or was, a driver.
 	ran bool
-	// owner is the user that the job runs as by the directory's owner, since it names none.
+	// owner is the user that the job runs as, for one that names none.
 	owner string
 	// instance is Netlab's id of the lab, once the driver has said it.
 	instance atomic.Pointer[string]
@@ -320,9 +320,7 @@ func (r *run) refuse(end outcome) outcome {
 // timeout, and stops the run when its job is canceled.
 func (r *run) watch(ctx, runCtx context.Context, process Process, began time.Time) (outcome, error) {
 	r.ran = true
-	if r.w.runAs == nil {
-		r.owner = r.scene.Who.Name
-	}
+	r.owner = r.scene.Who.Name
 	timeout := r.timeout()
 	timed, cancel := context.WithDeadline(runCtx, began.Add(timeout))
 	defer cancel()
