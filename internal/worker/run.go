@@ -108,6 +108,11 @@ func (r *run) journey(ctx context.Context) error {
 			return err
 		}
 	}
+	words := "job begins"
+	if resumed || before != "" {
+		words = "job goes on"
+	}
+	r.log.Info(words, "action", r.entry.Birth.Action, "workdir", r.entry.Birth.Workdir)
 	r.secrets, r.sealed = r.w.key.Open(r.entry.Birth.Sealed)
 	if err := r.hideOutput(ctx, before != "" || orphaned); err != nil {
 		return err

@@ -430,8 +430,15 @@ func (w *Worker) finish(ctx context.Context, t *task) {
 		r := newRun(w, t, log)
 		err := r.journey(ctx)
 		lost := errors.Is(err, errLost)
-		if lost {
+		switch {
+		case err == nil:
+			log.Info("job ended", "state", r.reporter.job.State, "reason", r.reporter.job.Reason)
+		case lost && errors.Is(err, errOver):
+			log.Info("job has ended elsewhere", "error", err)
+		case lost:
 			log.Warn("job given up", "error", err)
+		}
+		if lost {
 			w.awaitGone(ctx, e, errors.Is(err, errOver), log)
 			if ctx.Err() != nil {
 				return

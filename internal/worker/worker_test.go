@@ -291,7 +291,8 @@ func TestSecretsAreMaskedInEvents(t *testing.T) {
 // A job that somebody else has claimed or ended is not run.
 func TestAClaimThatIsLost(t *testing.T) {
 	t.Parallel()
-	b := setup(t)
+	var log logged
+	b := setup(t, log.into)
 	for id, state := range map[string]jobs.State{"running": jobs.Running, "canceled": jobs.Canceled} {
 		b.submit(id, nil)
 		other := &jobs.Job{ID: id, Host: "a", State: state, Warnings: []string{}}
@@ -314,6 +315,14 @@ func TestAClaimThatIsLost(t *testing.T) {
 	}
 	if n := b.starts.Load(); n != 1 {
 		t.Errorf("%d runs, want 1", n)
+	}
+	for _, line := range []string{
+		`level=INFO msg="job begins" job=free action=create`, `level=INFO msg="job ended" job=free state=success`,
+		`level=INFO msg="job has ended elsewhere" job=canceled`, `level=WARN msg="job given up" job=running`,
+	} {
+		if !log.has(line) {
+			t.Errorf("the worker's log has no %s", line)
+		}
 	}
 	if got, err := b.bus.LastStatus(t.Context(), "a", "running"); err != nil || got.State != jobs.Running || got.Source != "/test" {
 		t.Errorf("the other's job is %+v %v", got, err)
