@@ -18,6 +18,7 @@ import (
 	"netlab-runner/internal/bus/bustest"
 	"netlab-runner/internal/exec"
 	"netlab-runner/internal/jobs"
+	"netlab-runner/test/people"
 )
 
 // deaf mounts a file system at dir that answers nothing until answer is called, and then with an error.
@@ -43,7 +44,9 @@ func deaf(t *testing.T, dir string) (answer func()) {
 // A working directory that does not answer holds up no job of another one, neither as its request comes nor at a start.
 func TestAWorkingDirectoryThatDoesNotAnswer(t *testing.T) {
 	t.Parallel()
-	b := setup(t, func(c *Config) { c.Slots = 1 })
+	root := people.Dir(t)
+	b := setup(t, func(c *Config) { c.Slots, c.Roots = 1, append([]string{root}, c.Roots...) })
+	deaf(t, root)
 	answer := deaf(t, filepath.Join(b.root, "deaf"))
 	submit := func(id, dir string) {
 		birth := b.birth(id, jobs.Create)

@@ -3,6 +3,7 @@ package worker
 import (
 	"archive/tar"
 	"bytes"
+	"cmp"
 	"compress/gzip"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -245,7 +247,10 @@ func makeFirst(root *os.Root, rel string, who *account.Account, workdir string) 
 // is done through the root afterwards cannot leave it, whoever moves directories meanwhile. atRoot allows the root itself.
 func (w *Worker) within(field, path string, atRoot bool) (*os.Root, string, error) {
 	real := realPath(path)
-	for _, allowed := range w.config.Roots {
+	// First those that the path names: another one may be away with its file server.
+	roots := slices.Clone(w.config.Roots)
+	slices.SortStableFunc(roots, func(a, b string) int { return cmp.Compare(outside(a, path), outside(b, path)) })
+	for _, allowed := range roots {
 		top := realPath(allowed)
 		rel, err := filepath.Rel(top, real)
 		if err != nil || rel == "." && !atRoot || !filepath.IsLocal(rel) {
@@ -258,6 +263,14 @@ func (w *Worker) within(field, path string, atRoot bool) (*os.Root, string, erro
 		return root, rel, nil
 	}
 	return nil, "", invalid(field, "%s leads to %s, which lies below none of the host's roots (%s)", path, real, strings.Join(w.config.Roots, ", "))
+}
+
+// outside is 0 where the path lies in the directory, by their names alone, else 1.
+func outside(dir, path string) int {
+	if rel, err := filepath.Rel(dir, path); err == nil && filepath.IsLocal(rel) {
+		return 0
+	}
+	return 1
 }
 
 // realPath resolves the symlinks of that part of path which exists.

@@ -204,7 +204,7 @@ func (w *Worker) Source() string { return w.source }
 // next one with the same data directory finds them.
 func (w *Worker) Run(ctx context.Context, b *bus.Bus) error {
 	w.bus = b
-	w.warnOfMissing()
+	go w.warnOfMissing() // a directory may not answer, for days
 	w.sayWhose()
 	defer w.data.close()
 	defer w.netlab.close()
