@@ -14,8 +14,9 @@ func Document() (string, error) {
 
 A setting is taken from its flag, else from its environment variable, else from the YAML file that ` + "`--config`" + ` (NETLAB_API_CONFIG,
 NETLAB_WORKER_CONFIG) names, else it is the default. The start-up line of a program shows what was taken and from where, secrets
-masked. An unknown flag, an unknown key of the file and an unknown variable that begins with ` + "`NETLAB_API_`, `NETLAB_BUS_` or" + `
-` + "`NETLAB_WORKER_`" + ` are errors, and so is a value that cannot work: all of them are told at once. An empty variable counts as unset.
+masked. An unknown key of the file and an unknown variable that begins with ` + "`NETLAB_API_`, `NETLAB_BUS_` or `NETLAB_WORKER_`" + ` are
+errors, and so is a value that cannot work: all of them are told at once. An unknown flag is told alone, before them. An empty variable
+counts as unset.
 
 The key ` + "`api.port`" + ` is ` + "`port`" + ` in the section ` + "`api`" + `. One file, and one environment, can serve both programs:
 

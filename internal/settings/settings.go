@@ -1,6 +1,6 @@
 // Package settings takes the settings of netlab-api and netlab-worker in one way: from a flag, else from an environment
 // variable, else from a YAML file, else the default. A name that is no setting is an error, and so is every value that
-// cannot work: all of them are told at once, with what to do.
+// cannot work: all of them are told at once, with what to do, but for a flag that is none, which is told alone.
 package settings
 
 import (
