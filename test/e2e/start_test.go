@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"netlab-runner/internal/hosts"
 	"netlab-runner/internal/jobs"
 )
 
@@ -108,17 +109,31 @@ func TestTwoAPIsOnOneDataDir(t *testing.T) {
 // A second worker of one name says so and takes nothing, until the first is gone.
 func TestTwoWorkersOfOneName(t *testing.T) {
 	t.Parallel()
-	f := single(t)
+	f := stepFleet(t)
+	a, first := f.any(), f.startWorker("alpha")
+	a.awaitReady(1)
 	twin := launch(t, "netlab-worker", append(f.environment("home-twin"), "NETLAB_WORKER_DATA_DIR="+f.path("twin"),
-		"NETLAB_WORKER_HOST=alpha", "NETLAB_BUS_URL="+f.busURL, "NETLAB_BUS_CREDS="+f.busKey))
+		"NETLAB_WORKER_HOST=alpha", "NETLAB_BUS_URL="+f.busURL))
 	twin.expect(`host name \\"alpha\\" is held by another worker.*NETLAB_WORKER_HOST`)
-	f.any().run(t, jobs.Success, object{"action": "create", "workdir": f.lab("x", "frr3")})
+	a.run(t, jobs.Success, object{"action": "create", "workdir": f.lab("x", "frr3")})
 	if entries, err := os.ReadDir(f.path("twin", "jobs")); err != nil || len(entries) > 0 {
 		t.Errorf("the twin took %v (%v)", entries, err)
 	}
 	// A second one on the same data does not even start.
-	out, code := once(t, "netlab-worker", []string{"NETLAB_WORKER_DATA_DIR=" + f.path("twin"), "NETLAB_WORKER_HOST=beta", "NETLAB_BUS_URL=" + f.busURL, "NETLAB_BUS_CREDS=" + f.busKey})
+	out, code := once(t, "netlab-worker", []string{"NETLAB_WORKER_DATA_DIR=" + f.path("twin"), "NETLAB_WORKER_HOST=beta", "NETLAB_BUS_URL=" + f.busURL})
 	if code == 0 || !strings.Contains(out, "used by another worker") {
 		t.Errorf("on the same data: exit code %d, %s", code, out)
 	}
+
+	first.stop()
+	twin.expect("host announced.*host=alpha")
+	// The API may not have seen yet that the first one is gone, or not yet the twin.
+	identity, err := os.ReadFile(f.path("twin", "identity"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.awaitHosts(t, func(list []hosts.Host) bool {
+		return len(list) == 1 && list[0].Online && list[0].Identity == strings.TrimSpace(string(identity))
+	})
+	a.run(t, jobs.Success, object{"action": "create", "workdir": f.path("labs", "x")})
 }

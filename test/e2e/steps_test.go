@@ -236,17 +236,23 @@ func (a *api) awaitOffline(t *testing.T, name string) { t.Helper(); a.awaitOnlin
 
 func (a *api) awaitOnline(t *testing.T, name string, want bool) {
 	t.Helper()
+	a.awaitHosts(t, func(list []hosts.Host) bool {
+		return want == slices.ContainsFunc(list, func(h hosts.Host) bool { return h.Name == name && h.Online })
+	})
+}
+
+func (a *api) awaitHosts(t *testing.T, ok func([]hosts.Host) bool) {
+	t.Helper()
+	var list struct {
+		Hosts []hosts.Host `json:"hosts"`
+	}
 	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
-		var list struct {
-			Hosts []hosts.Host `json:"hosts"`
-		}
-		a.get(t, "/hosts", &list)
-		online := slices.ContainsFunc(list.Hosts, func(h hosts.Host) bool { return h.Name == name && h.Online })
-		if online == want {
+		list.Hosts = nil
+		if a.get(t, "/hosts", &list); ok(list.Hosts) {
 			return
 		}
 	}
-	t.Fatalf("the host %s never became online: %t", name, want)
+	t.Fatalf("the hosts never became what is waited for: %+v", list.Hosts)
 }
 
 // stepFleet is a server and an API, for workers of courses.
