@@ -29,6 +29,9 @@ PARALLEL ?= $(shell expr 2 \* $$(nproc))
 # The race detector needs a C compiler, without which Go says CGO_ENABLED=0. The tests then still run.
 RACE = $(if $(filter 1,$(shell go env CGO_ENABLED)),-race)
 
+# What a test does that cannot do what only root can, such as to mount: fail where root runs it, else it is skipped. Empty: skipped.
+NETLAB_TEST_ROOT ?= $(if $(filter 0,$(shell id -u)),required)
+
 PROGRAMS := bin/netlab-api bin/netlab-worker bin/netlab-graph
 
 .PHONY: help
@@ -75,6 +78,7 @@ previous-release: check-tools
 .PHONY: test
 test: build venv-schemathesis previous-release vet lint ## Run all tests, with vet, the linters and the race detector
 	@$(if $(RACE),,echo "No C compiler (or CGO_ENABLED=0): testing without the race detector.")
+	NETLAB_TEST_ROOT=$(NETLAB_TEST_ROOT) \
 	NETLAB_TEST_PREVIOUS=$$(git cat-file -e "$$(cat test/previous-release)^{commit}" 2>/dev/null && echo required) \
 		go test $(RACE) -count=1 -timeout 20m -parallel $(PARALLEL) $(TESTFLAGS) ./...
 	@scripts/fuzz-briefly $(RACE)

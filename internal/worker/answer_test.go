@@ -12,6 +12,7 @@ import (
 
 	"netlab-runner/internal/account"
 	"netlab-runner/internal/inventory"
+	"netlab-runner/test/asroot"
 	"netlab-runner/test/people"
 )
 
@@ -135,9 +136,7 @@ func TestOnlyRoots(t *testing.T) {
 // A snapshot is code: what another user has put where a lab was does not run as the lab's owner.
 func TestCheckOwner(t *testing.T) {
 	t.Parallel()
-	if os.Geteuid() != 0 {
-		t.Skip("files are given to other users, which only root can do: run it as root")
-	}
+	asroot.Need(t, "files are given to other users")
 	who := &account.Account{Name: "ann", UID: 40001, GID: 40001}
 	for name, c := range map[string]struct {
 		dir, snapshot int // owners; -1: there is no snapshot

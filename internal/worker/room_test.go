@@ -9,19 +9,15 @@ import (
 	"syscall"
 	"testing"
 
-	"golang.org/x/sys/unix"
-
 	"netlab-runner/internal/exec"
 	"netlab-runner/internal/jobs"
+	"netlab-runner/test/asroot"
 )
 
 // smallDisk makes the directory a disk of 1 MiB.
 func smallDisk(t *testing.T, dir string) {
 	t.Helper()
-	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=1m,mode=777"); err != nil {
-		t.Skipf("no disk of its own can be mounted here: %v", err)
-	}
-	t.Cleanup(func() { _ = unix.Unmount(dir, unix.MNT_DETACH) })
+	asroot.Disk(t, dir, "size=1m,mode=777")
 }
 
 // fillDisk leaves no room on the disk of the directory, until it is called.
@@ -77,10 +73,7 @@ func TestADiskWithoutASize(t *testing.T) {
 	t.Parallel()
 	for name, options := range map[string]string{"tmpfs": "size=0", "ramfs": ""} {
 		dir := t.TempDir()
-		if err := unix.Mount(name, dir, name, 0, options); err != nil {
-			t.Skipf("no disk of its own can be mounted here: %v", err)
-		}
-		t.Cleanup(func() { _ = unix.Unmount(dir, unix.MNT_DETACH) })
+		asroot.Mount(t, name, dir, name, 0, options)
 		if hasNoRoom(dir) {
 			t.Errorf("a %s without a limit is full", name)
 		}

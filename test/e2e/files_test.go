@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"netlab-runner/internal/jobs"
+	"netlab-runner/test/asroot"
 )
 
 // A program that may open no more files serves whom it can, loses nothing, and goes on when it may.
@@ -98,15 +99,5 @@ func mountReadOnly(t *testing.T, dir string) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if err := unix.Mount(dir, dir, "", unix.MS_BIND, ""); err != nil {
-		t.Skipf("nothing can be mounted here: %v", err)
-	}
-	t.Cleanup(func() {
-		if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil {
-			t.Error(err)
-		}
-	})
-	if err := unix.Mount("", dir, "", unix.MS_BIND|unix.MS_REMOUNT|unix.MS_RDONLY, ""); err != nil {
-		t.Skipf("nothing can be mounted read-only here: %v", err)
-	}
+	asroot.ReadOnly(t, dir)
 }

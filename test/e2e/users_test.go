@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"netlab-runner/internal/jobs"
+	"netlab-runner/test/asroot"
 	"netlab-runner/test/people"
 	"netlab-runner/test/standins"
 )
@@ -151,9 +152,7 @@ func ownerOf(t *testing.T, name string) int {
 // Jobs run with the rights of the people whose they are, and of nobody else.
 func TestUsers(t *testing.T) {
 	t.Parallel()
-	if os.Geteuid() != 0 {
-		t.Skip("users are made for this test, which only root can do: run it as root")
-	}
+	asroot.Need(t, "users are made for this test")
 	// Below /tmp, as the tests' own directories, and like those of the stand-ins open to all.
 	dir, err := os.MkdirTemp("", "netlab-e2e-python-")
 	if err != nil {

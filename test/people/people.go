@@ -14,6 +14,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"netlab-runner/test/asroot"
 )
 
 // patience bounds the wait for the machine's files of users, which others may have locked.
@@ -32,11 +34,9 @@ type Person struct {
 // the test where that is impossible. Names of users that are made in one test differ, and so do those of tests at the same time.
 func New(t testing.TB, dir string) *Person {
 	t.Helper()
-	if os.Geteuid() != 0 {
-		t.Skip("users are made for this test, which only root can do: run it as root")
-	}
+	asroot.Need(t, "users are made for this test")
 	if _, err := exec.LookPath("useradd"); err != nil {
-		t.Skip("users are made for this test, and there is no useradd: install the package passwd or shadow")
+		asroot.Missing(t, "users are made for this test, and there is no useradd: install the package passwd or shadow")
 	}
 	name := fmt.Sprintf("nle%d-%s", os.Getpid()%100000, strconv.FormatInt(time.Now().UnixNano()%1_000_000_000_000, 36))
 	p := &Person{Name: name, Home: filepath.Join(dir, name)}

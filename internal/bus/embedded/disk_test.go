@@ -17,20 +17,14 @@ import (
 
 	"netlab-runner/internal/bus"
 	"netlab-runner/internal/jobs"
+	"netlab-runner/test/asroot"
 )
 
 // smallDisk is a directory on a disk of its own of that many bytes.
 func smallDisk(t *testing.T, bytes int) string {
 	t.Helper()
 	dir := t.TempDir()
-	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, fmt.Sprintf("size=%d", bytes)); err != nil {
-		t.Skipf("no disk of its own can be mounted here: %v", err)
-	}
-	t.Cleanup(func() {
-		if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil {
-			t.Error(err)
-		}
-	})
+	asroot.Disk(t, dir, fmt.Sprintf("size=%d", bytes))
 	return dir
 }
 
