@@ -18,7 +18,7 @@ var subjectPrefix = regexp.MustCompile(`^[^\s.*>]+(\.[^\s.*>]+)*$`)
 type Bus struct {
 	// URLs are the servers of the bus: nats, tls, ws or wss URLs. One that is not on loopback needs credentials.
 	// Defaults to none: netlab-api then runs a server of its own, netlab-worker does not start.
-	URLs []string `defaulttext:"none, netlab-api then runs a server of its own" help:"Servers of the bus. One beyond loopback needs credentials." important:"" name:"bus-url" placeholder:"URL,..." secret:"" variable:"NETLAB_BUS_URL"`
+	URLs []string `defaulttext:"none, netlab-api then runs a server of its own, and netlab-worker does not start" help:"Servers of the bus. One beyond loopback needs credentials." important:"" name:"bus-url" placeholder:"URL,..." secret:"" variable:"NETLAB_BUS_URL"`
 
 	// Creds is a file with the credentials for the bus: a .creds file, or one with a bare nkey seed. Defaults to none.
 	Creds string `help:"File with the credentials for the bus: a .creds file, or one with an nkey seed." name:"bus-creds" placeholder:"FILE" variable:"NETLAB_BUS_CREDS"`
