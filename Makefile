@@ -29,8 +29,8 @@ PARALLEL ?= $(shell expr 2 \* $$(nproc))
 # The race detector needs a C compiler, without which Go says CGO_ENABLED=0. The tests then still run.
 RACE = $(if $(filter 1,$(shell go env CGO_ENABLED)),-race)
 
-# What a test does that cannot do what only root can, such as to mount: fail where root runs it, else it is skipped. Empty: skipped.
-NETLAB_TEST_ROOT ?= $(if $(filter 0,$(shell id -u)),required)
+# What a test does that cannot do what only root can, such as to mount: fail where root can, else it is skipped. Empty: skipped.
+NETLAB_TEST_ROOT ?= $(if $(filter 0,$(shell id -u)),$(shell unshare -m mount -t tmpfs none /tmp 2> /dev/null && echo required))
 
 PROGRAMS := bin/netlab-api bin/netlab-worker bin/netlab-graph
 

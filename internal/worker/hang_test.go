@@ -18,6 +18,7 @@ import (
 	"netlab-runner/internal/bus/bustest"
 	"netlab-runner/internal/exec"
 	"netlab-runner/internal/jobs"
+	"netlab-runner/test/asroot"
 	"netlab-runner/test/people"
 )
 
@@ -27,11 +28,11 @@ func deaf(t *testing.T, dir string) (answer func()) {
 	must(t, os.MkdirAll(dir, 0o755))
 	fd, err := unix.Open("/dev/fuse", unix.O_RDWR|unix.O_CLOEXEC, 0)
 	if err != nil {
-		t.Skipf("no file system can be made that hangs: %v", err)
+		t.Skipf("this machine has no FUSE, of which a file system that hangs is made here: %v", err)
 	}
 	if err := unix.Mount("deaf", dir, "fuse", 0, fmt.Sprintf("fd=%d,rootmode=40000,user_id=0,group_id=0,allow_other", fd)); err != nil {
 		_ = unix.Close(fd)
-		t.Skipf("no file system can be mounted: %v", err)
+		asroot.Missing(t, "nothing can be mounted here: %v", err)
 	}
 	answer = sync.OnceFunc(func() {
 		_ = unix.Close(fd)
