@@ -47,7 +47,7 @@ const (
 //
 // ErrFull: the stream has no room for more jobs.
 //
-// ErrUnavailable: there is no job, unless the error says that there may be one, because no answer came before ctx ended.
+// ErrUnavailable: there is no job, unless the error says that there may be one, because a try was not answered.
 func (b *Bus) Submit(ctx context.Context, birth *Birth) (seq uint64, err error) {
 	if b.crowded.Load() {
 		return 0, fmt.Errorf("%w: what is left of its room (NETLAB_BUS_JOBS_BYTES) is for the jobs that it has; ended ones are let go", ErrFull)
@@ -69,24 +69,30 @@ func (b *Bus) Submit(ctx context.Context, birth *Birth) (seq uint64, err error) 
 	}()
 	// Of a job that is just being let go the birth goes first: its id is free when all the rest of it has gone.
 	stored, free := publicSubject("*", birth.ID, kindRequest), publicSubject("*", birth.ID, "*")
-	for {
+	for doubtful := false; ; {
 		attempt, cancel := context.WithTimeout(ctx, submitAttempt)
 		seq, err = b.commit(attempt, jobsStream, m, stored, free, 0)
 		unanswered := attempt.Err() != nil || errors.Is(err, errBehind)
 		cancel()
-		if err == nil {
+		doubtful = doubtful || unanswered
+		switch {
+		case err == nil:
 			birth.JSON = m.Data
-		}
-		if err == nil || !errors.Is(err, ErrUnavailable) {
-			return seq, err
-		}
-		if ctx.Err() != nil {
-			return 0, fmt.Errorf("%w; the job may have been accepted as %s", err, birth.ID)
-		}
-		if !unanswered {
+			return seq, nil
+		case !doubtful, errors.Is(err, ErrConflict): // which proves that the birth that is there is another one
 			return 0, err
+		case !unanswered, ctx.Err() != nil, !errors.Is(err, ErrUnavailable):
+			return 0, doubted(err, birth.ID)
 		}
 	}
+}
+
+// doubted is the error of a birth of which one try at least may have been stored.
+func doubted(err error, id string) error {
+	if !errors.Is(err, ErrUnavailable) {
+		err = fmt.Errorf("%w: %v", ErrUnavailable, err) //nolint:errorlint // what ended the last try says nothing of the ones before
+	}
+	return fmt.Errorf("%w; the job may have been accepted as %s", err, id)
 }
 
 // leavesRoom returns ErrTooLarge where the later states of the job would not fit into a message.

@@ -51,16 +51,21 @@ func newProxy(t *testing.T, server string) *proxy {
 		}
 	})
 	t.Cleanup(func() {
-		_ = l.Close()
 		p.held.Store(false)
-		p.mu.Lock()
-		for _, c := range p.conns {
-			_ = c.Close()
-		}
-		p.mu.Unlock()
+		p.cut()
 		p.wg.Wait()
 	})
 	return p
+}
+
+// cut ends the connections, and takes no more.
+func (p *proxy) cut() {
+	_ = p.listener.Close()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, c := range p.conns {
+		_ = c.Close()
+	}
 }
 
 type heldReader struct {
@@ -125,6 +130,40 @@ func TestSubmitWithoutAnswer(t *testing.T) {
 	}
 	if found, err := direct.FindJob(ctx, "late"); err != nil || found.Seq != seq {
 		t.Errorf("found %+v %v, want sequence %d", found, err, seq)
+	}
+}
+
+// However the last try of a birth ends, one before it may have been stored: the caller is told so.
+func TestSubmitAfterATryWithoutAnswer(t *testing.T) {
+	t.Parallel()
+	for what, ends := range map[string]func(p *proxy, cancel func()){
+		"the connection ends":      func(p *proxy, _ func()) { p.cut() },
+		"the caller does not wait": func(_ *proxy, cancel func()) { cancel() },
+	} {
+		t.Run(what, func(t *testing.T) {
+			t.Parallel()
+			ctx := deadline(t)
+			direct, b, p := newProxiedBus(t, testLimits)
+			p.held.Store(true)
+			submitting, cancel := context.WithCancel(ctx)
+			defer cancel()
+			failed := make(chan error, 1)
+			go func() {
+				_, err := b.Submit(submitting, &Birth{Job: *job("stored", "a")})
+				failed <- err
+			}()
+			for _, err := direct.FindJob(ctx, "stored"); err != nil; _, err = direct.FindJob(ctx, "stored") {
+				if !errors.Is(err, ErrNotFound) {
+					t.Fatal(err)
+				}
+				time.Sleep(time.Millisecond)
+			}
+			ends(p, cancel)
+			err := <-failed
+			if !errors.Is(err, ErrUnavailable) || errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), "may have been accepted as stored") {
+				t.Errorf("%v", err)
+			}
+		})
 	}
 }
 
