@@ -1,7 +1,6 @@
 package api
 
 import (
-	"context"
 	"errors"
 
 	"github.com/gofiber/fiber/v2"
@@ -15,7 +14,7 @@ func (s *Server) postCancel(c *fiber.Ctx) error {
 	if err := s.caughtUp(); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(s.running, busTimeout)
+	ctx, cancel := s.changing(busTimeout)
 	defer cancel()
 	id := s.jobID(c)
 	job, err := s.config.Dispatcher.Cancel(ctx, id)

@@ -17,7 +17,7 @@ import (
 	"netlab-runner/internal/view"
 )
 
-// errStopping is why the context of every request ends when the server shuts down.
+// errStopping is why the context of requests ends when the server shuts down.
 var errStopping = errors.New("the API is shutting down")
 
 // retryAfter is, in seconds, when a client may ask again for what is away now.

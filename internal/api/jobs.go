@@ -39,7 +39,7 @@ func (s *Server) postJob(c *fiber.Ctx) error {
 	if len(payload.Bundle)+len(payload.Topology) > bus.MaxMessage {
 		timeout = objectTimeout
 	}
-	ctx, cancel := context.WithTimeout(s.running, timeout)
+	ctx, cancel := s.changing(timeout)
 	defer cancel()
 	job, replayed, err := s.submit(ctx, payload, key)
 	if err != nil {
@@ -50,6 +50,20 @@ func (s *Server) postJob(c *fiber.Ctx) error {
 	}
 	c.Location(s.config.Prefix + "/jobs/" + job.ID)
 	return c.Status(http.StatusAccepted).JSON(job)
+}
+
+// changing is the context of what makes a job or cancels one. It goes on for busTimeout at most when the server shuts down: what was sent
+// to the bus may be stored, and its client is to hear of it.
+func (s *Server) changing(timeout time.Duration) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(s.running), timeout)
+	ends := context.AfterFunc(s.running, func() {
+		select {
+		case <-time.After(busTimeout):
+			cancel()
+		case <-ctx.Done():
+		}
+	})
+	return ctx, func() { ends(); cancel() }
 }
 
 // submit makes the job once, where the client has named its request with a key.

@@ -149,7 +149,7 @@ type Server struct {
 	// hostile one takes much more.
 	fetching, parsing chan struct{}
 
-	// running ends, with errStopping, when the server shuts down. It is the parent of every request's context.
+	// running ends, with errStopping, when the server shuts down. It is the parent of the context of every request that changes nothing.
 	running context.Context
 	stop    context.CancelCauseFunc
 }
@@ -216,7 +216,7 @@ func (s *Server) Serve(l net.Listener) error {
 }
 
 // Shutdown ends open streams, takes no new connection, and returns when the requests under way are answered, or with an error
-// when ctx ends before. A stream of text is broken off, so that its reader does not take it for whole; a stream of events ends
+// when ctx ends before. What makes or cancels a job has 5 s from then on. A stream of text is broken off, so that its reader does not take it for whole; a stream of events ends
 // without the event "end".
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.stop(errStopping)

@@ -104,6 +104,9 @@ func (d *Dispatcher) settle(ctx context.Context, job *jobs.Job) error {
 		return nil
 	}
 	if err := d.bus.MovePlace(ctx, job.Workdir, job.Host); err != nil {
+		if !errors.Is(err, bus.ErrUnavailable) {
+			err = fmt.Errorf("%w: %v", bus.ErrUnavailable, err) //nolint:errorlint // the job is there, whatever this is
+		}
 		return fmt.Errorf("the job was accepted as %s, but not that its working directory is on %s now: %w", job.ID, job.Host, err)
 	}
 	return nil

@@ -1,8 +1,10 @@
 package dispatch
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 
 	"netlab-runner/internal/bus"
@@ -41,6 +43,19 @@ func TestThePlaceIsTheBuss(t *testing.T) {
 	}
 	b.had.add("/labs/lost")
 	placed("/labs/lost", jobs.Up, "b", most)
+}
+
+// Whatever ends the note of the host of a job that was born, its client hears that there is one.
+func TestAPlaceThatIsNotNoted(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	job := jobs.Job{ID: "j1", Host: "a", Workdir: "/labs/x", Action: jobs.Up, Request: jobs.Request{Host: "a"}}
+	err := b.settle(ctx, &job)
+	if !errors.Is(err, bus.ErrUnavailable) || errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), "the job was accepted as j1") {
+		t.Errorf("%v", err)
+	}
 }
 
 func TestFewDirectoriesAreRemembered(t *testing.T) {

@@ -26,7 +26,7 @@ import (
 	"netlab-runner/internal/view"
 )
 
-// stopTimeout bounds how long a stop waits for requests under way.
+// stopTimeout bounds how long a stop waits for requests under way. It is longer than those may take that change something.
 const stopTimeout = 10 * time.Second
 
 // catchUpTimeout is how long clients wait for an API that has started and reads what there is. After it they are told so.
