@@ -41,6 +41,15 @@ type listener struct {
 	// tls is nil for plain HTTP.
 	tls *tls.Config
 	log *slog.Logger
+
+	closed  sync.Once
+	failure error
+}
+
+// Close closes the listener once: a Shutdown does it, and so does the server below.
+func (l *listener) Close() error {
+	l.closed.Do(func() { l.failure = l.Listener.Close() })
+	return l.failure
 }
 
 // Accept waits for the next connection.

@@ -212,6 +212,8 @@ func (s *Server) Serve(l net.Listener) error {
 	if s.running.Err() != nil {
 		return l.Close()
 	}
+	// A Shutdown that comes now finds no listener to close in the server below.
+	defer context.AfterFunc(s.running, func() { _ = own.Close() })() // the server below closes it too, and has the error
 	return s.app.Listener(own)
 }
 

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"netlab-runner/internal/bus"
 	"netlab-runner/internal/bus/embedded"
@@ -102,5 +103,47 @@ func TestABirthDuringAShutdown(t *testing.T) {
 			}
 			b.eventually("the job", func() bool { return b.view.Active("a") == 1 })
 		})
+	}
+}
+
+// early is a listener of which something happens as it is first asked for its address: behind the look whether the API is to stop, and
+// before anything is accepted.
+type early struct {
+	net.Listener
+	happens func()
+	once    sync.Once
+}
+
+func (e *early) Addr() net.Addr {
+	e.once.Do(e.happens)
+	return e.Listener.Addr()
+}
+
+// An API that is to stop at the moment at which it begins to serve does.
+func TestAShutdownAsServingBegins(t *testing.T) {
+	t.Parallel()
+	s := New(Config{})
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	served := make(chan error, 1)
+	go func() {
+		served <- s.Serve(&early{Listener: l, happens: func() {
+			if err := s.Shutdown(ctx); err != nil {
+				t.Errorf("shutdown: %v", err)
+			}
+		}})
+	}()
+	select {
+	case err := <-served:
+		if err != nil {
+			t.Errorf("serve: %v", err)
+		}
+	case <-ctx.Done():
+		t.Error("it serves on")
 	}
 }
