@@ -36,7 +36,7 @@ func (b *Bus) Ask(ctx context.Context, host, endpoint string, question any) ([]b
 	if err != nil {
 		return nil, err
 	}
-	if !b.nc.IsConnected() {
+	if !b.Connected() {
 		return nil, fmt.Errorf("%w: not connected", ErrUnavailable)
 	}
 	inbox := b.nc.NewRespInbox()

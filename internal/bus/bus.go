@@ -59,6 +59,9 @@ type Bus struct {
 	apiPrefix string
 	source    string
 	trouble   func() string
+	// connected says whether the connection stands. The client would say so too, but not while it writes to a server that does not read, or
+	// waits for one that says nothing.
+	connected atomic.Bool
 	// answered is when a stream was last looked at.
 	answered atomic.Pointer[time.Time]
 	// known is up to when all is known that the streams had which are followed, nil where none is; knownJobs is that without the logs.
@@ -91,8 +94,12 @@ func Connect(c Config) (*Bus, error) {
 	if c.APIPrefix == "" {
 		c.APIPrefix = "$JS.API"
 	}
+	b := &Bus{apiPrefix: c.APIPrefix, source: c.Source, trouble: c.Trouble, watching: map[*watched]struct{}{}, behindPatience: behindPatience, log: c.Log}
 	// said is that the bus cannot be reached: once, not with every try.
 	var said atomic.Bool
+	// tried is closed when it is known how the first try has ended.
+	tried := make(chan struct{})
+	firstTried := sync.OnceFunc(func() { close(tried) })
 	opts := []nats.Option{
 		nats.Name(c.Name),
 		nats.MaxReconnects(-1),
@@ -106,25 +113,35 @@ func Connect(c Config) (*Bus, error) {
 		nats.SyncQueueLen(replyPieces),
 		nats.PingInterval(10 * time.Second),
 		nats.MaxPingsOutstanding(2),
+		// Nothing else is sent meanwhile, and by default that is a minute.
+		nats.FlusherTimeout(answerTimeout),
 		// By default the second refusal of the credentials ends the connection for good. They may be put right at the server.
 		nats.IgnoreAuthErrorAbort(),
 		nats.ClosedHandler(func(nc *nats.Conn) {
+			b.connected.Store(false)
 			if err := nc.LastError(); err != nil {
 				c.Log.Error("bus: connection closed", "error", err)
 			}
 		}),
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
+			b.connected.Store(false)
 			if err != nil {
 				c.Log.Warn("bus: disconnected", "error", err)
 			}
 		}),
 		nats.ReconnectErrHandler(func(nc *nats.Conn, err error) {
+			firstTried()
 			if !said.Swap(true) {
 				c.Log.Warn("bus: cannot connect, trying for ever", "servers", redacted(nc.Servers()), "error", err)
 			}
 		}),
-		nats.ConnectHandler(func(*nats.Conn) { said.Store(false) }),
+		nats.ConnectHandler(func(*nats.Conn) {
+			b.connected.Store(true)
+			firstTried()
+			said.Store(false)
+		}),
 		nats.ReconnectHandler(func(nc *nats.Conn) {
+			b.connected.Store(true)
 			said.Store(false)
 			c.Log.Info("bus: connected again", "server", nc.ConnectedUrlRedacted())
 		}),
@@ -153,12 +170,14 @@ func Connect(c Config) (*Bus, error) {
 	if err != nil {
 		return nil, fmt.Errorf("bus: %w", err)
 	}
+	<-tried
 	js, err := jetstream.NewWithAPIPrefix(nc, c.APIPrefix, jetstream.WithDefaultTimeout(answerTimeout))
 	if err != nil {
 		nc.Close()
 		return nil, fmt.Errorf("bus: %w", err)
 	}
-	return &Bus{nc: nc, js: js, apiPrefix: c.APIPrefix, source: c.Source, trouble: c.Trouble, watching: map[*watched]struct{}{}, behindPatience: behindPatience, log: c.Log}, nil
+	b.nc, b.js = nc, js
+	return b, nil
 }
 
 func credentials(file string) (nats.Option, error) {
@@ -177,10 +196,13 @@ func credentials(file string) (nats.Option, error) {
 }
 
 // Close ends the connection. What was not acknowledged is not sent.
-func (b *Bus) Close() { b.nc.Close() }
+func (b *Bus) Close() {
+	b.nc.Close()
+	b.connected.Store(false) // the handler says so too, a moment later
+}
 
-// Connected says whether the connection stands just now.
-func (b *Bus) Connected() bool { return b.nc.IsConnected() }
+// Connected says whether the connection stands just now. It waits for nothing.
+func (b *Bus) Connected() bool { return b.connected.Load() }
 
 // Server names the server of the connection, for logs; empty while there is none.
 func (b *Bus) Server() string {
@@ -258,7 +280,7 @@ func (b *Bus) insist(ctx context.Context, what, stream string, m *nats.Msg, stor
 // 0 for none. It returns the sequence of m. A lost answer is no doubt: on a conflict the last message of stored is read, under
 // which m would be found, and if it is m itself, an earlier try had arrived.
 func (b *Bus) commit(ctx context.Context, stream string, m *nats.Msg, stored, subject string, last uint64) (uint64, error) {
-	if !b.nc.IsConnected() {
+	if !b.Connected() {
 		return 0, fmt.Errorf("%w: not connected", ErrUnavailable)
 	}
 	if trouble := b.Trouble(); trouble != "" {

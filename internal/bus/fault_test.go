@@ -16,10 +16,11 @@ import (
 	"netlab-runner/internal/hosts"
 )
 
-// proxy stands between a client and a server and can hold back what the server says.
+// proxy stands between a client and a server and can hold back what the server says, or, where it is deaf, the client.
 type proxy struct {
 	listener net.Listener
 	held     atomic.Bool
+	deaf     atomic.Bool
 	mu       sync.Mutex
 	conns    []net.Conn
 	wg       sync.WaitGroup
@@ -46,12 +47,13 @@ func newProxy(t *testing.T, server string) *proxy {
 			p.mu.Lock()
 			p.conns = append(p.conns, client, upstream)
 			p.mu.Unlock()
-			p.wg.Go(func() { _, _ = io.Copy(upstream, client); _ = upstream.Close() })
-			p.wg.Go(func() { _, _ = io.Copy(client, &heldReader{p, upstream}); _ = client.Close() })
+			p.wg.Go(func() { _, _ = io.Copy(upstream, &heldReader{&p.deaf, client}); _ = upstream.Close() })
+			p.wg.Go(func() { _, _ = io.Copy(client, &heldReader{&p.held, upstream}); _ = client.Close() })
 		}
 	})
 	t.Cleanup(func() {
 		p.held.Store(false)
+		p.deaf.Store(false)
 		p.cut()
 		p.wg.Wait()
 	})
@@ -69,13 +71,13 @@ func (p *proxy) cut() {
 }
 
 type heldReader struct {
-	p *proxy
+	held *atomic.Bool
 	net.Conn
 }
 
 func (h *heldReader) Read(b []byte) (int, error) {
 	n, err := h.Conn.Read(b)
-	for h.p.held.Load() {
+	for h.held.Load() {
 		time.Sleep(time.Millisecond)
 	}
 	return n, err
@@ -187,6 +189,83 @@ func TestRenewalWithoutAnswer(t *testing.T) {
 	p.held.Store(false)
 	if err := lease.Renew(ctx, h); err != nil {
 		t.Errorf("again: %v", err)
+	}
+}
+
+// connectedAtOnce is Connected, which is to wait for nothing.
+func connectedAtOnce(t *testing.T, b *Bus) bool {
+	t.Helper()
+	began := time.Now()
+	connected := b.Connected()
+	if took := time.Since(began); took > time.Second {
+		t.Fatalf("it took %s to hear of the connection", took)
+	}
+	return connected
+}
+
+// Whether the connection stands is told at once while a server that says nothing is waited for.
+func TestConnectedWhileAServerIsSilent(t *testing.T) {
+	t.Parallel()
+	ctx := deadline(t)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	accepted, done := make(chan struct{}, 100), make(chan struct{})
+	t.Cleanup(func() { _ = l.Close(); <-done })
+	go func() {
+		defer close(done)
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			defer c.Close()
+			accepted <- struct{}{}
+		}
+	}()
+	b := connect(t, Config{URL: "nats://" + l.Addr().String()})
+	for range 2 { // the first of Connect itself, then one behind it
+		select {
+		case <-accepted:
+		case <-ctx.Done():
+			t.Fatal("not tried again")
+		}
+	}
+	if connectedAtOnce(t, b) {
+		t.Error("connected")
+	}
+	if _, err := b.Submit(ctx, &Birth{Job: *job("j1", "a")}); !errors.Is(err, ErrUnavailable) {
+		t.Errorf("submit: %v", err)
+	}
+}
+
+// It is told at once, too, while a server reads nothing of what is sent to it. That is given up after a while.
+func TestConnectedWhileAServerIsDeaf(t *testing.T) {
+	t.Parallel()
+	ctx := deadline(t)
+	_, b, p := newProxiedBus(t, testLimits)
+	p.deaf.Store(true)
+	failed := make(chan error, 1)
+	go func() {
+		var err error
+		for block := make([]byte, 256<<10); err == nil && ctx.Err() == nil; {
+			err = b.nc.Publish("somewhere", block)
+		}
+		failed <- err
+	}()
+	for given := time.After(2 * answerTimeout); ; {
+		select {
+		case err := <-failed:
+			if err == nil {
+				t.Error("all is written")
+			}
+			return
+		case <-given:
+			t.Fatal("the write is not given up")
+		default:
+			connectedAtOnce(t, b)
+		}
 	}
 }
 
