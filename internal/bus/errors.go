@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"net/http"
 	"strings"
 
@@ -13,7 +15,7 @@ import (
 
 // Errors that callers tell apart with errors.Is.
 var (
-	// ErrUnavailable is a bus that did not answer: disconnected, no leader, no JetStream. Nothing is known of what was asked.
+	// ErrUnavailable is a bus that did not answer: disconnected, no leader, no JetStream, a bucket that is yet to be made. Nothing is known of what was asked.
 	ErrUnavailable = errors.New("the bus is unavailable")
 	// ErrConflict is a compare-and-set that found another message than the one it expected.
 	ErrConflict = errors.New("somebody else was first")
@@ -27,7 +29,7 @@ var (
 	ErrLost = errors.New("the bus has lost messages")
 	// ErrLostNewest is the second of these, or an older stream that was put back. It is an ErrLost.
 	ErrLostNewest = fmt.Errorf("%w, the newest ones", ErrLost)
-	// ErrFull is a stream at its limit. It refuses what is new and keeps what it has.
+	// ErrFull is a stream at its limit, or that of its account. It refuses what is new and keeps what it has.
 	ErrFull = errors.New("the stream is full")
 	// ErrTooLarge is a message over MaxMessage.
 	ErrTooLarge = errors.New("the message is too large")
@@ -51,6 +53,7 @@ const (
 	codeWrongLastSequenceConstant = 10164 // R3, without the sequence in its text
 	codeStreamStoreFailed         = 10077 // "maximum bytes exceeded", "maximum messages exceeded"
 	codeStorageExceeded           = 10047
+	codeAccountExceeded           = 10002 // what all streams of the account may have
 	codeNoMessage                 = 10037
 	codeNotEnabledForAccount      = 10039
 	codeNotEnabled                = 10076
@@ -63,13 +66,16 @@ func translate(err error) error {
 	if err == nil {
 		return nil
 	}
-	var api *jetstream.APIError
+	var (
+		api    *jetstream.APIError
+		socket net.Error
+	)
 	switch {
 	case errors.As(err, &api):
 		switch api.ErrorCode {
 		case codeWrongLastSequence, codeWrongLastSequenceConstant:
 			return fmt.Errorf("%w (%s)", ErrConflict, api.Description)
-		case codeStreamStoreFailed, codeStorageExceeded:
+		case codeStreamStoreFailed, codeStorageExceeded, codeAccountExceeded:
 			return fmt.Errorf("%w: %s", ErrFull, api.Description)
 		case codeNoMessage:
 			return ErrNotFound
@@ -99,8 +105,12 @@ func translate(err error) error {
 		errors.Is(err, nats.ErrConnectionReconnecting),
 		errors.Is(err, nats.ErrReconnectBufExceeded),
 		errors.Is(err, nats.ErrDisconnected),
-		errors.Is(err, nats.ErrNoServers):
+		errors.Is(err, nats.ErrNoServers),
+		// As they come of the socket or of the pipe within this process, where a write is too large to wait.
+		errors.As(err, &socket), errors.Is(err, io.ErrClosedPipe):
 		return fmt.Errorf("%w: not connected", ErrUnavailable)
+	case errors.Is(err, jetstream.ErrBucketNotFound):
+		return fmt.Errorf("%w: the bucket is not there", ErrUnavailable) // it is made again
 	}
 	return err
 }
