@@ -11,7 +11,7 @@ import (
 )
 
 // cursor remembers how far the logs stream was read, so that a restart does not read every log again. It may be behind
-// what the files have, since what they have is skipped.
+// what the files have, since what they have is skipped; and ahead of it after a power cut, since they are not synced: see checkLogs.
 type cursor struct {
 	file string
 

@@ -161,6 +161,49 @@ func (v *View) fillLater(ctx context.Context) {
 	}
 }
 
+// checkLogs fetches, once all is read, what the files lack of the logs of jobs under way. A power cut may have taken from them what the cursor
+// is behind; to a job that writes nothing more nothing comes by which it would be missed.
+func (v *View) checkLogs(ctx context.Context) {
+	v.AwaitCaughtUp(ctx)
+	for _, job := range v.begun() {
+		if err := v.checkLog(ctx, job.Host, job.ID); err != nil && ctx.Err() == nil {
+			v.log.Warn("view: whether the file of a log has all is not known", "job", job.ID, "error", err)
+		}
+	}
+}
+
+// begun are the jobs under way that may have a log.
+func (v *View) begun() []jobs.Job {
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	var list []jobs.Job
+	for _, active := range v.active {
+		for _, e := range active {
+			if job := v.shown(e); job.State != jobs.Queued {
+				list = append(list, job)
+			}
+		}
+	}
+	return list
+}
+
+// checkLog fetches a log whose file is shorter than it is on the bus, unless the rest comes by itself.
+func (v *View) checkLog(ctx context.Context, host, id string) error {
+	end, _, err := v.endOfLog(ctx, host, id)
+	if err != nil || v.logs.Get(id).Size() >= end {
+		return err
+	}
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(fillDelay):
+	}
+	if job, ok := v.Known(id); ok && !job.State.Terminal() && v.logs.Get(id).Size() < end { // of one that has ended all is fetched anyway
+		v.fetch(ctx, host, id)
+	}
+	return nil
+}
+
 // wakeFiller has fillLater look.
 func (v *View) wakeFiller() {
 	select {

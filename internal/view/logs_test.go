@@ -97,3 +97,20 @@ func TestALogOfAJobThatIsLetGoIsNotTriedAgain(t *testing.T) {
 		t.Errorf("%d logs are tried again, %d lack something", len(v.retries), len(v.lacking))
 	}
 }
+
+// What a power cut has taken of the file of a running job is fetched at the next start, though nothing more comes of the log.
+func TestALogThatAPowerCutHasShortened(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	v, stop := b.run(time.Minute)
+	job := b.born("j1", "a", "/x")
+	b.move(job, jobs.Start, 0)
+	seq := b.log(job, "one\ntwo\n", 0)
+	b.logsRead(v, seq)
+	stop()
+	if err := os.Truncate(v.logs.Path("j1"), 4); err != nil {
+		t.Fatal(err)
+	}
+	v, _ = b.run(time.Minute)
+	b.eventually("the log is whole", func() bool { return b.text(v, "j1") == "one\ntwo\n" })
+}

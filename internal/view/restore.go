@@ -234,17 +234,7 @@ func (v *View) restoreLog(ctx context.Context, job Shown) error {
 	}
 	block := make([]byte, logtext.ChunkSize+utf8.UTFMax)
 	for {
-		offset, last := int64(0), uint64(0)
-		err := v.bus.Retry(ctx, "log of job "+job.ID, func(ctx context.Context) error {
-			chunk, err := v.bus.LastChunk(ctx, job.Host, job.ID)
-			if errors.Is(err, bus.ErrNotFound) {
-				return nil
-			}
-			if err == nil {
-				offset, last = chunk.End(), chunk.Seq
-			}
-			return err
-		})
+		offset, last, err := v.endOfLog(ctx, job.Host, job.ID)
 		if err != nil || offset >= job.LogBytes {
 			return err
 		}
@@ -258,4 +248,19 @@ func (v *View) restoreLog(ctx context.Context, job Shown) error {
 			return err
 		}
 	}
+}
+
+// endOfLog is up to where the bus has a log, and the sequence of its last chunk; 0 where it has none.
+func (v *View) endOfLog(ctx context.Context, host, id string) (end int64, seq uint64, err error) {
+	err = v.bus.Retry(ctx, "log of job "+id, func(ctx context.Context) error {
+		chunk, err := v.bus.LastChunk(ctx, host, id)
+		if errors.Is(err, bus.ErrNotFound) {
+			return nil
+		}
+		if err == nil {
+			end, seq = chunk.End(), chunk.Seq
+		}
+		return err
+	})
+	return end, seq, err
 }

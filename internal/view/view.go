@@ -123,6 +123,7 @@ func (v *View) Run(ctx context.Context) {
 	}
 	wg.Go(func() { v.fillLater(ctx) })
 	wg.Go(func() { v.saveCursor(ctx) })
+	wg.Go(func() { v.checkLogs(ctx) })
 	wg.Wait()
 }
 

@@ -125,6 +125,16 @@ func (b *bundle) log(job *jobs.Job, text string, last uint64) uint64 {
 	return seq
 }
 
+// logsRead waits until the view has read the logs up to a sequence, which is a moment after their files have it.
+func (b *bundle) logsRead(v *View, seq uint64) {
+	b.t.Helper()
+	b.eventually("the log is read", func() bool {
+		v.cursor.mu.Lock()
+		defer v.cursor.mu.Unlock()
+		return v.cursor.state.Seq == seq
+	})
+}
+
 func (b *bundle) state(v *View, id string) jobs.State {
 	b.t.Helper()
 	job, err := v.Job(b.t.Context(), id)
@@ -220,11 +230,7 @@ func TestCursorSkipsWhatTheFilesHave(t *testing.T) {
 	v, stop := b.run(time.Minute)
 	job := b.born("j1", "a", "/x")
 	seq := b.log(job, "text\n", 0)
-	b.eventually("the log is read", func() bool { // a moment after its file has it
-		v.cursor.mu.Lock()
-		defer v.cursor.mu.Unlock()
-		return v.cursor.state.Seq == seq
-	})
+	b.logsRead(v, seq)
 	stop()
 	c := cursor{file: filepath.Join(b.dir, "cursor")}
 	reached := c.load()
