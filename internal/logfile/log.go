@@ -207,12 +207,18 @@ func (l *Log) Finish() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.finished = true
-	if !l.busy {
-		if f := l.detach(); f != nil {
-			go func() { _ = f.Close() }() // WriteAt has reported what went wrong
-		}
-	}
+	l.letGo()
 	l.wake()
+}
+
+// letGo closes the file that is kept open, unless it is being written to. It needs mu.
+func (l *Log) letGo() {
+	if l.busy {
+		return
+	}
+	if f := l.detach(); f != nil {
+		go func() { _ = f.Close() }() // WriteAt has reported what went wrong
+	}
 }
 
 // ReadAt fills p with the bytes from off on. As in io.ReaderAt, fewer come with an error: io.EOF at the present end of the

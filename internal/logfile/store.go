@@ -5,8 +5,10 @@ package logfile
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -153,6 +155,18 @@ func (s *Store) Close() error {
 		_ = l.retire(ErrClosed).Close() // WriteAt has reported what went wrong; none is no harm
 	}
 	return nil
+}
+
+// Rest closes the files that are kept open. The next Append to one of the logs opens its own again.
+func (s *Store) Rest() {
+	s.mu.Lock()
+	logs := slices.Collect(maps.Values(s.logs))
+	s.mu.Unlock()
+	for _, l := range logs {
+		l.mu.Lock()
+		l.letGo()
+		l.mu.Unlock()
+	}
 }
 
 // keep says whether one more file may stay open; release gives that back.

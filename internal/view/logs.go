@@ -91,8 +91,11 @@ func (v *View) append(c *bus.Chunk) error {
 	if e := v.jobs[c.Job]; e != nil {
 		v.count(e, log.Size())
 		v.settle(e)
-		if v.short[e.id] == e && log.Size() >= e.logBytes {
-			v.judge(e)
+		if e.open == nil && log.Size() >= e.logBytes {
+			if v.short[e.id] == e {
+				v.judge(e)
+			}
+			log.Finish()
 		}
 	}
 	return nil

@@ -3,6 +3,7 @@ package view
 import (
 	"errors"
 	"os"
+	"strings"
 	"testing"
 	"time"
 
@@ -113,4 +114,64 @@ func TestALogThatAPowerCutHasShortened(t *testing.T) {
 	}
 	v, _ = b.run(time.Minute)
 	b.eventually("the log is whole", func() bool { return b.text(v, "j1") == "one\ntwo\n" })
+}
+
+// An API that joins, or starts anew, keeps no file open of a log to which nothing comes any more, whichever it hears of first.
+func TestLogsOfEndedJobsAreNotKeptOpen(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	ended := func(id string) (*bus.Chunk, *bus.JobMessage) {
+		job := b.born(id, "a", "/x")
+		b.move(job, jobs.Start, 0)
+		last, err := b.bus.LastStatus(t.Context(), "a", id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.log(job, "text\n", 0)
+		b.move(job, jobs.Succeed, last.Seq)
+		return &bus.Chunk{Host: "a", Job: id, Text: []byte("text\n")}, &bus.JobMessage{Job: *job, Seq: last.Seq + 1}
+	}
+	v := b.unfed()
+	first, itsEnd := ended("j1")
+	if err := v.append(first); err != nil {
+		t.Fatal(err)
+	}
+	if len(b.open()) != 1 {
+		t.Fatalf("open: %q", b.open())
+	}
+	v.take(itsEnd)
+	second, itsEnd := ended("j2")
+	v.take(itsEnd)
+	if err := v.append(second); err != nil {
+		t.Fatal(err)
+	}
+	for part := range v.behind {
+		v.caughtUp(part, &turn{})
+	}
+	if !v.CaughtUp() {
+		t.Fatal("it has not caught up")
+	}
+	b.eventually("no log is open", func() bool { return len(b.open()) == 0 })
+	// Behind the start, too: another API has made a log known again.
+	third, itsEnd := ended("j3")
+	v.addEnded(itsEnd)
+	if err := v.append(third); err != nil {
+		t.Fatal(err)
+	}
+	b.eventually("no log is open", func() bool { return len(b.open()) == 0 })
+}
+
+// open are the files of logs that this process has open in the directory of the bundle.
+func (b *bundle) open() (files []string) {
+	b.t.Helper()
+	list, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	for _, fd := range list {
+		if file, err := os.Readlink("/proc/self/fd/" + fd.Name()); err == nil && strings.HasPrefix(file, b.dir) && strings.HasSuffix(file, ".log") {
+			files = append(files, file)
+		}
+	}
+	return files
 }

@@ -192,7 +192,10 @@ func (v *View) caughtUp(part string, t *turn) {
 		v.countFromNow()
 	}
 	if len(v.behind) == 0 {
-		v.wholeOnce.Do(func() { close(v.whole) })
+		v.wholeOnce.Do(func() {
+			v.logs.Rest() // those of ended jobs that were heard of behind their logs
+			close(v.whole)
+		})
 	}
 }
 
