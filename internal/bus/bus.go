@@ -97,9 +97,9 @@ func Connect(c Config) (*Bus, error) {
 	b := &Bus{apiPrefix: c.APIPrefix, source: c.Source, trouble: c.Trouble, watching: map[*watched]struct{}{}, behindPatience: behindPatience, log: c.Log}
 	// said is that the bus cannot be reached: once, not with every try.
 	var said atomic.Bool
-	// tried is closed when it is known how the first try has ended.
-	tried := make(chan struct{})
-	firstTried := sync.OnceFunc(func() { close(tried) })
+	// heard is closed when the handlers know of the first connection.
+	heard := make(chan struct{})
+	hear := sync.OnceFunc(func() { close(heard) })
 	opts := []nats.Option{
 		nats.Name(c.Name),
 		nats.MaxReconnects(-1),
@@ -130,14 +130,13 @@ func Connect(c Config) (*Bus, error) {
 			}
 		}),
 		nats.ReconnectErrHandler(func(nc *nats.Conn, err error) {
-			firstTried()
 			if !said.Swap(true) {
 				c.Log.Warn("bus: cannot connect, trying for ever", "servers", redacted(nc.Servers()), "error", err)
 			}
 		}),
 		nats.ConnectHandler(func(*nats.Conn) {
 			b.connected.Store(true)
-			firstTried()
+			hear()
 			said.Store(false)
 		}),
 		nats.ReconnectHandler(func(nc *nats.Conn) {
@@ -170,7 +169,9 @@ func Connect(c Config) (*Bus, error) {
 	if err != nil {
 		return nil, fmt.Errorf("bus: %w", err)
 	}
-	<-tried
+	if nc.IsConnected() {
+		<-heard // the client says it to its handlers a moment later
+	}
 	js, err := jetstream.NewWithAPIPrefix(nc, c.APIPrefix, jetstream.WithDefaultTimeout(answerTimeout))
 	if err != nil {
 		nc.Close()
@@ -231,10 +232,10 @@ func (b *Bus) Retry(ctx context.Context, what string, f func(context.Context) er
 	return b.retry(ctx, what, f, ErrUnavailable, ErrFull)
 }
 
-// retry is Retry of what fails with one of these errors.
+// retry is Retry of what fails with one of these errors, or with the end of the time that it has for one try.
 func (b *Bus) retry(ctx context.Context, what string, f func(context.Context) error, passing ...error) error {
 	passes := func(err error) bool {
-		return slices.ContainsFunc(passing, func(p error) bool { return errors.Is(err, p) })
+		return errors.Is(err, context.DeadlineExceeded) || slices.ContainsFunc(passing, func(p error) bool { return errors.Is(err, p) })
 	}
 	for try := 0; ; try++ {
 		attempt, cancel := context.WithTimeout(ctx, answerTimeout)

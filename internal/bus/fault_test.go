@@ -169,6 +169,22 @@ func TestSubmitAfterATryWithoutAnswer(t *testing.T) {
 	}
 }
 
+// A try that has run out of its time is followed by another one, whatever it was waiting for.
+func TestRetryAfterATryThatHasRunOut(t *testing.T) {
+	t.Parallel()
+	b := newBus(t)
+	tries := 0
+	err := b.Retry(deadline(t), "a question", func(context.Context) error {
+		if tries++; tries == 1 {
+			return context.DeadlineExceeded
+		}
+		return nil
+	})
+	if err != nil || tries != 2 {
+		t.Errorf("%d tries: %v", tries, err)
+	}
+}
+
 // A renewal whose answer is lost is given up while there is time for another one, which finds what became of it.
 func TestRenewalWithoutAnswer(t *testing.T) {
 	t.Parallel()
