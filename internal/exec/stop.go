@@ -46,7 +46,7 @@ const (
 // It finds them by the driver's session, by their descent from the driver and by RUNNER_JOB, so also those that went into the
 // background, changed their session or outlived a killed driver (see tree.living for what cannot be found). A run that has ended
 // with a result is left as it is, unless it had been signalled before. A *LeftError names the processes that are still there;
-// another error is the context's.
+// another error is the context's, or says why it is not known who is, with too many files open say.
 //
 // The driver is killed last: until then it writes the result, so Wait tells what was stopped.
 func (p *Process) Stop(ctx context.Context, o StopOptions) error {

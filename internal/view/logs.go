@@ -235,7 +235,11 @@ func (v *View) fetch(ctx context.Context, host, id string) {
 		v.failed(host, id, began, err)
 		return
 	}
-	if e := v.jobs[id]; e != nil && !v.settle(e) {
+	switch e := v.jobs[id]; {
+	case e == nil, v.settle(e):
+	case time.Since(e.endedAt) < fillDelay: // it has ended meanwhile, and its last chunks may come by themselves
+		v.wakeFiller()
+	default:
 		v.giveUp(e)
 	}
 }

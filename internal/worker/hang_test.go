@@ -1,11 +1,13 @@
 package worker
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -60,25 +62,86 @@ func TestAWorkingDirectoryThatDoesNotAnswer(t *testing.T) {
 	_, _, err := b.worker.journal.add(before, 1, false)
 	must(t, err)
 	b.run()
-	submit("j1", "deaf")
-	submit("j2", "deaf")
+	order := []string{"j1", "j2", "j3", "j4", "j5"}
+	for _, id := range order {
+		submit(id, "deaf")
+	}
 	submit("other", "other")
 	b.next().result <- exec.Result{}
 	wantEnd(t, b.await("other", ended), jobs.Success, "")
-	if _, waiting := b.worker.queue.counts(); waiting != 3 {
+	if _, waiting := b.worker.queue.counts(); waiting != 6 {
 		t.Errorf("%d are waiting", waiting)
 	}
 	answer()
-	for _, id := range []string{"before", "j1", "j2"} {
-		select {
-		case run := <-b.runs:
-			run.result <- exec.Result{}
-		case <-time.After(limit):
-			t.Fatalf("%s: no run", id)
-		}
+	var ran []string
+	for range 6 {
+		run := b.next()
+		ran = append(ran, run.run.Job)
+		run.result <- exec.Result{}
 	}
-	for _, id := range []string{"before", "j1", "j2"} {
+	ran = slices.DeleteFunc(ran, func(id string) bool { return id == "before" }) // of another path
+	if !slices.Equal(ran, order) {
+		t.Errorf("in the order %v", ran)
+	}
+	for _, id := range append(order, "before") {
 		b.await(id, ended)
+	}
+}
+
+// What has hung holds up a start once, however many jobs wait for it.
+func TestManyJobsOfADirectoryThatDoesNotAnswer(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	answer := deaf(t, filepath.Join(b.root, "deaf"))
+	for i := range 200 {
+		birth := b.birth(fmt.Sprintf("j%d", i), jobs.Create)
+		birth.Workdir = filepath.Join(b.root, "deaf", fmt.Sprint(i%2))
+		_, _, err := b.worker.journal.add(birth, 1, false)
+		must(t, err)
+	}
+	b.worker.bus = b.bus
+	entries, _, err := b.worker.journal.load(b.config.Log)
+	must(t, err)
+	tasks := make([]*task, len(entries))
+	for i, e := range entries {
+		tasks[i] = newTask(e)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	began := time.Now()
+	b.worker.enqueue(ctx, tasks[:100]...)
+	for _, task := range tasks[100:] {
+		b.worker.enqueue(ctx, task)
+	}
+	if took := time.Since(began); took > 20*whereAtOnce {
+		t.Errorf("it took %s", took)
+	}
+	cancel()
+	b.worker.running.Wait()
+	answer()
+}
+
+// After the bus has lost its store its sequences begin anew, and the order of arrival stays.
+func TestOrderBehindALoss(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	for _, j := range []struct {
+		id  string
+		seq uint64
+	}{{"first", 500}, {"second", 501}, {"behind", 3}} {
+		_, _, err := b.worker.journal.add(b.birth(j.id, jobs.Up), b.worker.journal.behind(j.seq), false)
+		must(t, err)
+	}
+	must(t, b.restart())
+	entries, _, err := b.worker.journal.load(b.config.Log)
+	must(t, err)
+	_, _, err = b.worker.journal.add(b.birth("last", jobs.Up), b.worker.journal.behind(4), false)
+	must(t, err)
+	var ids []string
+	for _, e := range b.worker.journal.list() {
+		ids = append(ids, e.Birth.ID)
+	}
+	if want := []string{"first", "second", "behind", "last"}; !slices.Equal(ids, want) || len(entries) != 3 {
+		t.Errorf("%v, want %v", ids, want)
 	}
 }
 
@@ -100,15 +163,22 @@ func TestARunWhoseDirectoryDoesNotAnswer(t *testing.T) {
 			next := b.birth("next", jobs.Up)
 			next.Workdir = birth.Workdir
 			b.send(next)
+			b.eventually("the next one waits for the directory", func() bool {
+				b.worker.queue.mu.Lock()
+				defer b.worker.queue.mu.Unlock()
+				return len(b.worker.queue.waiting) == 1
+			})
 			answer := deaf(t, birth.Workdir)
 			stop(b)
 			receive(t, run.stopped)
 			if state := b.await("j1", ended).State; state != jobs.Canceled && state != jobs.Failed {
 				t.Error(state)
 			}
-			// What is left to do for the first is done before the next one begins.
-			if _, err := b.bus.LastStatus(t.Context(), "a", "next"); !errors.Is(err, bus.ErrNotFound) {
-				t.Errorf("the next job was claimed: %v", err)
+			// What is left to do for the first is done before the next one begins, which it would within this time.
+			for end := time.Now().Add(4 * whereAtOnce); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+				if _, err := b.bus.LastStatus(t.Context(), "a", "next"); !errors.Is(err, bus.ErrNotFound) {
+					t.Fatalf("the next job was claimed: %v", err)
+				}
 			}
 			answer()
 			b.next().result <- exec.Result{}

@@ -34,13 +34,15 @@ type journal struct {
 	mu sync.Mutex
 	// known are the jobs that are in the journal and with this worker: what is on the disk alone may be torn.
 	known map[string]*entry
+	// last is the greatest Seq there was.
+	last uint64
 }
 
 // entry is one job of the journal. Its directory has request.json, output (what Netlab and the worker wrote) and a
 // directory for each start of the driver.
 type entry struct {
 	Birth *bus.Birth `json:"birth"`
-	// Seq is the request's place in the order of arrival.
+	// Seq is the job's place in the order of arrival: its request's sequence, or a greater one where the bus has begun to count anew.
 	Seq uint64 `json:"seq"`
 	// LogLimit is the size of the job's log in bytes, 0 for any. It stays what it is: another one would make another log.
 	LogLimit int64 `json:"logLimit,omitempty"`
@@ -102,6 +104,13 @@ func (j *journal) list() []*entry {
 
 func byArrival(a, b *entry) int { return cmp.Compare(a.Seq, b.Seq) }
 
+// behind is the Seq of a request that comes now, with this sequence.
+func (j *journal) behind(seq uint64) uint64 {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return max(seq, j.last+1)
+}
+
 // add makes an entry, on the disk when it returns. lost is its Lost. isNew is false where the journal has the job already.
 func (j *journal) add(birth *bus.Birth, seq uint64, lost bool) (e *entry, isNew bool, err error) {
 	if !jobs.ValidID(birth.ID) {
@@ -119,7 +128,7 @@ func (j *journal) add(birth *bus.Birth, seq uint64, lost bool) (e *entry, isNew 
 	if err := e.write(); err != nil {
 		return nil, false, fmt.Errorf("journal: %w", err)
 	}
-	j.known[birth.ID] = e
+	j.known[birth.ID], j.last = e, max(j.last, seq)
 	return e, true, nil
 }
 
@@ -183,7 +192,7 @@ func (j *journal) load(log *slog.Logger) (entries []*entry, damaged []string, er
 		}
 		entries = append(entries, e)
 		j.mu.Lock()
-		j.known[e.Birth.ID] = e
+		j.known[e.Birth.ID], j.last = e, max(j.last, e.Seq)
 		j.mu.Unlock()
 	}
 	slices.SortFunc(entries, byArrival)

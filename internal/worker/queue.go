@@ -54,29 +54,46 @@ type queue struct {
 	mu      sync.Mutex
 	slots   int
 	waiting []*task
-	// coming are those that are not among the waiting yet.
-	coming  int
+	// coming are those, by the path of their directory, of which it is not known yet where that leads.
+	coming  map[string][]*task
 	busy    map[string]bool
 	running int
 	reading map[jobs.Action]int
 }
 
 func newQueue(slots int) *queue {
-	return &queue{slots: max(slots, 1), busy: map[string]bool{}, reading: map[jobs.Action]int{}}
+	return &queue{slots: max(slots, 1), coming: map[string][]*task{}, busy: map[string]bool{}, reading: map[jobs.Action]int{}}
 }
 
-// expect counts a task that will be added.
-func (q *queue) expect() {
+// expect takes a task in of whose path it is not known yet where it leads, and says whether there was none before.
+func (q *queue) expect(t *task) (first bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.coming++
+	path := t.entry.Birth.Workdir
+	q.coming[path] = append(q.coming[path], t)
+	return len(q.coming[path]) == 1
 }
 
-// add puts a task that was expected among the waiting, in order of arrival.
+// found puts the tasks that are expected among the waiting whose path leads to the directory key.
+func (q *queue) found(path, key string) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for _, t := range q.coming[path] {
+		t.key = key
+		q.insert(t)
+	}
+	delete(q.coming, path)
+}
+
+// add puts a task among the waiting.
 func (q *queue) add(t *task) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.coming--
+	q.insert(t)
+}
+
+// insert puts a task among the waiting, in order of arrival.
+func (q *queue) insert(t *task) {
 	at := len(q.waiting)
 	for at > 0 && q.waiting[at-1].entry.Seq > t.entry.Seq {
 		at--
@@ -104,10 +121,24 @@ func (q *queue) next() *task {
 	return nil
 }
 
+// move puts a task that was taken back among the waiting, as one of another directory.
+func (q *queue) move(t *task, key string) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.yield(t)
+	delete(q.busy, t.key)
+	t.key = key
+	q.insert(t)
+}
+
 // leave gives back the slot of a task.
 func (q *queue) leave(t *task) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	q.yield(t)
+}
+
+func (q *queue) yield(t *task) {
 	if t.changes {
 		q.running--
 	} else {
@@ -132,5 +163,9 @@ func (q *queue) counts() (running, waiting int) {
 	for _, n := range q.reading {
 		running += n
 	}
-	return running, len(q.waiting) + q.coming
+	waiting = len(q.waiting)
+	for _, list := range q.coming {
+		waiting += len(list)
+	}
+	return running, waiting
 }

@@ -33,7 +33,6 @@ func TestQueue(t *testing.T) {
 		named("a1", "/a", true), named("a2", "/a", true), named("a-status", "/a", false),
 		named("b1", "/b", true), named("c1", "/c", true), named("a3", "/a", true),
 	} {
-		q.expect()
 		q.add(task)
 	}
 	steps := []struct {
@@ -65,31 +64,48 @@ func TestQueue(t *testing.T) {
 	}
 }
 
-// A task that has given back its slot keeps its directory until it is free, and one that comes late gets its place of arrival.
-func TestQueueKeepsADirectory(t *testing.T) {
+// A task that has given back its slot keeps its directory until it is free. One that comes late, or is moved, gets its place of arrival.
+func TestQueueKeepsDirectoriesAndOrder(t *testing.T) {
 	t.Parallel()
 	q, running := newQueue(1), map[string]*task{}
-	for i, task := range []*task{named("a1", "/a", true), named("a3", "/a", true), named("b1", "/b", true), named("a2", "/a", true)} {
-		task.entry.Seq = []uint64{1, 3, 4, 2}[i]
-		q.expect()
-		q.add(task)
+	tasks := map[string]*task{}
+	for i, id := range []string{"a1", "a2", "a3", "b1", "a4"} {
+		tasks[id] = named(id, "", true)
+		tasks[id].entry.Birth.Workdir, tasks[id].entry.Seq = "/"+id[:1], uint64(i)
 	}
-	q.expect()
-	if got := started(q, running); !slices.Equal(got, []string{"a1"}) {
-		t.Errorf("%v", got)
+	next := func(when string, want ...string) {
+		t.Helper()
+		if got := started(q, running); !slices.Equal(got, want) {
+			t.Errorf("%s: %v, want %v", when, got, want)
+		}
 	}
-	if _, waiting := q.counts(); waiting != 4 {
+	if !q.expect(tasks["a1"]) {
+		t.Error("there was another one before the first")
+	}
+	q.found("/a", "/dir")
+	next("the first", "a1")
+	if !q.expect(tasks["b1"]) || !q.expect(tasks["a2"]) || q.expect(tasks["a3"]) {
+		t.Error("it is not known which is the first of its path")
+	}
+	if _, waiting := q.counts(); waiting != 3 {
 		t.Errorf("%d waiting", waiting)
 	}
+	q.found("/b", "/b")
+	q.found("/a", "/dir")
 	q.leave(running["a1"])
-	if got := started(q, running); !slices.Equal(got, []string{"b1"}) {
-		t.Errorf("%v while the directory is kept", got)
-	}
+	next("while the directory is kept", "b1")
 	q.leave(running["b1"])
 	q.free(running["a1"])
-	if got := started(q, running); !slices.Equal(got, []string{"a2"}) {
-		t.Errorf("%v", got)
-	}
+	next("when it is free", "a2")
+	tasks["a4"].key = "/other"
+	q.add(tasks["a4"])
+	q.move(running["a2"], "/other")
+	next("when it was moved", "a2")
+	q.leave(running["a2"])
+	next("in the directory where it was", "a3")
+	q.leave(running["a3"])
+	q.free(running["a2"])
+	next("behind it", "a4")
 }
 
 func TestQueueBoundsReaders(t *testing.T) {
@@ -101,7 +117,6 @@ func TestQueueBoundsReaders(t *testing.T) {
 		return task
 	}
 	for range hosts.Readers + 3 {
-		q.expect()
 		q.add(reads(jobs.Validate))
 	}
 	if n := len(started(q, map[string]*task{})); n != hosts.Readers {
@@ -109,7 +124,6 @@ func TestQueueBoundsReaders(t *testing.T) {
 	}
 	// A status waits for no validation.
 	status := reads(jobs.Status)
-	q.expect()
 	q.add(status)
 	if n := len(started(q, map[string]*task{})); n != 1 {
 		t.Errorf("%d started beside the others, want 1", n)

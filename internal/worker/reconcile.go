@@ -102,8 +102,11 @@ const adoptPatience = 20 * time.Second
 // say in time is asked for beside all else, until it does.
 func (w *Worker) findLost(ctx context.Context, damaged []string, wg *sync.WaitGroup) {
 	alive, err := exec.Jobs()
-	if err != nil {
-		w.log.Error("runs of which the journal knows nothing are not looked for", "error", err)
+	for ; err != nil; alive, err = exec.Jobs() {
+		w.log.Error("runs of which the journal knows nothing cannot be looked for, trying again", "error", err)
+		if pause(ctx, time.Second) != nil {
+			return
+		}
 	}
 	ids := slices.Clone(damaged)
 	for _, id := range alive {

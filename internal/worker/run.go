@@ -21,7 +21,7 @@ type run struct {
 	entry *entry
 	// key is the directory that the job has to itself.
 	key string
-	// working is held by what works in the working directory, which may hang: see beside.
+	// working is that of the task.
 	working  *sync.Mutex
 	log      *slog.Logger
 	reporter reporter
@@ -199,7 +199,7 @@ func (r *run) tell(j *jobs.Job) {
 	if j.User == "" {
 		j.User = r.owner
 	}
-	j.LogBytes = max(j.LogBytes, r.spool.published.Load()) // a spool that begins anew starts at 0
+	j.LogBytes = max(j.LogBytes, r.spool.published.Load()) // a spool that begins anew starts at its base
 	if instance := r.instance.Load(); instance != nil && j.Instance == "" {
 		j.Instance = *instance
 	}
@@ -419,7 +419,7 @@ func lastWords(ctx context.Context, process Process) (exec.Result, error) {
 
 // judge is the end of a run that did not succeed, by what its driver says.
 func (r *run) judge(ctx context.Context, result exec.Result) outcome {
-	end := failed(jobs.ReasonNetlabFailed, result.Error)
+	end := failed(jobs.ReasonNetlabFailed, r.secrets.mask(result.Error)) // before more follows: it may be cut off
 	end.errors = result.Errors
 	end.warnings = result.Warnings
 	switch {
@@ -468,7 +468,7 @@ func (r *run) after(ctx context.Context) {
 		}
 		if action.Changes() && r.scene.Dir != "" {
 			r.settleLab()
-			r.forgetLab(patience)
+			r.forgetLab(ctx)
 			r.tidy()
 		}
 	}()

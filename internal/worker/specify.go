@@ -45,6 +45,10 @@ func (r *run) specifyWhile(ctx context.Context) (*spec, *outcome) {
 	go func() {
 		r.working.Lock() // an earlier try may hang still
 		defer r.working.Unlock()
+		if err := timed.Err(); err != nil {
+			answers <- answer{end: refusal(err)}
+			return
+		}
 		s, end := r.specify(timed, &job)
 		answers <- answer{s, end}
 	}()

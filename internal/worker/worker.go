@@ -122,6 +122,7 @@ type Worker struct {
 	started   time.Time
 	running   sync.WaitGroup
 	finding   singleflight.Group
+	looking   chan struct{}
 	publicKey string
 }
 
@@ -147,6 +148,7 @@ func New(ctx context.Context, c Config) (*Worker, error) {
 		adoptPatience: adoptPatience,
 		attach:        exec.Attach,
 
+		looking:    make(chan struct{}, mostLooks),
 		connecting: make(chan struct{}, askedAtOnce),
 		drawing:    make(chan struct{}, askedAtOnce),
 	}
@@ -238,9 +240,7 @@ func (w *Worker) Run(ctx context.Context, b *bus.Bus) error {
 			w.log.Warn("driver", "error", err)
 		}
 	}
-	for _, t := range tasks {
-		w.enqueue(ctx, t)
-	}
+	w.enqueue(ctx, tasks...)
 	lease, err := w.acquire(ctx)
 	if err != nil && ctx.Err() != nil {
 		return nil // it was to end
@@ -330,7 +330,7 @@ func (w *Worker) take(ctx context.Context, birth *bus.Birth, seq uint64) error {
 		_, err := w.adopt(ctx, ctx, birth.ID, math.MaxUint64)
 		return err
 	}
-	e, isNew, err := w.journal.add(birth, seq, false)
+	e, isNew, err := w.journal.add(birth, w.journal.behind(seq), false)
 	if err != nil {
 		return w.cannotTake(err)
 	}
@@ -346,33 +346,62 @@ func newTask(e *entry) *task { return &task{entry: e, changes: e.Birth.Action.Ch
 // whereAtOnce is how long a task may hold up others until it is known which directory it is of.
 const whereAtOnce = 250 * time.Millisecond
 
-// enqueue has the task wait for its turn, as soon as it is known which directory it is of. A file system may hang, for days: until it
-// answers the task waits by itself, and those that come behind it go on.
-func (w *Worker) enqueue(ctx context.Context, t *task) {
-	w.queue.expect()
-	queued := make(chan struct{})
-	w.running.Go(func() {
-		defer close(queued)
-		if key, err := w.where(ctx, t); err == nil {
-			t.key = key
+// enqueue has tasks wait for their turn, as soon as it is known which directories they are of. A file system may hang, for days: until it
+// answers, those of a path wait by themselves, in their order, and those that come behind them go on.
+func (w *Worker) enqueue(ctx context.Context, tasks ...*task) {
+	soon, cancel := context.WithTimeout(ctx, whereAtOnce)
+	defer cancel()
+	var looks sync.WaitGroup
+	for _, t := range tasks {
+		if t.began {
 			w.queue.add(t)
-			w.startNext(ctx)
+			continue
 		}
-	})
-	select {
-	case <-queued:
-	case <-time.After(whereAtOnce):
+		if !w.queue.expect(t) {
+			continue
+		}
+		looks.Go(func() {
+			path := t.entry.Birth.Workdir
+			key, err := w.where(soon, path)
+			if err == nil {
+				w.queue.found(path, key)
+				return
+			}
+			w.running.Go(func() { w.awaitAnswer(ctx, path) })
+		})
+	}
+	looks.Wait()
+	w.startNext(ctx)
+}
+
+// awaitAnswer lets the tasks of a path wait for their turn when its file system answers.
+func (w *Worker) awaitAnswer(ctx context.Context, path string) {
+	for patience := time.Minute; ctx.Err() == nil; patience = min(2*patience, time.Hour) {
+		try, cancel := context.WithTimeout(ctx, patience)
+		key, err := w.where(try, path)
+		cancel()
+		if err == nil {
+			w.queue.found(path, key)
+			w.startNext(ctx)
+			return
+		}
+		if ctx.Err() == nil {
+			w.log.Warn("a working directory does not answer, its jobs wait", "workdir", path)
+			w.finding.Forget(path) // another file system may be mounted there by now, which that look knows nothing of
+		}
 	}
 }
 
-// where is the task's directory, with symlinks resolved as they are now. Its error is that of ctx.
-func (w *Worker) where(ctx context.Context, t *task) (string, error) {
-	if t.began {
-		return t.key, nil
-	}
-	path := t.entry.Birth.Workdir
-	// One look for all that wait for the same: each that hangs keeps a thread.
-	found := w.finding.DoChan(path, func() (any, error) { return realPath(path), nil })
+// mostLooks bounds the paths that are looked at at a time: each that hangs keeps a thread, and a program may have 10,000.
+const mostLooks = 1000
+
+// where is the directory that a path leads to, with symlinks resolved as they are now. Its error is that of ctx.
+func (w *Worker) where(ctx context.Context, path string) (string, error) {
+	found := w.finding.DoChan(path, func() (any, error) {
+		w.looking <- struct{}{}
+		defer func() { <-w.looking }()
+		return realPath(path), nil
+	})
 	select {
 	case f := <-found:
 		return f.Val.(string), nil
@@ -389,10 +418,12 @@ func (w *Worker) startNext(ctx context.Context) {
 			return
 		}
 		w.running.Go(func() {
-			moved := w.hasMoved(ctx, t)
-			if !moved {
-				w.finish(ctx, t)
+			if key := w.turned(ctx, t); key != "" {
+				w.queue.move(t, key)
+				w.startNext(ctx)
+				return
 			}
+			w.finish(ctx, t)
 			w.queue.leave(t)
 			if !t.isIdle() {
 				w.startNext(ctx)
@@ -402,23 +433,22 @@ func (w *Worker) startNext(ctx context.Context) {
 			}
 			w.queue.free(t)
 			w.startNext(ctx)
-			if moved {
-				w.enqueue(ctx, t) // in another queue, at its place of arrival
-			}
 		})
 	}
 }
 
-// hasMoved says whether the task is not of the directory any more that it has to itself: a symlink was turned since it waits. Of one that
-// does not answer its timeout counts from now on, and what it makes ready there looks once more.
-func (w *Worker) hasMoved(ctx context.Context, t *task) bool {
-	if !t.changes {
-		return false
+// turned is the directory that the task is of by now, where that is another one than it has to itself: a symlink was turned since it waits.
+// Of one that does not answer its timeout counts from now on, and what it makes ready there looks once more.
+func (w *Worker) turned(ctx context.Context, t *task) string {
+	if !t.changes || t.began {
+		return ""
 	}
 	soon, cancel := context.WithTimeout(ctx, whereAtOnce)
 	defer cancel()
-	key, err := w.where(soon, t)
-	return err == nil && key != t.key
+	if key, err := w.where(soon, t.entry.Birth.Workdir); err == nil && key != t.key {
+		return key
+	}
+	return ""
 }
 
 // finish takes a job to its end, trying again what fails for reasons that may pass, such as a full disk. When ctx ends
