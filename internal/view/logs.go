@@ -237,7 +237,7 @@ func (v *View) fetch(ctx context.Context, host, id string) {
 	}
 	switch e := v.jobs[id]; {
 	case e == nil, v.settle(e):
-	case time.Since(e.endedAt) < fillDelay: // it has ended meanwhile, and its last chunks may come by themselves
+	case e.endedAt.Add(fillDelay).After(began): // it has ended meanwhile, and its last chunks may come by themselves
 		v.wakeFiller()
 	default:
 		v.giveUp(e)

@@ -24,7 +24,7 @@ import (
 	"netlab-runner/test/people"
 )
 
-// deaf mounts a file system at dir that answers nothing until answer is called, and then with an error.
+// deaf mounts a file system at dir that answers nothing, until answer takes it away.
 func deaf(t *testing.T, dir string) (answer func()) {
 	t.Helper()
 	must(t, os.MkdirAll(dir, 0o755))
@@ -37,8 +37,8 @@ func deaf(t *testing.T, dir string) (answer func()) {
 		asroot.Missing(t, "nothing can be mounted here: %v", err)
 	}
 	answer = sync.OnceFunc(func() {
-		_ = unix.Close(fd)
 		_ = unix.Unmount(dir, unix.MNT_DETACH)
+		_ = unix.Close(fd) // what waits gets an error, and what comes then finds the directory
 	})
 	t.Cleanup(answer)
 	return answer
@@ -124,18 +124,20 @@ func TestManyJobsOfADirectoryThatDoesNotAnswer(t *testing.T) {
 func TestOrderBehindALoss(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
-	for _, j := range []struct {
-		id  string
-		seq uint64
-	}{{"first", 500}, {"second", 501}, {"behind", 3}} {
-		_, _, err := b.worker.journal.add(b.birth(j.id, jobs.Up), b.worker.journal.behind(j.seq), false)
-		must(t, err)
+	take := func(id string, seq uint64) {
+		t.Helper()
+		b.worker.bus = b.bus
+		b.worker.queue.close()
+		b.worker.hold(time.Now().Add(time.Hour))
+		must(t, b.worker.take(t.Context(), b.birth(id, jobs.Up), seq))
 	}
+	take("first", 500)
+	take("second", 501)
+	take("behind", 3)
 	must(t, b.restart())
 	entries, _, err := b.worker.journal.load(b.config.Log)
 	must(t, err)
-	_, _, err = b.worker.journal.add(b.birth("last", jobs.Up), b.worker.journal.behind(4), false)
-	must(t, err)
+	take("last", 4)
 	var ids []string
 	for _, e := range b.worker.journal.list() {
 		ids = append(ids, e.Birth.ID)
@@ -143,6 +145,144 @@ func TestOrderBehindALoss(t *testing.T) {
 	if want := []string{"first", "second", "behind", "last"}; !slices.Equal(ids, want) || len(entries) != 3 {
 		t.Errorf("%v, want %v", ids, want)
 	}
+}
+
+// goesOn leaves a run that goes on, in the directory dir, until the function that it returns is called.
+func (b *testBundle) goesOn(birth *bus.Birth, dir string) (end func()) {
+	b.t.Helper()
+	must(b.t, os.MkdirAll(dir, 0o755))
+	gate := filepath.Join(b.tools, birth.ID)
+	b.leave(birth, &scene{Who: *b.worker.runAs, Dir: dir},
+		"while [ ! -e "+gate+" ]; do sleep 0.02; done; echo '{\"exitCode\":0}' > result.json", nil)
+	return func() {
+		b.t.Helper()
+		must(b.t, os.WriteFile(gate, nil, 0o600))
+	}
+}
+
+// waits says that the job has not begun though one beside it, which came behind it, has ended.
+func (b *testBundle) waits(id string) {
+	b.t.Helper()
+	b.send(b.birth("beside", jobs.Up))
+	b.next().result <- exec.Result{}
+	b.await("beside", ended)
+	if last, err := b.bus.LastStatus(b.t.Context(), "a", id); !errors.Is(err, bus.ErrNotFound) {
+		b.t.Errorf("it begins: %+v, %v", last, err)
+	}
+}
+
+// A run that a worker finds has the directory where it began to itself, wherever the path of its job leads by now.
+func TestAPathIsTurnedAwayFromARun(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	birth := b.birth("j1", jobs.Up)
+	b.send(birth)
+	real, other := filepath.Join(b.root, "real"), filepath.Join(b.root, "other")
+	must(t, os.Mkdir(other, 0o755), os.Symlink(other, birth.Workdir))
+	end := b.goesOn(birth, real)
+	b.run()
+	next := b.birth("next", jobs.Up)
+	next.Workdir = real
+	b.send(next)
+	b.waits("next")
+	end()
+	b.next().result <- exec.Result{}
+	b.await("next", ended)
+	wantEnd(t, b.await("j1", ended), jobs.Success, "")
+}
+
+// At a start a run that goes on is before what waits for its directory: a job that came earlier, by a path that leads there by now, or one whose
+// record is torn.
+func TestARunThatGoesOnIsFirst(t *testing.T) {
+	t.Parallel()
+	for name, leave := range map[string]func(*testBundle, *bus.Birth){
+		"earlier": func(b *testBundle, waits *bus.Birth) {
+			waits.Workdir = filepath.Join(b.root, "link")
+			must(b.t, os.Symlink(filepath.Join(b.root, "j1"), waits.Workdir))
+			b.send(waits)
+			_, _, err := b.worker.journal.add(waits, 0, false)
+			must(b.t, err)
+		},
+		"torn": func(b *testBundle, waits *bus.Birth) {
+			waits.Workdir = filepath.Join(b.root, "j1")
+			b.send(waits)
+			e, _, err := b.worker.journal.add(waits, 0, false)
+			must(b.t, err, os.WriteFile(filepath.Join(e.dir, requestFile), []byte(`{"birth":`), 0o600))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := setup(t)
+			birth := b.birth("j1", jobs.Up)
+			b.send(birth)
+			end := b.goesOn(birth, birth.Workdir)
+			leave(b, b.birth("waits", jobs.Up))
+			must(t, b.restart())
+			b.run()
+			b.waits("waits")
+			end()
+			wantEnd(t, b.await("j1", ended), jobs.Success, "")
+			b.next().result <- exec.Result{}
+			b.await("waits", ended)
+		})
+	}
+}
+
+// A run that goes on needs no slot: it is followed, and canceled, also where another job has the last one.
+func TestARunThatGoesOnNeedsNoSlot(t *testing.T) {
+	t.Parallel()
+	b := setup(t, func(c *Config) { c.Slots = 1 })
+	for _, id := range []string{"j1", "j2"} {
+		birth := b.birth(id, jobs.Up)
+		b.send(birth)
+		b.goesOn(birth, birth.Workdir)
+	}
+	early := b.birth("early", jobs.Up)
+	b.send(early)
+	_, _, err := b.worker.journal.add(early, 0, false)
+	must(t, err, b.restart())
+	b.run()
+	for _, id := range []string{"j1", "j2"} {
+		b.await(id, func(m *bus.JobMessage) bool { return m.State == jobs.Running })
+	}
+	for _, id := range []string{"j1", "j2"} {
+		b.cancel(id)
+		wantEnd(t, b.await(id, ended), jobs.Canceled, jobs.ReasonCanceled)
+	}
+	b.next().result <- exec.Result{}
+	b.await("early", ended)
+}
+
+// A job whose symlink was turned while it waited keeps its place before those of the directory that it leads to now.
+func TestOrderBehindATurnedSymlink(t *testing.T) {
+	t.Parallel()
+	b := setup(t, func(c *Config) { c.Slots = 1 })
+	b.run()
+	b.submit("j0", nil)
+	first := b.next()
+	one, two, link := filepath.Join(b.root, "one"), filepath.Join(b.root, "two"), filepath.Join(b.root, "link")
+	must(t, os.Mkdir(one, 0o755), os.Mkdir(two, 0o755), os.Symlink(one, link))
+	submit := func(id string, waiting int) {
+		birth := b.birth(id, jobs.Up)
+		birth.Workdir = link
+		b.send(birth)
+		b.eventually("it waits", func() bool {
+			_, n := b.worker.queue.counts()
+			return n == waiting
+		})
+	}
+	submit("j1", 1)
+	must(t, os.Remove(link), os.Symlink(two, link))
+	submit("j2", 2)
+	first.result <- exec.Result{}
+	for _, id := range []string{"j1", "j2"} {
+		run := b.next()
+		if run.run.Job != id {
+			t.Errorf("%s runs, want %s", run.run.Job, id)
+		}
+		run.result <- exec.Result{}
+	}
+	b.await("j2", ended)
 }
 
 // A run whose working directory does not answer any more is stopped, and its job ends.
@@ -311,30 +451,4 @@ func TestTheBaseOfALogThatTheBusHasLost(t *testing.T) {
 	if stands, err := s.stands(t.Context()); err != nil || !stands {
 		t.Errorf("of a log of nothing: %t, %v", stands, err)
 	}
-}
-
-// A run that a worker finds has the directory where it began to itself, wherever the path of its job leads by now.
-func TestAPathIsTurnedAwayFromARun(t *testing.T) {
-	t.Parallel()
-	b := setup(t)
-	birth := b.birth("j1", jobs.Up)
-	b.send(birth)
-	real, other := filepath.Join(b.root, "real"), filepath.Join(b.root, "other")
-	must(t, os.Mkdir(real, 0o755), os.Mkdir(other, 0o755), os.Symlink(other, birth.Workdir))
-	gate := filepath.Join(b.root, "gate")
-	b.leave(birth, &scene{Who: *b.worker.runAs, Dir: real}, "while [ ! -e "+gate+" ]; do sleep 0.02; done; echo '{\"exitCode\":0}' > result.json", nil)
-	b.run()
-	waits := b.birth("waits", jobs.Up)
-	waits.Workdir = real
-	b.send(waits)
-	b.send(b.birth("beside", jobs.Up))
-	b.next().result <- exec.Result{}
-	b.await("beside", ended)
-	if last, err := b.bus.LastStatus(t.Context(), "a", "waits"); !errors.Is(err, bus.ErrNotFound) {
-		t.Errorf("two in one directory: %+v, %v", last, err)
-	}
-	must(t, os.WriteFile(gate, nil, 0o600))
-	b.next().result <- exec.Result{}
-	b.await("waits", ended)
-	wantEnd(t, b.await("j1", ended), jobs.Success, "")
 }

@@ -229,6 +229,8 @@ func (r *run) forgetLab(ctx context.Context) {
 	if err != nil || listing.NoDocker != "" {
 		return
 	}
+	ctx, cancel := context.WithTimeout(ctx, listTimeout)
+	defer cancel()
 	for _, lab := range listing.At(r.scene.Dir) {
 		if !lab.Ghost {
 			return
@@ -265,7 +267,11 @@ func (r *run) forgetEntry(ctx context.Context, lab *inventory.Lab) error {
 	if err := netlab.Forget(ctx, lab.Dir, lab.StatusFile, who.Credential(), env); err != nil {
 		return err
 	}
-	return say(r.entry.output(), "the lab is not listed any more in %s either, the status file of %s", lab.StatusFile, who.Name)
+	err = say(r.entry.output(), "the lab is not listed any more in %s either, the status file of %s", lab.StatusFile, who.Name)
+	if err != nil {
+		r.log.Warn("log", "error", err) // the job may have ended, if this took long
+	}
+	return nil
 }
 
 // labList answers {} with {"labs"}: every lab of the host, with the job that started it.

@@ -14,8 +14,8 @@ type task struct {
 	entry *entry
 	// key is the working directory with symlinks resolved.
 	key string
-	// began says that the job has a run already, in the directory key wherever its path leads by now.
-	began bool
+	// runs says that the job has a run already, or may have one: where key is set, in that directory, wherever its path leads by now.
+	runs bool
 	// changes is a task that changes its lab: it waits for its directory and for a slot. Others run beside it.
 	changes bool
 	// working is held by what the task does in its working directory, which may hang beyond the end of its job.
@@ -23,6 +23,14 @@ type task struct {
 }
 
 func (t *task) action() jobs.Action { return t.entry.Birth.Action }
+
+// before says whether the task has its turn before the other: those that run have it already, and then it goes by their arrival.
+func (t *task) before(other *task) bool {
+	if t.runs != other.runs {
+		return t.runs
+	}
+	return t.entry.Seq < other.entry.Seq
+}
 
 // isIdle says whether nothing of the task works in its directory.
 func (t *task) isIdle() bool {
@@ -51,8 +59,10 @@ func (t *task) awaitIdle(ctx context.Context) error {
 // queue decides which task runs next: first come, first served, one changing task a directory, slots in all. Those that change
 // nothing take no slot, and wait for others of their action alone.
 type queue struct {
-	mu      sync.Mutex
-	slots   int
+	mu    sync.Mutex
+	slots int
+	// closed says that no task is to begin yet.
+	closed  bool
 	waiting []*task
 	// coming are those, by the path of their directory, of which it is not known yet where that leads.
 	coming  map[string][]*task
@@ -92,21 +102,37 @@ func (q *queue) add(t *task) {
 	q.insert(t)
 }
 
-// insert puts a task among the waiting, in order of arrival.
 func (q *queue) insert(t *task) {
 	at := len(q.waiting)
-	for at > 0 && q.waiting[at-1].entry.Seq > t.entry.Seq {
+	for at > 0 && t.before(q.waiting[at-1]) {
 		at--
 	}
 	q.waiting = slices.Insert(q.waiting, at, t)
 }
 
-// next takes the first task that may run now, or nil. Whoever gets one calls leave in the end, and then free.
+// close keeps tasks from beginning until open.
+func (q *queue) close() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.closed = true
+}
+
+func (q *queue) open() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.closed = false
+}
+
+// next takes the first task that may run now, or nil. Whoever gets one calls leave in the end, and then free. One that runs needs no slot
+// to go on.
 func (q *queue) next() *task {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	if q.closed {
+		return nil
+	}
 	for i, t := range q.waiting {
-		if t.changes && (q.running == q.slots || q.busy[t.key]) || !t.changes && q.reading[t.action()] == hosts.Readers {
+		if t.changes && (q.running >= q.slots && !t.runs || q.busy[t.key]) || !t.changes && q.reading[t.action()] == hosts.Readers {
 			continue
 		}
 		q.waiting = append(q.waiting[:i:i], q.waiting[i+1:]...)

@@ -258,17 +258,17 @@ func (r *run) resume(runDir string) error {
 	return nil
 }
 
-// reclaim takes for the job of an entry what a worker before this one has let it take, before another job looks. It returns the
-// directory where the job has a run, empty where it has none or that is not known.
-func (w *Worker) reclaim(e *entry) string {
+// reclaim takes for the job of an entry what a worker before this one has let it take, before another job looks. runs says that
+// the job has a run, in the directory dir where that is known.
+func (w *Worker) reclaim(e *entry) (dir string, runs bool) {
 	run, err := e.lastRun()
 	if err != nil || run == "" {
-		return ""
+		return "", err != nil || e.Lost
 	}
 	s, ok := e.loadScene(w.log)
 	if !ok {
-		return ""
+		return "", true
 	}
 	w.labs.reclaim(e.Birth.ID, run, &s)
-	return s.Dir
+	return s.Dir, true
 }

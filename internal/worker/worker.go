@@ -213,19 +213,21 @@ func (w *Worker) Run(ctx context.Context, b *bus.Bus) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var wg sync.WaitGroup
-	defer wg.Wait()
 	defer w.running.Wait()
+	defer wg.Wait() // which may begin to run some
 	defer cancel(nil)
 
 	entries, damaged, err := w.journal.load(w.log)
 	if err != nil {
 		return err
 	}
+	// Until it is known which jobs have a run: none is to begin in the directory of one, nor before one gets its turn.
+	w.queue.close()
 	tasks := make([]*task, len(entries))
 	for i, e := range entries {
 		tasks[i] = newTask(e)
-		if dir := w.reclaim(e); dir != "" {
-			tasks[i].key, tasks[i].began = dir, true
+		if dir, runs := w.reclaim(e); runs {
+			tasks[i].key, tasks[i].runs = dir, true
 		}
 	}
 	// Before the lease: whoever sees the host online is answered.
@@ -241,6 +243,8 @@ func (w *Worker) Run(ctx context.Context, b *bus.Bus) error {
 		}
 	}
 	w.enqueue(ctx, tasks...)
+	w.queue.open()
+	w.startNext(ctx)
 	lease, err := w.acquire(ctx)
 	if err != nil && ctx.Err() != nil {
 		return nil // it was to end
@@ -341,19 +345,21 @@ func (w *Worker) take(ctx context.Context, birth *bus.Birth, seq uint64) error {
 	return w.awaitHold(ctx)
 }
 
-func newTask(e *entry) *task { return &task{entry: e, changes: e.Birth.Action.Changes()} }
+func newTask(e *entry) *task {
+	return &task{entry: e, changes: e.Birth.Action.Changes(), runs: e.Lost}
+}
 
 // whereAtOnce is how long a task may hold up others until it is known which directory it is of.
 const whereAtOnce = 250 * time.Millisecond
 
 // enqueue has tasks wait for their turn, as soon as it is known which directories they are of. A file system may hang, for days: until it
-// answers, those of a path wait by themselves, in their order, and those that come behind them go on.
+// answers, those of a path wait by themselves, in their order, and all others go on.
 func (w *Worker) enqueue(ctx context.Context, tasks ...*task) {
 	soon, cancel := context.WithTimeout(ctx, whereAtOnce)
 	defer cancel()
 	var looks sync.WaitGroup
 	for _, t := range tasks {
-		if t.began {
+		if t.key != "" {
 			w.queue.add(t)
 			continue
 		}
@@ -376,7 +382,7 @@ func (w *Worker) enqueue(ctx context.Context, tasks ...*task) {
 
 // awaitAnswer lets the tasks of a path wait for their turn when its file system answers.
 func (w *Worker) awaitAnswer(ctx context.Context, path string) {
-	for patience := time.Minute; ctx.Err() == nil; patience = min(2*patience, time.Hour) {
+	for patience := time.Minute; ctx.Err() == nil; patience *= 30 {
 		try, cancel := context.WithTimeout(ctx, patience)
 		key, err := w.where(try, path)
 		cancel()
@@ -392,8 +398,8 @@ func (w *Worker) awaitAnswer(ctx context.Context, path string) {
 	}
 }
 
-// mostLooks bounds the paths that are looked at at a time: each that hangs keeps a thread, and a program may have 10,000.
-const mostLooks = 1000
+// mostLooks bounds the looks at a time: each that hangs keeps a thread, and a program may have 10,000.
+const mostLooks = 4000
 
 // where is the directory that a path leads to, with symlinks resolved as they are now. Its error is that of ctx.
 func (w *Worker) where(ctx context.Context, path string) (string, error) {
@@ -440,7 +446,7 @@ func (w *Worker) startNext(ctx context.Context) {
 // turned is the directory that the task is of by now, where that is another one than it has to itself: a symlink was turned since it waits.
 // Of one that does not answer its timeout counts from now on, and what it makes ready there looks once more.
 func (w *Worker) turned(ctx context.Context, t *task) string {
-	if !t.changes || t.began {
+	if !t.changes || t.runs {
 		return ""
 	}
 	soon, cancel := context.WithTimeout(ctx, whereAtOnce)
