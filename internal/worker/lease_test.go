@@ -112,3 +112,29 @@ func TestARequestThatIsTakenTooLate(t *testing.T) {
 	b.notYet()
 	w.running.Wait()
 }
+
+// A job that was claimed begins nothing once the lease may have run out: what it needs may have come late.
+func TestARunThatIsPreparedTooLate(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	w := b.worker
+	w.bus = b.bus
+	w.netlab = &installation{python: b.config.Python, dataDir: b.config.DataDir, log: b.config.Log}
+	w.netlab.looking.Lock()
+	w.hold(time.Now().Add(time.Hour))
+	ctx, cancel := context.WithCancel(t.Context())
+	must(t, w.take(ctx, b.birth("late", jobs.Up), 1))
+	b.await("late", func(m *bus.JobMessage) bool { return m.State == jobs.Running })
+	w.hold(time.Now().Add(-time.Second))
+	w.netlab.looking.Unlock()
+	select {
+	case <-b.runs:
+		t.Error("it begins")
+	case <-time.After(time.Second):
+	}
+	w.hold(time.Now().Add(time.Hour))
+	b.next().result <- exec.Result{}
+	b.await("late", ended)
+	cancel()
+	w.running.Wait()
+}

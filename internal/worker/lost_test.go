@@ -2,6 +2,7 @@ package worker
 
 import (
 	"context"
+	"math"
 	"os"
 	"path/filepath"
 	"testing"
@@ -159,6 +160,37 @@ func TestALostRunIsFoundByItsProcesses(t *testing.T) {
 	b.wantEmptyJournal()
 }
 
+// A job that has ended here is no lost one though the bus has lost its end and its lab keeps processes: they would be stopped in its name.
+func TestAnEndedJobThatLeftProcessesIsNotAdopted(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	const id = "ended-here"
+	b.worker.bus = b.bus
+	b.taken(b.birth(id, jobs.Up))
+	b.running(id, b.worker.source, "netlab up")
+	lives(t, id)
+	here := b.birth(id, jobs.Up).Job
+	here.State = jobs.Success
+	must(t, b.worker.ended.add(&endedJob{Job: here}))
+	if isLost, err := b.worker.adopt(t.Context(), t.Context(), id, math.MaxUint64); isLost || err != nil || b.worker.journal.has(id) {
+		t.Errorf("it is adopted: %t, %v", isLost, err)
+	}
+	if got := b.await(id, ended); got.State != jobs.Success {
+		t.Errorf("it has ended as %s", got.State)
+	}
+}
+
+// A job that is born again, and was not taken yet, is no lost one though an earlier one of its id, which was let go, has left processes.
+func TestABirthBesideProcessesOfItsID(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.send(b.birth("again", jobs.Up))
+	lives(t, "again") // what the lab keeps
+	b.run()
+	b.next().result <- exec.Result{}
+	wantEnd(t, b.await("again", ended), jobs.Success, "")
+}
+
 // A stream of jobs that says nothing keeps no worker from coming online. What it says of a damaged entry is heard when it is back.
 func TestADamagedEntryOfWhichTheBusSaysNothing(t *testing.T) {
 	t.Parallel()
@@ -232,6 +264,13 @@ func TestTheJournalIsRemoved(t *testing.T) {
 	run := b.next()
 	b.behind("waits", "runs")
 	must(t, os.RemoveAll(b.worker.journal.dir))
+	for _, r := range b.worker.live.all() {
+		r.spool.again() // as when the bus has lost something
+	}
+	b.eventually("the log has begun again", func() bool {
+		_, err := os.Stat(filepath.Join(b.worker.journal.dir, "runs"))
+		return err == nil
+	})
 	run.result <- exec.Result{}
 	if got := b.await("runs", ended); got.State != jobs.Success {
 		t.Errorf("%+v", got)

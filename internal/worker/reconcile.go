@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"math"
 	"os"
 	"slices"
 	"sync"
@@ -57,15 +56,15 @@ func (w *Worker) reconcileOne(life, ctx context.Context, id string, taken uint64
 	if !jobs.ValidID(id) || w.journal.has(id) {
 		return false, nil
 	}
-	if ended, err := w.restoreEnd(ctx, id); ended || err != nil {
-		return false, err
-	}
 	return w.adopt(life, ctx, id, taken)
 }
 
 // adopt takes a job into the journal that should have it and has not, as the bus has it. Jobs behind taken are still to come by
-// themselves.
+// themselves, and those that have ended here have, whatever the bus has lost of that.
 func (w *Worker) adopt(life, ctx context.Context, id string, taken uint64) (bool, error) {
+	if ended, err := w.restoreEnd(ctx, id); ended || err != nil {
+		return false, err
+	}
 	birth, seq, err := w.bus.Birth(ctx, w.config.Host, id)
 	if errors.Is(err, bus.ErrNotFound) || err == nil && seq > taken {
 		return false, nil // a birth that is not there is another host's, or the stream was lost
@@ -90,7 +89,9 @@ func (w *Worker) adopt(life, ctx context.Context, id string, taken uint64) (bool
 		return false, err
 	}
 	w.log.Warn("the journal has nothing of a job that was taken, the bus has it", "job", id)
-	w.enqueue(life, newTask(e))
+	t := newTask(e)
+	t.key, t.runs = w.reclaim(e)
+	w.enqueue(life, t)
 	return true, nil
 }
 
@@ -138,7 +139,12 @@ func (w *Worker) findLost(ctx context.Context, damaged []string, wg *sync.WaitGr
 // adoptLost adopts the job, if the bus says before the end of attempt that it is under way here.
 func (w *Worker) adoptLost(life, attempt context.Context, id string) {
 	err := w.bus.Retry(attempt, "request of job "+id, func(ctx context.Context) error {
-		isLost, err := w.adopt(life, ctx, id, math.MaxUint64)
+		// One of its id may have left processes, and been let go since.
+		taken, err := w.bus.Taken(ctx, w.config.Host)
+		if err != nil {
+			return err
+		}
+		isLost, err := w.adopt(life, ctx, id, taken)
 		if err != nil || isLost {
 			return err
 		}

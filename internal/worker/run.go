@@ -281,6 +281,10 @@ func (r *run) start(ctx context.Context) (process Process, end *outcome) {
 		return nil, end
 	}
 	defer spec.close()
+	// That may have taken longer than the lease: another worker may have the host's name, and the job.
+	if err := r.w.awaitHold(ctx); err != nil {
+		return nil, refusal(err)
+	}
 	if err := ctx.Err(); err != nil {
 		return nil, refusal(err)
 	}

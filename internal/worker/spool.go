@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -108,6 +109,9 @@ func (s *spool) keep(ctx context.Context, ended <-chan struct{}, known bool, log
 		}
 		if known = true; errors.Is(err, errAgain) {
 			continue
+		}
+		if errors.Is(err, fs.ErrNotExist) { // somebody has removed the job's folder
+			err = errors.Join(err, os.MkdirAll(filepath.Dir(s.file), 0o711))
 		}
 		log.Error("log not published, beginning again", "error", err)
 		select {

@@ -226,9 +226,7 @@ func (w *Worker) Run(ctx context.Context, b *bus.Bus) error {
 	tasks := make([]*task, len(entries))
 	for i, e := range entries {
 		tasks[i] = newTask(e)
-		if dir, runs := w.reclaim(e); runs {
-			tasks[i].key, tasks[i].runs = dir, true
-		}
+		tasks[i].key, tasks[i].runs = w.reclaim(e)
 	}
 	// Before the lease: whoever sees the host online is answered.
 	held := make(chan struct{})
@@ -346,7 +344,7 @@ func (w *Worker) take(ctx context.Context, birth *bus.Birth, seq uint64) error {
 }
 
 func newTask(e *entry) *task {
-	return &task{entry: e, changes: e.Birth.Action.Changes(), runs: e.Lost}
+	return &task{entry: e, changes: e.Birth.Action.Changes()}
 }
 
 // whereAtOnce is how long a task may hold up others until it is known which directory it is of.
@@ -382,7 +380,7 @@ func (w *Worker) enqueue(ctx context.Context, tasks ...*task) {
 
 // awaitAnswer lets the tasks of a path wait for their turn when its file system answers.
 func (w *Worker) awaitAnswer(ctx context.Context, path string) {
-	for patience := time.Minute; ctx.Err() == nil; patience *= 30 {
+	for patience := time.Minute; ctx.Err() == nil; patience *= 2 {
 		try, cancel := context.WithTimeout(ctx, patience)
 		key, err := w.where(try, path)
 		cancel()

@@ -396,27 +396,34 @@ func TestWorkerIsStoppedAtEachMessage(t *testing.T) {
 	t.Parallel()
 	bothCourses(t, func(t *testing.T, c *course, counts func(name string) bool) {
 		stops := map[string]bool{}
-		c.wire.setWatch(func(at moment, m *frame) bool {
-			point := kindOf(m) + " " + string(at)
-			if !counts(c.nameOf(m)) || stops[point] {
-				return false
+		for try := 1; ; try++ {
+			c.wire.setWatch(func(at moment, m *frame) bool {
+				point := kindOf(m) + " " + string(at)
+				if !counts(c.nameOf(m)) || stops[point] {
+					return false
+				}
+				stops[point] = true
+				_ = c.worker.cmd.Process.Signal(syscall.SIGTERM)
+				c.wire.forget()
+				c.todo <- func() {
+					c.worker.endsInOrder()
+					c.startWorker()
+				}
+				return true
+			})
+			c.run()
+			c.wire.setWatch(nil)
+			c.check()
+			missed := slices.DeleteFunc(c.kindsAlwaysSaid(), func(kind string) bool { return stops[kind+" "+string(before)] })
+			if len(missed) == 0 {
+				break
 			}
-			stops[point] = true
-			_ = c.worker.cmd.Process.Signal(syscall.SIGTERM)
-			c.wire.forget()
-			c.todo <- func() {
-				c.worker.endsInOrder()
-				c.startWorker()
+			if try == triesOfAStep {
+				t.Errorf("not stopped at %q, but at %v, of %q", missed, stops, c.order)
+				break
 			}
-			return true
-		})
-		c.run()
-		c.wire.setWatch(nil)
-		c.check()
-		for _, kind := range c.kindsAlwaysSaid() {
-			if !stops[kind+" "+string(before)] {
-				t.Errorf("not stopped at %q, but at %v, of %q", kind, stops, c.order)
-			}
+			// Until the signal has reached it a worker may have said all that was left: the next job has it once more.
+			c = c.course(t, fmt.Sprintf("lab-%t-%d", c.cancels, try), c.cancels)
 		}
 		// Whether there is one more message of a kind, whose answer may be lost, is a matter of chance at times.
 		if least := map[bool]int{false: 10, true: 4}[c.cancels]; len(stops) < least {
