@@ -5,6 +5,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 
@@ -177,6 +178,23 @@ func TestAnEndedJobThatLeftProcessesIsNotAdopted(t *testing.T) {
 	}
 	if got := b.await(id, ended); got.State != jobs.Success {
 		t.Errorf("it has ended as %s", got.State)
+	}
+}
+
+// Where no API has made the host's consumer yet, a worker does not wait for it because of processes that are another's.
+func TestProcessesOfOthersBeforeThereIsAConsumer(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.worker.bus = b.bus
+	b.worker.config.Host = "new"
+	lives(t, "others-job")
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	var beside sync.WaitGroup
+	b.worker.findLost(ctx, nil, &beside)
+	beside.Wait()
+	if ctx.Err() != nil {
+		t.Error("it waits")
 	}
 }
 

@@ -139,9 +139,13 @@ func (w *Worker) findLost(ctx context.Context, damaged []string, wg *sync.WaitGr
 // adoptLost adopts the job, if the bus says before the end of attempt that it is under way here.
 func (w *Worker) adoptLost(life, attempt context.Context, id string) {
 	err := w.bus.Retry(attempt, "request of job "+id, func(ctx context.Context) error {
-		// One of its id may have left processes, and been let go since.
-		taken, err := w.bus.Taken(ctx, w.config.Host)
-		if err != nil {
+		var taken uint64
+		_, _, err := w.bus.Birth(ctx, w.config.Host, id)
+		if err == nil {
+			// One that was not taken comes by itself, though an earlier one of its id, which was let go, has left processes.
+			taken, err = w.bus.Taken(ctx, w.config.Host)
+		}
+		if err != nil && !errors.Is(err, bus.ErrNotFound) {
 			return err
 		}
 		isLost, err := w.adopt(life, ctx, id, taken)
