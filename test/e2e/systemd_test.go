@@ -43,18 +43,27 @@ func asService(t *testing.T, socket *os.File, name string, env []string, args ..
 			cmd.ExtraFiles = []*os.File{socket}
 		}
 	}, name, env, args...)
-	said = func(want string) {
-		t.Helper()
-		if err := manager.SetReadDeadline(time.Now().Add(patience)); err != nil {
-			t.Fatal(err)
-		}
+	// All is read at once, as systemd does: a program waits with what the socket has no room for.
+	words := make(chan string, 1000)
+	go func() {
 		for text := make([]byte, 1024); ; {
 			n, err := manager.Read(text)
 			if err != nil {
-				t.Fatalf("%s has not said %s: %v", name, want, err)
-			}
-			if string(text[:n]) == want {
 				return
+			}
+			words <- string(text[:n])
+		}
+	}()
+	said = func(want string) {
+		t.Helper()
+		for end := time.After(patience); ; {
+			select {
+			case text := <-words:
+				if text == want {
+					return
+				}
+			case <-end:
+				t.Fatalf("%s has not said %s", name, want)
 			}
 		}
 	}
@@ -92,7 +101,8 @@ func TestRestartUnderPollers(t *testing.T) {
 	}
 	p := start()
 	base := "http://" + address
-	a := &api{program: p, base: base, client: http.DefaultClient}
+	a := &api{program: p, base: base, client: newClient()}
+	a.awaitReady(1)
 	job, _ := a.run(t, jobs.Success, object{"action": "validate", "workdir": f.lab("ext", "external")})
 
 	const clients = 1000

@@ -169,12 +169,12 @@ func (f *fleet) useEverything(t *testing.T, lab, name string) {
 	var status struct {
 		Hosts map[string]struct{ Labs map[string]any }
 	}
-	if a.get(t, "/status", &status); len(status.Hosts["alpha"].Labs) != 2 {
+	if a.getInTime(t, "/status", &status); len(status.Hosts["alpha"].Labs) != 2 {
 		t.Errorf("%s: status: %+v", name, status)
 	}
 	var one, list, labs map[string]any
 	a.get(t, "/status/default?host=alpha", &one)
-	a.get(t, "/labs", &labs)
+	a.getInTime(t, "/labs", &labs)
 	a.get(t, "/templates?dir=&host=alpha", &list)
 	if running, _ := labs["labs"].([]any); len(running) != 2 {
 		t.Errorf("%s: labs: %v", name, running)

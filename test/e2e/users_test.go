@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"io/fs"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -483,7 +482,7 @@ func (c *crowd) startAs(t *testing.T, who *syscall.Credential, program string, e
 	if err != nil {
 		t.Fatal(err)
 	}
-	a := &api{program: launchAs(t, who, name, env), env: env, client: http.DefaultClient}
+	a := &api{program: launchAs(t, who, name, env), env: env, client: newClient()}
 	a.reach(a.expect(`listening.* address=(\S+)`)[1])
 	a.awaitReady(1)
 	return a
