@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"strings"
 	"testing"
-	"time"
 
 	"netlab-runner/internal/bus"
 	"netlab-runner/internal/jobs"
@@ -34,7 +33,7 @@ func (p *played) keeps(files map[string]string) {
 // What was kept is what the job has left, host or no host.
 func TestKeptArtifacts(t *testing.T) {
 	t.Parallel()
-	b := setup(t, func(c *Config) { c.HostTimeout = time.Second })
+	b := setup(t, nil)
 	b.online(hostNamed("a"))
 	p := b.running()
 	long := large(3)

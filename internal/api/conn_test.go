@@ -27,6 +27,7 @@ func TestHeartbeatsAndClientsThatLeave(t *testing.T) {
 	b.online(hostNamed("a"))
 	p := b.running()
 	p.write("line\n")
+	p.shown()
 	path := "/jobs/" + p.ID + "/log"
 
 	resp := b.open(path, "Accept: text/event-stream")
@@ -96,7 +97,7 @@ func TestStalledReadersAreCut(t *testing.T) {
 // A reader that is slow and yet reads is served as long as it takes.
 func TestSlowReadersAreServed(t *testing.T) {
 	t.Parallel()
-	b := setup(t, func(c *Config) { c.WriteTimeout = time.Second })
+	b := setup(t, func(c *Config) { c.WriteTimeout = 2500 * time.Millisecond })
 	b.online(hostNamed("a"))
 	text := strings.Repeat("0123456789abcde\n", 6<<16)
 	p := b.ended(text)
@@ -105,7 +106,7 @@ func TestSlowReadersAreServed(t *testing.T) {
 		t.Fatal(err)
 	}
 	resp := rawStream(t, conn, "GET /jobs/"+p.ID+"/log?follow=true HTTP/1.1\r\nHost: a\r\n\r\n")
-	pause := time.NewTicker(400 * time.Millisecond)
+	pause := time.NewTicker(time.Second)
 	defer pause.Stop()
 	var got strings.Builder
 	for range 8 { // for three times the timeout

@@ -6,12 +6,11 @@ import (
 	"net/http"
 	"strings"
 	"testing"
-	"time"
 )
 
 func TestLabs(t *testing.T) {
 	t.Parallel()
-	b := setup(t, func(c *Config) { c.HostTimeout = 100 * time.Millisecond })
+	b := setup(t, nil)
 	b.is(b.get("/labs"), http.StatusOK, `{"errors":[],"labs":[]}`)
 	for _, name := range []string{"z", "busy", "dead", "broken", "slow", "odd"} {
 		b.online(hostNamed(name))

@@ -17,7 +17,7 @@ import (
 // A slow client may send a large body, as long as it goes on; one that stops is told.
 func TestSlowSenders(t *testing.T) {
 	t.Parallel()
-	b := setup(t, func(c *Config) { c.ReadTimeout, c.BodyLimit = 500*time.Millisecond, 8<<20 })
+	b := setup(t, func(c *Config) { c.ReadTimeout, c.BodyLimit = 2*time.Second, 8<<20 })
 	b.online(hostNamed("a"))
 	body := `{"workdir":"/home/lab/one","unheard":"` + strings.Repeat("x", 4<<20) + `"}`
 	head := fmt.Sprintf("POST /jobs HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n", len(body))
@@ -25,7 +25,7 @@ func TestSlowSenders(t *testing.T) {
 	if _, err := io.WriteString(conn, head); err != nil {
 		t.Fatal(err)
 	}
-	pause := time.NewTicker(150 * time.Millisecond)
+	pause := time.NewTicker(600 * time.Millisecond)
 	defer pause.Stop()
 	for rest := body; rest != ""; { // for more than twice the timeout
 		n := min(len(rest), 512<<10)

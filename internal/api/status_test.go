@@ -7,7 +7,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -80,7 +79,7 @@ func TestStatusOutputByDefaultText(t *testing.T) {
 
 func TestStatusOfTheFleet(t *testing.T) {
 	t.Parallel()
-	b := setup(t, func(c *Config) { c.HostTimeout = time.Second })
+	b := setup(t, nil)
 	b.is(b.get("/status"), http.StatusOK, `{"hosts":{}}`)
 	for _, name := range []string{"busy", "dead", "empty", "broken", "slow"} {
 		b.online(hostNamed(name))

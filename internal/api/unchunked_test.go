@@ -20,6 +20,7 @@ func TestStreamsOfHTTP10(t *testing.T) {
 	b.online(hostNamed("a"))
 	p := b.running()
 	p.write("line 1\n")
+	p.shown()
 	for _, connection := range []string{"", "Connection: keep-alive\r\n"} {
 		for form, first := range map[string]string{"text/plain": "line 1\n", "text/event-stream": "event: log\nid: 7\n"} {
 			conn := b.connect()

@@ -312,7 +312,7 @@ func TestAStreamThatIsLostWhileItIsRead(t *testing.T) {
 	if err := b.EnsureStreams(ctx, testLimits); err != nil {
 		t.Fatal(err)
 	}
-	time.AfterFunc(3*extentPause, func() { close(goOn) })
+	time.AfterFunc(8*extentPause, func() { close(goOn) })
 	if err := <-followed; !errors.Is(err, ErrLost) || all {
 		t.Errorf("%v, and all is read: %t", err, all)
 	}

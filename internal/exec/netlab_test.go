@@ -9,13 +9,14 @@ import (
 	"testing"
 
 	"netlab-runner/internal/exec"
+	"netlab-runner/test/standins"
 )
 
 // interpreter makes a script that stands in for a Python, and returns its path.
 func interpreter(t *testing.T, dir, name, body string) string {
 	t.Helper()
 	path := filepath.Join(dir, name)
-	if err := os.WriteFile(path, []byte("#!/bin/sh\n"+body+"\n"), 0o755); err != nil {
+	if err := standins.WriteProgram(path, []byte("#!/bin/sh\n"+body+"\n"), 0o755); err != nil {
 		t.Fatal(err)
 	}
 	return path

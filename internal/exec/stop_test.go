@@ -8,6 +8,7 @@ import (
 	"os"
 	osexec "os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -291,7 +292,7 @@ func TestStopOfAnotherUsersProcesses(t *testing.T) {
 	begin := time.Now()
 	without := worker("")
 	mustContain(t, without, "left: [", strconv.Itoa(p.Pid())+" (python)", strconv.Itoa(broodling(t, b.workdir, "bare"))+" (python)")
-	if took := time.Since(begin); took > 15*time.Second {
+	if took := time.Since(begin); took > 30*time.Second {
 		t.Errorf("it took %s", took)
 	}
 	if state := stateOf(broodling(t, b.workdir, "plain")); state == "" || state == "Z" {
@@ -309,9 +310,7 @@ func TestStopOfAnotherUsersProcesses(t *testing.T) {
 				return
 			}
 			signals = append(signals, words[2])
-			for _, pid := range words[3:] {
-				_ = osexec.Command("kill", words[2], pid).Run()
-			}
+			_ = osexec.Command("kill", words[2:]...).Run()
 		}
 	}()
 	// The driver's result says that it was signalled, and comes before those that are left.
@@ -320,7 +319,7 @@ func TestStopOfAnotherUsersProcesses(t *testing.T) {
 		t.Fatal(err)
 	}
 	<-obeyed
-	if !strings.HasPrefix(strings.Join(signals, " "), "-INT ") || signals[len(signals)-1] != "-KILL" {
+	if !strings.HasPrefix(strings.Join(signals, " "), "-INT ") || !slices.Contains(signals, "-KILL") {
 		t.Errorf("signals %q", signals)
 	}
 	mustBeDead(t, b.workdir, "plain", "group", "session", "daemon", "bare", "headless", "halted")

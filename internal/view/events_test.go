@@ -130,6 +130,7 @@ func TestEventsComeInOrder(t *testing.T) {
 func TestEventsWaitForTheLog(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
+	b.fillDelay = time.Minute // the rest comes by itself
 	v, _ := b.run(time.Minute)
 	f := v.Follow(Filter{}, "", nil)
 	job := b.born("j1", "a", "/x")

@@ -129,11 +129,18 @@ func TestAHandlerThatOutlivesItsFollow(t *testing.T) {
 	over, begun, ended := &turn{}, make(chan struct{}), make(chan error, 1)
 	go func() { ended <- v.followJobs(t.Context(), over, func() { close(begun) }) }()
 	<-begun
-	b.eventually("it follows", func() bool { return v.mu.TryLock() }) // held as the disk that the handler looks at
+	b.born("j0", "a", "/w")
+	b.eventually("it follows", func() bool { _, known := v.Known("j0"); return known })
+	v.mu.Lock() // held as the disk that the handler looks at
 	b.born("j1", "a", "/x")
 	bustest.Lose(t, b.server)
-	if err := <-ended; !errors.Is(err, bus.ErrLost) {
-		t.Errorf("it ended with %v", err)
+	select {
+	case err := <-ended:
+		if !errors.Is(err, bus.ErrLost) {
+			t.Errorf("it ended with %v", err)
+		}
+	case <-time.After(patience):
+		t.Fatal("the loss is not noticed")
 	}
 	over.over = true
 	v.mu.Unlock()

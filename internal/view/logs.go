@@ -151,7 +151,7 @@ func (v *View) fillLater(ctx context.Context) {
 			select {
 			case <-ctx.Done():
 				return
-			case <-time.After(fillDelay):
+			case <-time.After(v.fillDelay):
 			}
 			due, left := v.due(time.Now())
 			for id, host := range due {
@@ -199,7 +199,7 @@ func (v *View) checkLog(ctx context.Context, host, id string) error {
 	select {
 	case <-ctx.Done():
 		return ctx.Err()
-	case <-time.After(fillDelay):
+	case <-time.After(v.fillDelay):
 	}
 	if job, ok := v.Known(id); ok && !job.State.Terminal() && v.logs.Get(id).Size() < end { // of one that has ended all is fetched anyway
 		v.fetch(ctx, host, id)
@@ -237,7 +237,7 @@ func (v *View) fetch(ctx context.Context, host, id string) {
 	}
 	switch e := v.jobs[id]; {
 	case e == nil, v.settle(e):
-	case e.endedAt.Add(fillDelay).After(began): // it has ended meanwhile, and its last chunks may come by themselves
+	case e.endedAt.Add(v.fillDelay).After(began): // it has ended meanwhile, and its last chunks may come by themselves
 		v.wakeFiller()
 	default:
 		v.giveUp(e)
@@ -256,7 +256,7 @@ func (v *View) failed(host, id string, began time.Time, err error) {
 	if !v.bus.Connected() {
 		r.since = now
 	}
-	r.pause = min(max(2*r.pause, fillDelay), retryAtMost)
+	r.pause = min(max(2*r.pause, v.fillDelay), retryAtMost)
 	r.at = now.Add(r.pause)
 	if e := v.jobs[id]; e != nil && e.ending() != nil && now.Sub(r.since) >= v.fillPatience {
 		v.log.Error("view: an ended job is shown without its whole log", "job", id, "error", err)
@@ -360,7 +360,7 @@ func (v *View) due(now time.Time) (list map[string]string, left bool) {
 				continue
 			}
 			left = true
-			if _, retrying := v.retries[e.id]; !retrying && !behind && now.Sub(e.endedAt) >= fillDelay {
+			if _, retrying := v.retries[e.id]; !retrying && !behind && now.Sub(e.endedAt) >= v.fillDelay {
 				list[e.id] = host
 			}
 		}

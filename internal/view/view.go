@@ -62,10 +62,10 @@ type View struct {
 	short map[string]*entry
 	// filling lets one log at a time be fetched.
 	filling chan struct{}
-	// These are the constants, less in tests.
-	fillPatience, restorePatience time.Duration
-	cursor                        cursor
-	events                        events
+	// These are the constants, others in tests.
+	fillDelay, fillPatience, restorePatience time.Duration
+	cursor                                   cursor
+	events                                   events
 	// lost is what has to be made known to the bus again, empty for nothing; replaying says that what it has is read once more.
 	lost      string
 	replaying bool
@@ -88,7 +88,7 @@ func New(b *bus.Bus, logs *logfile.Store, cursorFile string, lease time.Duration
 		index:   newIndex(),
 		active:  map[string][]*entry{},
 		queues:  map[queueID]*queue{},
-		lacking: map[string]*entry{}, retries: map[string]*retry{}, short: map[string]*entry{}, filling: make(chan struct{}, 1), fillPatience: fillPatience, restorePatience: restorePatience,
+		lacking: map[string]*entry{}, retries: map[string]*retry{}, short: map[string]*entry{}, filling: make(chan struct{}, 1), fillDelay: fillDelay, fillPatience: fillPatience, restorePatience: restorePatience,
 		hosts:  map[string]*hostEntry{},
 		whole:  make(chan struct{}),
 		lacks:  make(chan struct{}, 1),

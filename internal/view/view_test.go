@@ -29,8 +29,8 @@ type bundle struct {
 	server *embedded.Server
 	dir    string
 	// logger and what follows are those of the views.
-	logger                        *slog.Logger
-	fillPatience, restorePatience time.Duration
+	logger                                   *slog.Logger
+	fillDelay, fillPatience, restorePatience time.Duration
 }
 
 func setup(t *testing.T) *bundle {
@@ -41,7 +41,7 @@ func setup(t *testing.T) *bundle {
 
 func setupOn(t *testing.T, b *bus.Bus, server *embedded.Server) *bundle {
 	t.Helper()
-	return &bundle{t: t, bus: b, server: server, dir: t.TempDir(), logger: slog.New(slog.DiscardHandler), fillPatience: fillPatience, restorePatience: restorePatience}
+	return &bundle{t: t, bus: b, server: server, dir: t.TempDir(), logger: slog.New(slog.DiscardHandler), fillDelay: fillDelay, fillPatience: fillPatience, restorePatience: restorePatience}
 }
 
 // unfed is a view that does not follow the bus.
@@ -63,7 +63,7 @@ func (b *bundle) run(lease time.Duration) (v *View, stop func()) {
 		b.t.Fatal(err)
 	}
 	v = New(b.bus, logs, filepath.Join(b.dir, "cursor"), lease, b.logger)
-	v.fillPatience, v.restorePatience = b.fillPatience, b.restorePatience
+	v.fillDelay, v.fillPatience, v.restorePatience = b.fillDelay, b.fillPatience, b.restorePatience
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() {
@@ -166,6 +166,7 @@ func (b *bundle) text(v *View, id string) string {
 func TestTerminalStateIsShownOnlyWithTheWholeLog(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
+	b.fillDelay = time.Minute // the rest comes by itself
 	v, _ := b.run(time.Minute)
 	job := b.born("j1", "a", "/x")
 	seq := b.move(job, jobs.Start, 0)

@@ -207,9 +207,16 @@ func (b *testBundle) leave(birth *bus.Birth, s *scene, script string, files map[
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	l := &left{dir: dir, process: osexec.Command("sh", "-c", script)}
+	l := &left{dir: dir, process: osexec.Command("sh", "-c", "read -r _ || :; "+script)}
 	l.process.Dir = dir
-	must(b.t, l.process.Start())
+	// It is there until what is noted of it was read.
+	stdin, goOn, err := os.Pipe()
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	defer goOn.Close()
+	l.process.Stdin = stdin
+	must(b.t, l.process.Start(), stdin.Close())
 	gone := make(chan struct{})
 	go func() { // else its end is not seen
 		defer close(gone)

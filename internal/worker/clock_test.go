@@ -81,12 +81,12 @@ func TestSilenceAfterTheClockWasSet(t *testing.T) {
 	for name, off := range map[string]time.Duration{"forward": -day, "back": day} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			b := setup(t, func(c *Config) { c.Quiet = 500 * time.Millisecond })
+			b := setup(t, func(c *Config) { c.Quiet = 2 * time.Second })
 			b.run()
 			b.submit("j1", nil)
 			run := b.next()
 			output := filepath.Join(b.config.DataDir, "jobs", "j1", outputFile)
-			for i := range 40 {
+			for i := range 160 {
 				at := time.Now().Add(off + time.Duration(i)*time.Second)
 				must(t, os.Chtimes(output, at, at))
 				time.Sleep(50 * time.Millisecond)

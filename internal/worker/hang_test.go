@@ -112,7 +112,7 @@ func TestManyJobsOfADirectoryThatDoesNotAnswer(t *testing.T) {
 	for _, task := range tasks[100:] {
 		b.worker.enqueue(ctx, task)
 	}
-	if took := time.Since(began); took > 20*whereAtOnce {
+	if took := time.Since(began); took > 60*whereAtOnce {
 		t.Errorf("it took %s", took)
 	}
 	cancel()
@@ -288,16 +288,19 @@ func TestOrderBehindATurnedSymlink(t *testing.T) {
 // A run whose working directory does not answer any more is stopped, and its job ends.
 func TestARunWhoseDirectoryDoesNotAnswer(t *testing.T) {
 	t.Parallel()
-	for name, stop := range map[string]func(*testBundle){
-		"canceled":  func(b *testBundle) { b.cancel("j1") },
-		"timed out": func(*testBundle) {},
+	for name, test := range map[string]struct {
+		timeout int
+		stop    func(*testBundle)
+	}{
+		"canceled":  {0, func(b *testBundle) { b.cancel("j1") }},
+		"timed out": {10, func(*testBundle) {}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			b := setup(t)
 			b.run()
 			birth := b.birth("j1", jobs.Up)
-			birth.Request.TimeoutSeconds = 2
+			birth.Request.TimeoutSeconds = test.timeout
 			b.send(birth)
 			run := b.next()
 			next := b.birth("next", jobs.Up)
@@ -309,7 +312,7 @@ func TestARunWhoseDirectoryDoesNotAnswer(t *testing.T) {
 				return len(b.worker.queue.waiting) == 1
 			})
 			answer := deaf(t, birth.Workdir)
-			stop(b)
+			test.stop(b)
 			receive(t, run.stopped)
 			if state := b.await("j1", ended).State; state != jobs.Canceled && state != jobs.Failed {
 				t.Error(state)

@@ -172,7 +172,7 @@ func TestEndOfAJobWhoseLogIsCutOff(t *testing.T) {
 	b := setup(t, func(c *Config) { c.LogLimit = 1000 })
 	b.run()
 	birth := b.birth("j1", jobs.Create)
-	birth.Request.TimeoutSeconds = 1
+	birth.Request.TimeoutSeconds = 5
 	b.send(birth)
 	run := b.next()
 	out, err := os.OpenFile(run.run.Output, os.O_WRONLY|os.O_APPEND, 0)

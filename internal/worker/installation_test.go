@@ -16,7 +16,7 @@ func TestLookingForNetlabBlocksNobody(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	python := filepath.Join(dir, "python3")
-	if err := os.WriteFile(python, []byte("#!/bin/sh\ntouch \"$0.reached\"\nexec sleep 60\n"), 0o755); err != nil {
+	if err := standins.WriteProgram(python, []byte("#!/bin/sh\ntouch \"$0.reached\"\nexec sleep 60\n"), 0o755); err != nil {
 		t.Fatal(err)
 	}
 	i := &installation{python: python, dataDir: dir}

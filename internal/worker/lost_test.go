@@ -188,7 +188,8 @@ func TestProcessesOfOthersBeforeThereIsAConsumer(t *testing.T) {
 	b.worker.bus = b.bus
 	b.worker.config.Host = "new"
 	lives(t, "others-job")
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	b.worker.adoptPatience = limit
+	ctx, cancel := context.WithTimeout(t.Context(), limit/2)
 	defer cancel()
 	var beside sync.WaitGroup
 	b.worker.findLost(ctx, nil, &beside)

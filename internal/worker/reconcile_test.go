@@ -189,15 +189,15 @@ func TestReconcileGoesOnBehindAFault(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	must(t, os.Mkdir(b.worker.ended.file("faulty"), 0o700)) // cannot be read
-	for _, id := range []string{"faulty", "lost"} {
+	for _, id := range []string{"faulty", "behind"} {
 		b.taken(b.birth(id, jobs.Create))
 	}
 	b.run()
 	b.eventually("it is said for which job it cannot be told", func() bool {
-		_, err := b.bus.Ask(t.Context(), "a", "jobs", map[string]any{"jobs": []string{"faulty", "lost"}})
+		_, err := b.bus.Ask(t.Context(), "a", "jobs", map[string]any{"jobs": []string{"faulty", "behind"}})
 		var refusal *bus.HostError
-		return errors.As(err, &refusal) && strings.Contains(refusal.Text, "job faulty") && !strings.Contains(refusal.Text, "job lost")
+		return errors.As(err, &refusal) && strings.Contains(refusal.Text, "job faulty") && !strings.Contains(refusal.Text, "job behind")
 	})
 	b.next().result <- exec.Result{}
-	b.await("lost", ended)
+	b.await("behind", ended)
 }

@@ -122,7 +122,7 @@ func (b *bench) start(dir string, argv ...string) *running {
 	r := &running{t: b.t, cmd: b.command(dir, argv...)}
 	r.cmd.Stdout, r.cmd.Stderr = &r.stdout, &r.stderr
 	// What the program leaves behind may hold its output open; it is not waited for.
-	r.cmd.WaitDelay = 100 * time.Millisecond
+	r.cmd.WaitDelay = 2 * time.Second
 	r.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if err := r.cmd.Start(); err != nil {
 		b.t.Fatal(err)

@@ -49,7 +49,7 @@ func (s *Standins) lay(files map[string][]byte) error {
 		if err := os.MkdirAll(filepath.Dir(target), 0o755); err != nil {
 			return err
 		}
-		if err := writeProgram(target, text, fs.FileMode(0o644)); err != nil {
+		if err := WriteProgram(target, text, fs.FileMode(0o644)); err != nil {
 			return err
 		}
 	}

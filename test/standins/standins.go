@@ -47,7 +47,7 @@ func Install(t testing.TB) *Standins {
 		if strings.HasSuffix(name, ".py") {
 			mode = 0o644
 		}
-		return writeProgram(target, text, mode)
+		return WriteProgram(target, text, mode)
 	}))
 	modules, err := compiled.of(Python(t), s.Path())
 	s.check(err)
@@ -55,9 +55,9 @@ func Install(t testing.TB) *Standins {
 	return s
 }
 
-// writeProgram writes a file that is going to be run. A child that another goroutine forks in the middle would hold
+// WriteProgram writes a file that is going to be run. A child that another goroutine forks in the middle would hold
 // the file open for writing, and running it would fail with "text file busy".
-func writeProgram(name string, text []byte, mode fs.FileMode) error {
+func WriteProgram(name string, text []byte, mode fs.FileMode) error {
 	syscall.ForkLock.RLock()
 	defer syscall.ForkLock.RUnlock()
 	return os.WriteFile(name, text, mode)
