@@ -349,7 +349,10 @@ func TestWhatHangsKeepsItsDirectory(t *testing.T) {
 		b.send(birth)
 	}
 	begins := func(m *bus.JobMessage) bool { return m.State == jobs.Running }
-	b.await("j1", begins)
+	b.eventually("the directory of the first is ready", func() bool {
+		_, err := os.Stat(filepath.Join(b.root, "j1", topologyFile))
+		return err == nil
+	})
 	b.cancel("j1")
 	wantEnd(t, b.await("j1", ended), jobs.Canceled, jobs.ReasonCanceled)
 	b.await("other", begins)
