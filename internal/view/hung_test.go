@@ -121,6 +121,19 @@ func TestALogOfAnEndThatComesAgainIsNotLookedAt(t *testing.T) {
 	}
 }
 
+// wantLost waits for the end of a follow that has to notice a loss.
+func wantLost(t *testing.T, ended <-chan error) {
+	t.Helper()
+	select {
+	case err := <-ended:
+		if !errors.Is(err, bus.ErrLost) {
+			t.Errorf("it ended with %v", err)
+		}
+	case <-time.After(patience):
+		t.Fatal("the loss is not noticed")
+	}
+}
+
 // What a handler that hung has at hand when it goes on is of a stream that may have been lost since: it is not taken in.
 func TestAHandlerThatOutlivesItsFollow(t *testing.T) {
 	t.Parallel()
@@ -134,14 +147,7 @@ func TestAHandlerThatOutlivesItsFollow(t *testing.T) {
 	v.mu.Lock() // held as the disk that the handler looks at
 	b.born("j1", "a", "/x")
 	bustest.Lose(t, b.server)
-	select {
-	case err := <-ended:
-		if !errors.Is(err, bus.ErrLost) {
-			t.Errorf("it ended with %v", err)
-		}
-	case <-time.After(patience):
-		t.Fatal("the loss is not noticed")
-	}
+	wantLost(t, ended)
 	over.over = true
 	v.mu.Unlock()
 	v.caughtUp(partJobs, over)
@@ -218,14 +224,7 @@ func TestFollowingHostsEndsWhileOneIsAdmitted(t *testing.T) {
 	go func() { ended <- v.followHosts(t.Context(), &turn{}, func() {}) }()
 	b.eventually("the host is heard", func() bool { _, known := v.Host("a"); return known })
 	bustest.Lose(t, b.server)
-	select {
-	case err := <-ended:
-		if !errors.Is(err, bus.ErrLost) {
-			t.Errorf("it ended with %v", err)
-		}
-	case <-time.After(patience):
-		t.Fatal("it does not end")
-	}
+	wantLost(t, ended)
 	if _, due := v.hear(bus.HostEvent{Name: "a", Host: &hosts.Host{Name: "a"}}, time.Now()); !due {
 		t.Error("the host is not admitted when it is heard again")
 	}

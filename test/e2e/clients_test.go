@@ -134,22 +134,27 @@ func taskLife(t *testing.T, f *fleet, server clients.Server, payload func(action
 func buttons(ctx context.Context, t *testing.T, c *clients.Task, dir string) {
 	t.Helper()
 	// A host that is busy with other tests may be too slow, which a client is told.
-	tooSlow := func(err error) bool {
-		var refusal *clients.Error
-		return errors.As(err, &refusal) && refusal.Status == http.StatusServiceUnavailable
+	inTime := func(ask func() error) error {
+		for end := time.Now().Add(2 * patience); ; {
+			err := ask()
+			var refusal *clients.Error
+			if !errors.As(err, &refusal) || refusal.Status != http.StatusServiceUnavailable || time.Now().After(end) {
+				return err
+			}
+		}
 	}
-	end := time.Now().Add(2 * patience)
-	log, err := c.Connect(ctx, object{"node": "r1", "show": []string{"version"}, "instance": "", "workdir": dir})
-	for tooSlow(err) && time.Now().Before(end) {
+	var log, drawn, file string
+	err := inTime(func() (err error) {
 		log, err = c.Connect(ctx, object{"node": "r1", "show": []string{"version"}, "instance": "", "workdir": dir})
-	}
+		return err
+	})
 	if err != nil || log == "" {
 		t.Errorf("connect: %v, log %q", err, log)
 	}
-	drawn, file, err := c.Graph(ctx, object{"instance": "", "topologyPath": "topology.yml", "workdir": dir})
-	for tooSlow(err) && time.Now().Before(end) {
+	err = inTime(func() (err error) {
 		drawn, file, err = c.Graph(ctx, object{"instance": "", "topologyPath": "topology.yml", "workdir": dir})
-	}
+		return err
+	})
 	if svg, decodeErr := base64.StdEncoding.DecodeString(drawn); err != nil || decodeErr != nil || !bytes.Contains(svg, []byte("<svg")) || file == "" {
 		t.Errorf("graph: %v, %v, outputPath %q\n%.300s", err, decodeErr, file, svg)
 	}

@@ -64,8 +64,8 @@ func (s secrets) in(data []byte) (found []string) {
 	return found
 }
 
-// inFiles looks at every file below the directory. What Netlab wrote, of which the log is made, is the worker's alone, and goes.
-func (s secrets) inFiles(t *testing.T, dir string) (files int) {
+// inFiles looks at every file below the directory. While a job runs, what Netlab wrote, of which the log is made, is the worker's alone, and goes.
+func (s secrets) inFiles(t *testing.T, dir string, runs bool) (files int) {
 	t.Helper()
 	err := filepath.WalkDir(dir, func(name string, entry fs.DirEntry, err error) error {
 		if err != nil || !entry.Type().IsRegular() {
@@ -76,7 +76,7 @@ func (s secrets) inFiles(t *testing.T, dir string) (files int) {
 			return nil //nolint:nilerr // as above
 		}
 		files++
-		if info, err := entry.Info(); entry.Name() == "output" && err == nil && info.Mode().Perm() == 0o600 {
+		if info, err := entry.Info(); runs && entry.Name() == "output" && err == nil && info.Mode().Perm() == 0o600 {
 			return nil
 		}
 		if found := s.in(content); found != nil {
@@ -124,7 +124,7 @@ func TestEnvironmentIsSecret(t *testing.T) {
 		// While it runs, with half a secret told.
 		f.standins.GateAt(filepath.Join(dir, "gate")).Await(patience)
 		a.awaitLog(t, job.ID, "begins ")
-		if n := hidden.inFiles(t, f.dir); n < 20 {
+		if n := hidden.inFiles(t, f.dir, true); n < 20 {
 			t.Errorf("only %d files looked at", n)
 		}
 		lines := processesWith(t, "")
@@ -173,7 +173,7 @@ func TestEnvironmentIsSecret(t *testing.T) {
 			}
 		}
 		f.awaitEmptyJournal(f.journalOf(ended.Host))
-		hidden.inFiles(t, f.dir)
+		hidden.inFiles(t, f.dir, false)
 		for _, p := range f.programs() {
 			p.mu.Lock()
 			if found := hidden.in([]byte(strings.Join(p.lines, "\n"))); found != nil {

@@ -135,7 +135,7 @@ func TestTopologyURL(t *testing.T) {
 	if exists(t, f.root, "checked") {
 		t.Error("validate made the directory")
 	}
-	secrets{"correct-horse-battery"}.inFiles(t, f.path("data"))
+	secrets{"correct-horse-battery"}.inFiles(t, f.path("data"), false)
 	for path, want := range map[string]string{
 		"/inside":   "internal",
 		"/file":     "http",
