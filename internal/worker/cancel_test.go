@@ -352,19 +352,23 @@ func TestCancelThatWasNotHeard(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	b.worker.bus = b.bus
-	ctx, hush := b.worker.listen(t.Context(), "j1")
-	defer hush()
+	listen := func(job string, known bool) context.Context {
+		ctx, run := b.worker.cancels.add(t.Context(), job)
+		t.Cleanup(b.worker.listen(ctx, job, run, known))
+		return ctx
+	}
+	asked, known := listen("j1", false), listen("j0", true)
 	b.cancel("j1")
+	b.cancel("j0")
 	b.worker.cancels.again()
-	receive(t, ctx.Done())
-	if cause := context.Cause(ctx); !errors.Is(cause, errCanceled) {
-		t.Errorf("it ended for %v", cause)
+	for _, ctx := range []context.Context{asked, known} {
+		receive(t, ctx.Done())
+		if cause := context.Cause(ctx); !errors.Is(cause, errCanceled) {
+			t.Errorf("it ended for %v", cause)
+		}
 	}
 	// One that is there already is known from the start, and other jobs are left alone.
-	other, hushOther := b.worker.listen(t.Context(), "j2")
-	defer hushOther()
-	again, hushAgain := b.worker.listen(t.Context(), "j1")
-	defer hushAgain()
+	other, again := listen("j2", false), listen("j1", false)
 	if again.Err() == nil || other.Err() != nil {
 		t.Errorf("%v, %v", again.Err(), other.Err())
 	}

@@ -338,6 +338,7 @@ func (w *Worker) take(ctx context.Context, birth *bus.Birth, seq uint64) error {
 	}
 	w.refusal.Store(nil)
 	if isNew {
+		e.born = seq
 		w.enqueue(ctx, newTask(e))
 	}
 	return w.awaitHold(ctx)
