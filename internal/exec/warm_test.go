@@ -91,6 +91,33 @@ func (w *warmBundle) end(t *testing.T, p *exec.Process) {
 	}
 }
 
+// next runs the waiter once and returns what forked it, 0 for nothing.
+func (w *warmBundle) next(t *testing.T) int {
+	t.Helper()
+	p := w.begin(t)
+	parent := parentOf(t, p)
+	w.end(t, p)
+	return parent
+}
+
+// mustFork runs the waiter once, which is to be forked by another process than those.
+func (w *warmBundle) mustFork(t *testing.T, not ...int) int {
+	t.Helper()
+	parent := w.next(t)
+	if parent == 0 || slices.Contains(not, parent) {
+		t.Errorf("the driver is a child of %d: %s", parent, w.log)
+	}
+	return parent
+}
+
+// mustNotFork runs the waiter once, which is to be started by itself.
+func (w *warmBundle) mustNotFork(t *testing.T) {
+	t.Helper()
+	if parent := w.next(t); parent != 0 {
+		t.Errorf("the driver is a child of %d: %s", parent, w.log)
+	}
+}
+
 // parentOf returns the process that forked the run's driver, 0 where this one has started it.
 func parentOf(t *testing.T, p *exec.Process) int {
 	t.Helper()
@@ -312,27 +339,21 @@ func TestDeadParentIsReplaced(t *testing.T) {
 	w.end(t, p)
 }
 
-// A run does not wait for a parent that hangs.
+// A run does not wait for a parent that hangs, nor the ones behind it for one that may hang as well.
 func TestHungParentIsReplaced(t *testing.T) {
 	t.Parallel()
 	w := setupWarm(t, time.Minute, waiter())
-	p := w.begin(t)
-	first := parentOf(t, p)
-	w.end(t, p)
+	w.SetFailurePause(time.Hour)
+	first := w.mustFork(t)
 	if err := syscall.Kill(first, syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
-	p = w.begin(t)
-	if parent := parentOf(t, p); parent != 0 {
-		t.Errorf("the driver is a child of %d", parent)
-	}
-	w.end(t, p)
+	w.mustNotFork(t)
 	mustContain(t, w.log.String(), "a run is started without what is kept ready", "i/o timeout")
-	p = w.begin(t)
-	if third := parentOf(t, p); third == 0 || third == first {
-		t.Errorf("the driver is a child of %d: %s", third, w.log)
-	}
-	w.end(t, p)
+	w.mustNotFork(t)
+	mustContain(t, w.log.String(), "it has failed a moment ago")
+	w.SetFailurePause(0)
+	w.mustFork(t, first)
 	if alive(first) {
 		t.Errorf("process %d is left", first)
 	}
@@ -365,22 +386,17 @@ func TestParentThatHangsWhileItStartsIsReplaced(t *testing.T) {
 		first, _ = strconv.Atoi(link)
 	}
 	w.SetImportPatience(100 * time.Millisecond)
-	p := w.begin(t)
-	if parent := parentOf(t, p); parent != 0 {
-		t.Errorf("the driver is a child of %d", parent)
-	}
-	w.end(t, p)
+	w.SetFailurePause(time.Hour)
+	w.mustNotFork(t)
 	if alive(first) {
 		t.Fatalf("process %d is left", first)
 	}
 	mustContain(t, w.log.String(), "a run is started without what is kept ready", "i/o timeout")
 	w.SetImportPatience(deadline)
-	p = w.begin(t)
-	if second := parentOf(t, p); second == 0 || second == first {
-		t.Errorf("the driver is a child of %d", second)
-	}
-	w.end(t, p)
-	if lines := strings.Count(w.log.String(), "\n"); lines != 1 {
+	w.mustNotFork(t)
+	w.SetFailurePause(0)
+	w.mustFork(t, first)
+	if lines := strings.Count(w.log.String(), "\n"); lines != 2 {
 		t.Errorf("%d lines are logged", lines)
 	}
 }
