@@ -93,9 +93,12 @@ func (w *warm) start(r *Run, files ...*os.File) *Process {
 			w.log.Info("Netlab has changed, it is imported anew", "file", changed.file)
 		case errors.Is(err, io.EOF), errors.Is(err, unix.EPIPE), errors.Is(err, unix.ECONNRESET), errors.Is(err, net.ErrClosed):
 			// It had nothing to do for long, or was killed, or has failed.
-		default:
+		case errors.Is(err, os.ErrDeadlineExceeded):
 			w.unready(err)
 			w.end(parent, 0)
+			return nil
+		default: // it is well
+			w.unready(err)
 			return nil
 		}
 		w.end(parent, answerPatience)
@@ -238,8 +241,8 @@ func (w *warm) fork(from *parent, r *Run, files []*os.File) (*Process, error) {
 		return nil, err
 	}
 	var answer struct {
-		PID     int
-		Changed string
+		PID             int
+		Changed, Failed string
 	}
 	buffer := make([]byte, titleRoom)
 	n, err := own.Read(buffer)
@@ -252,6 +255,9 @@ func (w *warm) fork(from *parent, r *Run, files []*os.File) (*Process, error) {
 	w.heard(from)
 	if answer.Changed != "" {
 		return nil, &changedError{file: answer.Changed}
+	}
+	if answer.Failed != "" {
+		return nil, fmt.Errorf("it cannot be forked: %s", answer.Failed)
 	}
 	// The fork waits for us: its number is its own.
 	self, err := readProcess(answer.PID)

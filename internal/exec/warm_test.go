@@ -401,6 +401,49 @@ func TestParentThatHangsWhileItStartsIsReplaced(t *testing.T) {
 	}
 }
 
+// inWarm is the beginning of a module that does something in the processes that are to keep Netlab ready.
+const inWarm = `
+import errno, os, threading, time
+with open("/proc/self/cmdline", "rb") as f:
+  warm = b"\0warm\0" in f.read()
+`
+
+// spoil has each interpreter of the environment import the module.
+func spoil(t *testing.T, packages, module string) {
+	t.Helper()
+	writeFile(t, filepath.Join(packages, "spoil.py"), inWarm+module)
+	writeFile(t, filepath.Join(packages, "spoil.pth"), "import spoil\n")
+}
+
+// One that cannot fork a run, or whose fork cannot begin, says so: the run does not wait, and the next one is forked.
+func TestForkThatFails(t *testing.T) {
+	t.Parallel()
+	w, packages := setupOwn(t, waiter())
+	spoil(t, packages, `
+def failing(function, name, error):
+  file = os.path.join(os.path.dirname(os.path.dirname(__file__)), name)
+  def call(*args):
+    if os.path.exists(file): raise OSError(error, os.strerror(error))
+    return function(*args)
+  return call
+if warm: os.fork, os.chdir = failing(os.fork, "no-fork", errno.EAGAIN), failing(os.chdir, "no-chdir", errno.ENOENT)
+`)
+	w.keep(t, time.Minute)
+	first := w.mustFork(t)
+	for name, want := range map[string]string{"no-fork": "BlockingIOError", "no-chdir": "FileNotFoundError"} {
+		file := filepath.Join(filepath.Dir(packages), name)
+		writeFile(t, file, "")
+		w.mustNotFork(t)
+		mustContain(t, w.log.String(), "it cannot be forked: "+want)
+		if err := os.Remove(file); err != nil {
+			t.Fatal(err)
+		}
+		if parent := w.mustFork(t); parent != first {
+			t.Errorf("%s: the parent was %d and is %d: %s", name, first, parent, w.log)
+		}
+	}
+}
+
 func TestIdleParentEnds(t *testing.T) {
 	t.Parallel()
 	w := setupWarm(t, 10*time.Millisecond, waiter())

@@ -61,12 +61,13 @@ class Parent:
         """Start the run. Where something was installed meanwhile the worker is told so, and this process ends."""
         changed = self.ready.changed()
         if changed:
-            with contextlib.suppress(OSError), socket.socket(fileno=fds[0]) as own:
-                own.send(json.dumps({"changed": changed}).encode())
+            answer(fds[0], {"changed": changed})
             sys.exit(0)
         pid = -1
-        with contextlib.suppress(OSError):  # no more processes, say: the worker sees the socket closed
+        try:
             pid = os.fork()
+        except OSError as ex:  # no more processes, say
+            answer(fds[0], {"failed": install.last_line(ex)})
         if pid == 0:
             code = 1
             try:
@@ -82,16 +83,26 @@ class Parent:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         os.setsid()
         talk, output, *rest = fds
-        os.chdir(request["dir"])
-        os.environ["RUNNER_JOB"] = request["job"]
-        self.title.set(request["dir"], request["job"])
-        with socket.socket(fileno=talk) as own:
-            own.send(json.dumps({"pid": os.getpid()}).encode())
-            if own.recv(len(GO)) != GO:
-                return 0
+        try:
+            os.chdir(request["dir"])
+            os.environ["RUNNER_JOB"] = request["job"]
+            self.title.set(request["dir"], request["job"])
+        except Exception as ex:
+            answer(talk, {"failed": install.last_line(ex)})
+            return 1
+        answer(talk, {"pid": os.getpid()})
+        if os.read(talk, len(GO)) != GO:
+            return 0
+        os.close(talk)
         os.dup2(output, 1)
         os.dup2(output, 2)
         return run.run(request["dir"], rest, self.ready)
+
+
+def answer(talk: int, said: dict) -> None:
+    """Tell the worker. One that has stopped waiting needs to know nothing."""
+    with contextlib.suppress(OSError):
+        os.write(talk, json.dumps(said).encode())
 
 
 def serve(fd: int, idle: float, oldest: str) -> int:
