@@ -415,6 +415,46 @@ func spoil(t *testing.T, packages, module string) {
 	writeFile(t, filepath.Join(packages, "spoil.pth"), "import spoil\n")
 }
 
+// A fork of a process with threads may find a lock taken for ever.
+func TestParentWithAThread(t *testing.T) {
+	t.Parallel()
+	w, packages := setupOwn(t, waiter())
+	spoil(t, packages, "if warm: threading.Thread(target=time.sleep, args=(600,), daemon=True).start()\n")
+	w.keep(t, time.Minute)
+	w.SetFailurePause(time.Hour)
+	for range 2 {
+		w.mustNotFork(t)
+	}
+	if starts := strings.Count(w.log.String(), "the process that keeps Netlab ready has ended"); starts != 1 {
+		t.Errorf("%d starts: %s", starts, w.log)
+	}
+	mustContain(t, w.log.String(), "has started a thread")
+	writeFile(t, filepath.Join(packages, "spoil.py"), "")
+	w.SetFailurePause(0)
+	w.mustFork(t)
+}
+
+// Nor is one that forks a run, and then ends by an error, replaced at once.
+func TestParentThatEndsByAnError(t *testing.T) {
+	t.Parallel()
+	w, packages := setupOwn(t, waiter())
+	spoil(t, packages, `
+import sys
+fork = os.fork
+def forking():
+  pid = fork()
+  if pid and sys._getframe(1).f_code.co_name == "fork":
+    threading.Thread(target=time.sleep, args=(600,), daemon=True).start()
+  return pid
+if warm: os.fork = forking
+`)
+	w.keep(t, time.Minute)
+	w.SetFailurePause(time.Hour)
+	w.end(t, w.begin(t))
+	w.mustNotFork(t)
+	mustContain(t, w.log.String(), "has started a thread")
+}
+
 // One that cannot fork a run, or whose fork cannot begin, says so: the run does not wait, and the next one is forked.
 func TestForkThatFails(t *testing.T) {
 	t.Parallel()
