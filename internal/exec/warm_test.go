@@ -534,6 +534,23 @@ func setupOwn(t *testing.T, files map[string]string) (w *warmBundle, packages st
 	return w, packages
 }
 
+// A parent that finds itself changed as soon as it is there, since something is being installed, is not replaced again and again.
+func TestNetlabThatChangesAllTheTime(t *testing.T) {
+	t.Parallel()
+	w, packages := setupOwn(t, waiter())
+	copyTree(t, filepath.Join(strings.TrimSpace(readFile(t, filepath.Join(packages, "netlab.pth"))), "netsim"), packages)
+	file := filepath.Join(packages, "netsim", "cli", "create.py")
+	writeFile(t, file, readFile(t, file)+"\nimport os\nos.utime(__file__)\n")
+	w.keep(t, time.Minute)
+	w.SetFailurePause(time.Hour)
+	for range 2 {
+		w.mustNotFork(t)
+	}
+	if n := strings.Count(w.log.String(), `msg="Netlab has changed, it is imported anew" file=`+file); n != 2 {
+		t.Errorf("%d times: %s", n, w.log)
+	}
+}
+
 // What is installed while the worker runs counts for the next run.
 func TestParentOfAnOldNetlabIsReplaced(t *testing.T) {
 	t.Parallel()
@@ -678,6 +695,39 @@ with tempfile.TemporaryDirectory() as folder:
     ready.load_parts()
     assert not ready.changed(), ready.changed()
 `)
+}
+
+// A file that is replaced when it was read, while others are imported, is one that has changed.
+func TestFileThatIsReplacedWhileItIsImported(t *testing.T) {
+	t.Parallel()
+	b := setup(t, nil)
+	for name, c := range map[string]struct{ file, code, changed string }{
+		"a command": {"cli/create.py", "os.utime(__file__)", "/netsim/cli/create.py"},
+		"a part":    {"devices/frr.py", "os.utime(__file__)", "/netsim/devices/frr.py"},
+		"a package": {"cli/create.py", "os.mkdir(os.path.dirname(os.path.dirname(os.path.dirname(__file__))) + '/networklab-99.1.dist-info')", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b.driver(t, `
+import importlib.util, os, shutil, sys, tempfile
+from netlab_driver import ready
+
+file, code, changed = sys.argv[2:]
+there = os.path.dirname(importlib.util.find_spec("netsim").origin)
+with tempfile.TemporaryDirectory() as folder:
+    folder = os.path.realpath(folder)
+    shutil.copytree(there, f"{folder}/netsim", ignore=shutil.ignore_patterns("__pycache__"))
+    with open(f"{folder}/netsim/{file}", "a") as f:
+        f.write(f"\nimport os\n{code}\n")
+    sys.path.insert(0, folder)
+    for name in [name for name in sys.modules if name.split(".")[0] == "netsim"]:
+        del sys.modules[name]
+    held = ready.Ready()
+    held.load_parts()
+    assert held.changed() == folder + changed, held.changed()
+`, c.file, c.code, c.changed)
+		})
+	}
 }
 
 // What a parent cannot prepare, of a Netlab that is another one say, or for want of memory, its runs do without.

@@ -31,9 +31,9 @@ GO = b"go"
 class Parent:
     """Serves the worker until that closes its socket, or has sent nothing for so many seconds."""
 
-    def __init__(self, worker: socket.socket, idle: float) -> None:
+    def __init__(self, worker: socket.socket, idle: float, oldest: str) -> None:
         self.worker, self.idle = worker, idle
-        self.ready = Ready()
+        self.ready = Ready(oldest)
         self.title = Title("warm")
 
     def serve(self) -> None:
@@ -108,8 +108,7 @@ def answer(talk: int, said: dict) -> None:
 
 
 def serve(fd: int, idle: float, oldest: str) -> int:
-    install.load(oldest)
     os.set_inheritable(fd, False)
     with socket.socket(fileno=fd) as worker:
-        Parent(worker, idle).serve()
+        Parent(worker, idle, oldest).serve()
     return 0
