@@ -6,7 +6,8 @@
 // Linux only (pidfd, so 5.3 or newer).
 //
 // The driver keeps the rights of the worker and touches nothing of the lab's; the commands run as the job's user. Of a run's
-// files that user writes progress and errors, so nothing in them is trusted: they are bounded, and decide over that job alone.
+// files that user writes progress and errors, so nothing in them is trusted: they are bounded, and decide over that job alone,
+// but for which of Netlab's own templates are kept compiled for the next ones.
 package exec
 
 import (

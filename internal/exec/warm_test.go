@@ -730,6 +730,57 @@ with tempfile.TemporaryDirectory() as folder:
 	}
 }
 
+// What a run's user makes up of templates costs the runs of others no more than a few of theirs.
+func TestTemplatesThatARunMakesUp(t *testing.T) {
+	t.Parallel()
+	setup(t, nil).driver(t, `
+import glob, os
+from netlab_driver import ready, templates
+
+held = ready.Ready()
+heard = next(iter(held.sources))
+held.chores.clear()
+os.set_blocking(heard, False)
+
+def told(pairs):
+    """What is to be compiled of what a run tells that was forked just now."""
+    known = dict(held.templates.known)
+    held.untold = templates.RUN_LIMIT
+    held.tell(pairs)
+    held.templates.known = known
+    try:
+        held.hear(heard)
+    except BlockingIOError:
+        pass
+    chores = [chore.args for chore in held.chores]
+    held.chores.clear()
+    return chores
+
+own = [(os.path.basename(path), path) for path in sorted(glob.glob(f"{held.folder}/**/*.j2", recursive=True))]
+assert len(own) > templates.RUN_LIMIT + 10, len(own)
+made_up = [(f"{n}.j2", f"{held.folder}/{n}.j2") for n in range(5000)]
+made_up += [("create.py", f"{held.folder}/cli/create.py"), ("passwd.j2", "/etc/passwd.j2"), ("templates", f"{held.folder}/templates")]
+for begin in range(0, len(made_up), 100):
+    assert told(made_up[begin : begin + 100]) == []
+assert told(own[:5]) == own[:5]
+assert told(own[:6]) == own[5:6]
+assert told(own) == own[6 : 6 + templates.RUN_LIMIT]
+
+# Where there is no room for all, the oldest ones go.
+templates.LIMIT = 10
+held.templates.known.clear()
+clab = [template for template in own if "/templates/provider/clab/" in template[1]][:12]
+for template in clab:
+    assert held.templates.wants(*template)
+    held.templates.compile(*template)
+assert list(held.templates.known) == clab[2:]
+assert len(held.templates.codes) == 10, len(held.templates.codes)
+assert told(clab[:1]) == clab[:1]
+held.templates.compile(*clab[2])
+assert len(held.templates.codes) == 9, len(held.templates.codes)
+`)
+}
+
 // What a parent cannot prepare, of a Netlab that is another one say, or for want of memory, its runs do without.
 func TestDefaultsThatCannotBeRead(t *testing.T) {
 	t.Parallel()

@@ -19,7 +19,7 @@ from netlab_driver import inputs, install, run, statusfile
 from netlab_driver.stamps import noting, places, stamp
 from netlab_driver.statusfile import PACKAGE_DEFAULTS
 from netlab_driver.steps import leave
-from netlab_driver.templates import Templates
+from netlab_driver.templates import RUN_LIMIT, Templates
 
 COMMANDS = ("create", "up", "down", "collect", "initial")
 PARTS = ("daemons", "devices", "modules", "outputs", "providers", "roles", "tools")
@@ -45,6 +45,7 @@ class Ready:
             run.import_driver()
         self.note_modules()
         self.templates = Templates(self.folder)
+        self.untold = RUN_LIMIT  # in a driver: how many templates its run may still have kept
         self.defaults = b""  # pickled; empty: not loaded
         self.unused: Any = None  # the same as an object, for the first in a process who asks
         heard, self.told = os.pipe()
@@ -103,9 +104,15 @@ class Ready:
                     self.chores.append(functools.partial(self.templates.compile, name, path))
 
     def tell(self, templates: list) -> None:
-        """In a driver: say which templates its run has compiled, each by its name and file. What the pipe has no room for is left out."""
-        for template in templates:
-            line = json.dumps(template).encode() + b"\n"
+        """In a driver: say which templates its run has compiled, each by its name and file. What the pipe has no room for is left out.
+
+        It is the run's user who says so: what is no template is not passed on, nor more than a run may have kept.
+        """
+        for name, path in templates:
+            if not self.untold or not self.templates.wants(name, path):
+                continue
+            self.untold -= 1
+            line = json.dumps([name, path]).encode() + b"\n"
             if len(line) <= TOLD_LIMIT:
                 with contextlib.suppress(OSError):
                     os.write(self.told, line)
