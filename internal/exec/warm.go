@@ -65,6 +65,20 @@ func (n *Netlab) KeepWarm(idle time.Duration, log *slog.Logger) {
 	}
 }
 
+// TakeOver has the runs of n, which was found after before, forked from what KeepWarm has started for that one.
+func (n *Netlab) TakeOver(before *Netlab) {
+	w := before.warm
+	if w == nil {
+		return
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if n.Python != before.Python {
+		w.drop() // it would not notice
+	}
+	w.netlab, n.warm = n, w
+}
+
 // Close ends what KeepWarm has started.
 func (n *Netlab) Close() {
 	if n.warm != nil {

@@ -551,6 +551,29 @@ func TestNetlabThatChangesAllTheTime(t *testing.T) {
 	}
 }
 
+// A Netlab that was found after another one has its runs forked from the same parent, unless it is another Python's.
+func TestNetlabThatTakesOver(t *testing.T) {
+	t.Parallel()
+	w, _ := setupOwn(t, waiter())
+	w.keep(t, time.Minute)
+	first := w.mustFork(t)
+	for _, python := range []string{w.Python, testPython(t)} {
+		before := w.Netlab
+		var err error
+		if w.Netlab, err = exec.Find(testContext(t), python, filepath.Join(w.root, "data")); err != nil {
+			t.Fatal(err)
+		}
+		w.TakeOver(before)
+		parent := w.mustFork(t)
+		if same := python == before.Python; (parent == first) != same || !strings.HasPrefix(cmdline(t, parent), python+" ") {
+			t.Errorf("%s: the parent was %d and is %d, %s", python, first, parent, cmdline(t, parent))
+		}
+	}
+	if alive(first) {
+		t.Errorf("process %d is left", first)
+	}
+}
+
 // What is installed while the worker runs counts for the next run.
 func TestParentOfAnOldNetlabIsReplaced(t *testing.T) {
 	t.Parallel()

@@ -9,6 +9,8 @@ import sys
 import sysconfig
 import traceback
 
+from netlab_driver.stamps import places, stamp
+
 
 class Unusable(Exception):
     """There is no Netlab that can be used: the text says why, remedy what to do."""
@@ -72,12 +74,14 @@ def load(oldest: str) -> str:
 
 
 def probe(oldest: str) -> int:
-    """Print {"version"} or {"error","remedy"}, and {"python","script","ansible"} in any case."""
-    try:
-        answer = {"version": load(oldest)}
-    except Unusable as ex:
-        answer = {"error": str(ex), "remedy": ex.remedy}
+    """Print {"version"} or {"error","remedy"}, and {"python","script","ansible","stamps"} in any case."""
     script = find_script()
+    stamps = {path: " ".join(map(str, stamp(path) or ())) for path in (script, *places())}
+    answer: dict = {"stamps": stamps}
+    try:
+        answer["version"] = load(oldest)
+    except Unusable as ex:
+        answer.update(error=str(ex), remedy=ex.remedy)
     path = os.pathsep.join([os.path.dirname(script), os.environ.get("PATH", "")])
     ansible = shutil.which("ansible-playbook", path=path) is not None
     answer.update(python=sys.version.split()[0], script=script, ansible=ansible)
