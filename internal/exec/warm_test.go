@@ -804,6 +804,23 @@ assert len(held.templates.codes) == 9, len(held.templates.codes)
 `)
 }
 
+// The script beside Netlab is that of whoever has started the interpreter, whose Netlab it is, also once a command runs as somebody else.
+func TestScriptOfAnotherHome(t *testing.T) {
+	t.Parallel()
+	for _, first := range []string{"pass", "inputs.installed()"} {
+		setup(t, nil).driver(t, `
+import os
+from netlab_driver import inputs, install
+
+os.access = lambda path, mode: path.endswith("/.local/bin/netlab")
+own = os.path.expanduser("~/.local/bin/netlab")
+`+first+`
+os.environ["HOME"] = "/somebody/else"
+assert install.find_script() == own, install.find_script()
+`)
+	}
+}
+
 // What a parent cannot prepare, of a Netlab that is another one say, or for want of memory, its runs do without.
 func TestDefaultsThatCannotBeRead(t *testing.T) {
 	t.Parallel()

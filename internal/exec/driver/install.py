@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import site
 import sys
 import sysconfig
 import traceback
@@ -38,7 +39,9 @@ def find_script() -> str:
     """The netlab script of this interpreter. Netlab looks for programs in that script's folder, too."""
     folders = [os.path.dirname(sys.executable), sysconfig.get_path("scripts")]
     if hasattr(sysconfig, "get_preferred_scheme"):
-        folders.append(sysconfig.get_path("scripts", sysconfig.get_preferred_scheme("user")))
+        # In the home in which this interpreter was started and found Netlab, whoever it is by now.
+        base = {"userbase": site.getuserbase()}
+        folders.append(sysconfig.get_path("scripts", sysconfig.get_preferred_scheme("user"), base))
     for folder in folders:
         if folder and os.access(f"{folder}/netlab", os.X_OK):
             return f"{folder}/netlab"
