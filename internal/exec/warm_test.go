@@ -534,6 +534,28 @@ func setupOwn(t *testing.T, files map[string]string) (w *warmBundle, packages st
 	return w, packages
 }
 
+// A folder of packages that there was not counts, too: Python looks there before it does where Netlab is.
+func TestUserSiteThatAppears(t *testing.T) {
+	t.Parallel()
+	w, packages := setupOwn(t, waiter())
+	home := t.TempDir()
+	var err error
+	python := interpreter(t, t.TempDir(), "python", `HOME="`+home+`" exec `+w.Python+` "$@"`)
+	if w.Netlab, err = exec.Find(testContext(t), python, filepath.Join(w.root, "data")); err != nil {
+		t.Fatal(err)
+	}
+	config := filepath.Join(packages, "..", "..", "..", "pyvenv.cfg")
+	writeFile(t, config, strings.Replace(readFile(t, config), "system-site-packages = false", "system-site-packages = true", 1))
+	w.keep(t, time.Minute)
+	first := w.mustFork(t)
+	site := filepath.Join(home, ".local", "lib", filepath.Base(filepath.Dir(packages)), "site-packages")
+	if err := os.MkdirAll(site, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	w.mustFork(t, first)
+	mustContain(t, w.log.String(), "Netlab has changed", site)
+}
+
 // A parent that finds itself changed as soon as it is there, since something is being installed, is not replaced again and again.
 func TestNetlabThatChangesAllTheTime(t *testing.T) {
 	t.Parallel()

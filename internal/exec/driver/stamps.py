@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import os
+import site
 import sys
 from importlib.machinery import SourceFileLoader
 from typing import Any, Iterator, Optional
@@ -20,6 +21,9 @@ def stamp(path: str) -> Optional[tuple]:
 def places() -> set:
     """What changes when something is installed for this interpreter, as far as it is known before Netlab is imported."""
     found = {sys.executable, f"{sys.prefix}/pyvenv.cfg", *sys.path}
+    found.update(site.getsitepackages())  # those that are not there yet
+    if site.ENABLE_USER_SITE:
+        found.add(site.getusersitepackages())
     with contextlib.suppress(Exception):
         netsim: Any = importlib.util.find_spec("netsim")
         found.add(netsim.origin or "")
