@@ -667,6 +667,30 @@ func TestChangedFileCounts(t *testing.T) {
 	}
 }
 
+// A lab is not made anew for a newer Netlab, wherever that is installed, and however its run was started.
+func TestFilesOfNetlabAreNoInputs(t *testing.T) {
+	t.Parallel()
+	w, packages := setupOwn(t, map[string]string{"topology.yml": threeRouters})
+	checkout, path := t.TempDir(), filepath.Join(packages, "netlab.pth")
+	there := readFile(t, path)
+	copyTree(t, filepath.Join(strings.TrimSpace(there), "netsim"), checkout)
+	writeFile(t, path, checkout+"\n"+there)
+	w.keep(t, time.Minute)
+	check := func() {
+		t.Helper()
+		inputs := readFile(t, filepath.Join(w.workdir, ".netlab-inputs.json"))
+		mustContain(t, inputs, filepath.Join(w.workdir, "topology.yml"))
+		if strings.Contains(inputs, checkout) {
+			t.Error(inputs)
+		}
+	}
+	w.forked(t)
+	check()
+	w.Close()
+	w.mustSucceed(t, create())
+	check()
+}
+
 // witness is a plugin that writes down all that a run can see of its process, and then spoils what it can.
 const witness = `
 import builtins, gc, json, os, resource, signal, socket, sys, threading
