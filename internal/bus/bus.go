@@ -281,22 +281,6 @@ func (b *Bus) insist(ctx context.Context, what, stream string, m *nats.Msg, stor
 // 0 for none. It returns the sequence of m. A lost answer is no doubt: on a conflict the last message of stored is read, under
 // which m would be found, and if it is m itself, an earlier try had arrived.
 func (b *Bus) commit(ctx context.Context, stream string, m *nats.Msg, stored, subject string, last uint64) (uint64, error) {
-	seq, err := b.try(ctx, stream, m, subject, last)
-	if !errors.Is(err, ErrConflict) {
-		return seq, err
-	}
-	first, readErr := b.overtaker(ctx, stream, stored, last)
-	switch {
-	case readErr != nil:
-		return 0, readErr
-	case first != nil && first.Header.Get(headerEventID) == m.Header.Get(headerEventID):
-		return sequenceOf(first), nil
-	}
-	return 0, err
-}
-
-// try is commit, where a conflict may be with m itself.
-func (b *Bus) try(ctx context.Context, stream string, m *nats.Msg, subject string, last uint64) (uint64, error) {
 	if !b.Connected() {
 		return 0, fmt.Errorf("%w: not connected", ErrUnavailable)
 	}
@@ -311,11 +295,22 @@ func (b *Bus) try(ctx context.Context, stream string, m *nats.Msg, subject strin
 		check = jetstream.WithExpectLastSequenceForSubject(last, subject)
 	}
 	ack, err := b.js.PublishMsg(ctx, m, check)
-	if err != nil {
-		return 0, translate(err)
+	if err == nil {
+		b.stored(stream, ack.Sequence, m.Header.Get(headerEventID))
+		return ack.Sequence, nil
 	}
-	b.stored(stream, ack.Sequence, m.Header.Get(headerEventID))
-	return ack.Sequence, nil
+	err = translate(err)
+	if !errors.Is(err, ErrConflict) {
+		return 0, err
+	}
+	first, readErr := b.overtaker(ctx, stream, stored, last)
+	switch {
+	case readErr != nil:
+		return 0, readErr
+	case first != nil && first.Header.Get(headerEventID) == m.Header.Get(headerEventID):
+		return sequenceOf(first), nil
+	}
+	return 0, err
 }
 
 const (

@@ -9,8 +9,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats.go/jetstream"
-
 	"netlab-runner/internal/bus/embedded"
 	"netlab-runner/internal/jobs"
 )
@@ -216,58 +214,5 @@ func TestFollowCancelsAsksAgainByItself(t *testing.T) {
 	})
 	if ctx.Err() != nil || asked < 3 || !errors.Is(err, context.Canceled) {
 		t.Errorf("asked %d times: %v", asked, err)
-	}
-}
-
-// A claim by the birth is the first thing that the stream has behind that birth, or none.
-func TestClaimByTheBirth(t *testing.T) {
-	t.Parallel()
-	for name, test := range map[string]struct {
-		before func(ctx context.Context, b *Bus, job *jobs.Job) error
-		seq    uint64 // on top of that of the birth
-		want   error
-	}{
-		"queued":           {nil, 0, nil},
-		"of another birth": {nil, 1, ErrConflict},
-		"canceled": {func(ctx context.Context, b *Bus, job *jobs.Job) error {
-			_, err := b.RequestCancel(ctx, job.Host, job.ID)
-			return err
-		}, 0, ErrConflict},
-		"claimed": {func(ctx context.Context, b *Bus, job *jobs.Job) error {
-			_, err := b.PublishStatus(ctx, job, 0)
-			return err
-		}, 0, ErrConflict},
-		"let go": {func(ctx context.Context, b *Bus, job *jobs.Job) error {
-			stream, err := b.js.Stream(ctx, jobsStream)
-			if err == nil {
-				err = stream.Purge(ctx, jetstream.WithPurgeSubject(publicSubject(job.Host, job.ID, "*")))
-			}
-			return err
-		}, 0, ErrConflict},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			ctx, b := ready(t)
-			born, err := b.Submit(ctx, &Birth{Job: *job("j1", "a")})
-			if err != nil {
-				t.Fatal(err)
-			}
-			submit(ctx, t, b, "j2") // another job's are none of it
-			claim := job("j1", "a")
-			claim.State = jobs.Running
-			if test.before != nil {
-				if err := test.before(ctx, b, claim); err != nil {
-					t.Fatal(err)
-				}
-			}
-			began := time.Now()
-			seq, err := b.Claim(ctx, claim, born+test.seq)
-			if !errors.Is(err, test.want) || time.Since(began) > submitAttempt {
-				t.Errorf("%v after %s, want %v", err, time.Since(began), test.want)
-			}
-			if last, lastErr := b.LastStatus(ctx, "a", "j1"); test.want == nil && (lastErr != nil || last.Seq != seq || last.State != jobs.Running) {
-				t.Errorf("the last state: %+v %v", last, lastErr)
-			}
-		})
 	}
 }

@@ -24,18 +24,6 @@ func (b *Bus) PublishStatus(ctx context.Context, job *jobs.Job, last uint64) (se
 	return b.insist(ctx, "status of job "+job.ID, jobsStream, m, publicSubject(job.Host, job.ID, kindStatus), last, ErrUnavailable, ErrFull)
 }
 
-// Claim commits the first state of a job whose birth has the sequence born, where the stream has that and nothing else of the job: no state,
-// and no request to cancel it. It is tried once, and whatever its error says, it may have been stored.
-func (b *Bus) Claim(ctx context.Context, job *jobs.Job, born uint64) (seq uint64, err error) {
-	m, err := b.jobEvent(kindStatus, job, job)
-	if err != nil {
-		return 0, err
-	}
-	ctx, cancel := context.WithTimeout(ctx, submitAttempt)
-	defer cancel()
-	return b.try(ctx, jobsStream, m, publicSubject(job.Host, job.ID, "*"), born)
-}
-
 // LastStatus reads the job's last status. ErrNotFound: nobody has claimed it.
 func (b *Bus) LastStatus(ctx context.Context, host, id string) (*JobMessage, error) {
 	m, h, err := b.newest(ctx, jobsStream, publicSubject(host, id, kindStatus))

@@ -85,16 +85,9 @@ func (w *Worker) followCancels(ctx context.Context) {
 }
 
 // askCanceled asks the stream whether the job is to be canceled, until there is an answer, and again whenever a request may
-// not have been heard, until ctx ends. answered is closed after the first answer, nil for one that is known: not to be canceled.
+// not have been heard, until ctx ends. answered is closed after the first answer.
 func (w *Worker) askCanceled(ctx context.Context, job string, run *cancelable, answered chan<- struct{}) {
-	for {
-		if answered == nil {
-			select {
-			case <-ctx.Done():
-				return
-			case <-run.ask:
-			}
-		}
+	for first := true; ; first = false {
 		requested := false
 		err := w.bus.Retry(ctx, "cancel request of job "+job, func(ctx context.Context) (err error) {
 			requested, err = w.bus.CancelRequested(ctx, w.config.Host, job)
@@ -109,31 +102,30 @@ func (w *Worker) askCanceled(ctx context.Context, job string, run *cancelable, a
 		if requested {
 			w.cancels.hear(job)
 		}
-		if answered != nil {
+		if first {
 			close(answered)
-			answered = nil
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-run.ask:
 		}
 	}
 }
 
-// listen has the run canceled, whose context and request cancels.add has made, where the stream has the request for it and nobody has heard it.
-// It returns when that is known, at once where it is already: it has none. hush ends it, and drops the run.
-func (w *Worker) listen(runCtx context.Context, job string, run *cancelable, known bool) (hush func()) {
-	var asking sync.WaitGroup
-	hush = func() {
-		w.cancels.drop(job)
-		asking.Wait()
-	}
-	if known {
-		asking.Go(func() { w.askCanceled(runCtx, job, run, nil) })
-		return hush
-	}
+// listen returns a context that ends when the job is canceled, once it is known whether it was already. hush ends it.
+func (w *Worker) listen(ctx context.Context, job string) (runCtx context.Context, hush func()) {
+	runCtx, run := w.cancels.add(ctx, job)
 	answered := make(chan struct{})
+	var asking sync.WaitGroup
 	asking.Go(func() { w.askCanceled(runCtx, job, run, answered) })
 	select {
 	case <-answered:
 	case <-runCtx.Done():
 	case <-time.After(cancelAnswer):
 	}
-	return hush
+	return runCtx, func() {
+		w.cancels.drop(job)
+		asking.Wait()
+	}
 }

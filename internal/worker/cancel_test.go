@@ -352,23 +352,19 @@ func TestCancelThatWasNotHeard(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	b.worker.bus = b.bus
-	listen := func(job string, known bool) context.Context {
-		ctx, run := b.worker.cancels.add(t.Context(), job)
-		t.Cleanup(b.worker.listen(ctx, job, run, known))
-		return ctx
-	}
-	asked, known := listen("j1", false), listen("j0", true)
+	ctx, hush := b.worker.listen(t.Context(), "j1")
+	defer hush()
 	b.cancel("j1")
-	b.cancel("j0")
 	b.worker.cancels.again()
-	for _, ctx := range []context.Context{asked, known} {
-		receive(t, ctx.Done())
-		if cause := context.Cause(ctx); !errors.Is(cause, errCanceled) {
-			t.Errorf("it ended for %v", cause)
-		}
+	receive(t, ctx.Done())
+	if cause := context.Cause(ctx); !errors.Is(cause, errCanceled) {
+		t.Errorf("it ended for %v", cause)
 	}
 	// One that is there already is known from the start, and other jobs are left alone.
-	other, again := listen("j2", false), listen("j1", false)
+	other, hushOther := b.worker.listen(t.Context(), "j2")
+	defer hushOther()
+	again, hushAgain := b.worker.listen(t.Context(), "j1")
+	defer hushAgain()
 	if again.Err() == nil || other.Err() != nil {
 		t.Errorf("%v, %v", again.Err(), other.Err())
 	}

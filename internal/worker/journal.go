@@ -55,8 +55,6 @@ type entry struct {
 	journal *journal
 	// began says that this worker has begun a run, whatever the disk says.
 	began bool
-	// born is the sequence of the birth with which this worker was given the job, 0 where it was not.
-	born uint64
 }
 
 const (

@@ -129,21 +129,6 @@ func pause(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// begin makes a job this worker's of which the bus has its birth, with the sequence born, and nothing else, and says whether it has. Where it
-// has not, claim tells why.
-func (r *reporter) begin(ctx context.Context, born uint64) bool {
-	job := r.job
-	if job.Move(jobs.Start, time.Now()) != nil {
-		return false
-	}
-	seq, err := r.bus.Claim(ctx, &job, born)
-	if err != nil {
-		return false
-	}
-	r.job, r.seq = job, seq
-	return true
-}
-
 // claim makes the job this worker's, or finds that it was already. resumed: the run began before. takeover is for a job that a
 // worker had that this host does not have any more.
 func (r *reporter) claim(ctx context.Context, takeover bool) (resumed bool, err error) {

@@ -95,19 +95,13 @@ func (r *run) journey(ctx context.Context) error {
 			return err
 		}
 	}
-	runCtx, request := r.w.cancels.add(ctx, r.entry.Birth.ID)
-	defer r.w.cancels.drop(r.entry.Birth.ID)
+	if err := r.w.ensureBorn(ctx, r.entry); err != nil {
+		return err
+	}
 	orphaned := before == "" && (r.entry.Lost || r.entry.began)
-	resumed := false
-	// A request that nobody has begun needs one question of the bus instead of three. Why it cannot be had so, they tell.
-	fresh := before == "" && !orphaned && r.entry.born != 0 && r.reporter.begin(ctx, r.entry.born)
-	if !fresh {
-		if err := r.w.ensureBorn(ctx, r.entry); err != nil {
-			return err
-		}
-		if resumed, err = r.reporter.claim(ctx, orphaned); err != nil {
-			return err
-		}
+	resumed, err := r.reporter.claim(ctx, orphaned)
+	if err != nil {
+		return err
 	}
 	if before == "" && resumed && !orphaned {
 		if orphaned, err = r.isLost(); err != nil {
@@ -126,7 +120,8 @@ func (r *run) journey(ctx context.Context) error {
 	if err := r.joinLog(ctx, orphaned); err != nil {
 		return err
 	}
-	defer r.w.listen(runCtx, r.entry.Birth.ID, request, fresh)()
+	runCtx, hush := r.w.listen(ctx, r.entry.Birth.ID)
+	defer hush()
 	r.spool = newSpool(r.w.bus, r.w.config.Host, r.entry.Birth.ID, r.entry.output(), r.secrets.list(), r.entry.LogLimit)
 	defer r.w.live.add(r)()
 	r.spool.patience = r.w.config.LogPatience

@@ -338,7 +338,6 @@ func (w *Worker) take(ctx context.Context, birth *bus.Birth, seq uint64) error {
 	}
 	w.refusal.Store(nil)
 	if isNew {
-		e.born = seq
 		w.enqueue(ctx, newTask(e))
 	}
 	return w.awaitHold(ctx)
