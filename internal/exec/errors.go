@@ -25,9 +25,15 @@ type UnusableError struct {
 	Python string
 	// Problem says what is wrong, Remedy what to do about it.
 	Problem, Remedy string
+
+	installed stamps
 }
 
 func (e *UnusableError) Error() string { return e.Problem + "; " + e.Remedy }
+
+// Changed says whether something was installed for the interpreter since then, as far as that can be seen: it may have been where the
+// interpreter said nothing.
+func (e *UnusableError) Changed() bool { return e.installed == nil || e.installed.changed() }
 
 // LeftError is a run of which processes are left that could not be ended: they belong to another user (sudo's children, where
 // this process may not use sudo itself), or hang within the kernel.

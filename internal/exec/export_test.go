@@ -8,3 +8,10 @@ func (n *Netlab) SetImportPatience(patience time.Duration) {
 	defer n.warm.mu.Unlock()
 	n.warm.importPatience = patience
 }
+
+// SetFailurePause changes how long no parent is started after one that has failed, also if that is a while ago.
+func (n *Netlab) SetFailurePause(pause time.Duration) {
+	n.warm.mu.Lock()
+	defer n.warm.mu.Unlock()
+	n.warm.pause = pause
+}

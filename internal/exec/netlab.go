@@ -6,7 +6,8 @@
 // Linux only (pidfd, so 5.3 or newer).
 //
 // The driver keeps the rights of the worker and touches nothing of the lab's; the commands run as the job's user. Of a run's
-// files that user writes progress and errors, so nothing in them is trusted: they are bounded, and decide over that job alone.
+// files that user writes progress and errors, so nothing in them is trusted: they are bounded, and decide over that job alone,
+// but for which of Netlab's own templates are kept compiled for the next ones.
 package exec
 
 import (
@@ -46,6 +47,7 @@ type Netlab struct {
 
 	// dataDir is where the driver is written to, driver the path of its main.py there.
 	dataDir, driver string
+	installed       stamps
 	warm            *warm // nil: every run imports Netlab by itself
 }
 
@@ -83,6 +85,7 @@ func Find(ctx context.Context, python, dataDir string) (*Netlab, error) {
 		Version, Python, Script string
 		Ansible                 bool
 		Error, Remedy           string
+		Stamps                  stamps
 	}
 	if err := json.Unmarshal(lastLine(stdout.Bytes()), &answer); err != nil || runErr != nil {
 		why := string(lastLine(stderr.Bytes()))
@@ -92,11 +95,15 @@ func Find(ctx context.Context, python, dataDir string) (*Netlab, error) {
 		return nil, unusable(python, fmt.Sprintf("%s cannot run Netlab: %s", python, why))
 	}
 	if answer.Error != "" {
-		return nil, &UnusableError{Python: python, Problem: answer.Error, Remedy: answer.Remedy}
+		return nil, &UnusableError{Python: python, Problem: answer.Error, Remedy: answer.Remedy, installed: answer.Stamps}
 	}
 	n.Version, n.PythonVersion, n.Script, n.Ansible = answer.Version, answer.Python, answer.Script, answer.Ansible
+	n.installed = answer.Stamps
 	return n, nil
 }
+
+// Changed says whether something was installed for its Python since Netlab was found: Find says what there is now.
+func (n *Netlab) Changed() bool { return n.installed.changed() }
 
 func unusable(python, problem string) *UnusableError {
 	return &UnusableError{

@@ -22,7 +22,7 @@ import (
 const (
 	// answerPatience is how long a parent may take to fork; one that is not through with its imports has probeTimeout.
 	answerPatience = 5 * time.Second
-	// failurePause is how long no parent is started after one that has failed: to start Netlab in vain twice a job costs too much.
+	// failurePause is how long no parent is started after one that has failed, or was of no use: to start Netlab in vain twice a job costs too much.
 	failurePause = 30 * time.Second
 	// jobRoom and titleRoom are what a fork has room for, in bytes: for its job, and for its directory.
 	jobRoom, titleRoom = 64, 4096
@@ -35,13 +35,13 @@ type warm struct {
 	log    *slog.Logger
 
 	mu sync.Mutex
-	// importPatience is probeTimeout, less in tests.
-	importPatience time.Duration
+	// importPatience is probeTimeout, and pause is failurePause; others in tests.
+	importPatience, pause time.Duration
 
-	parent   *parent // nil: there is none
-	pausedTo time.Time
-	closed   bool
-	running  sync.WaitGroup
+	parent  *parent // nil: there is none
+	failed  time.Time
+	closed  bool
+	running sync.WaitGroup
 }
 
 // parent is a process that forks runs.
@@ -59,10 +59,24 @@ type parent struct {
 //
 // Close ends the process, and leaves the runs alone.
 func (n *Netlab) KeepWarm(idle time.Duration, log *slog.Logger) {
-	n.warm = &warm{netlab: n, idle: idle, log: log, importPatience: probeTimeout}
+	n.warm = &warm{netlab: n, idle: idle, log: log, importPatience: probeTimeout, pause: failurePause}
 	if _, err := n.warm.get(); err != nil {
 		n.warm.log.Warn("Netlab is not kept ready", "error", err)
 	}
+}
+
+// TakeOver has the runs of n, which was found after before, forked from what KeepWarm has started for that one.
+func (n *Netlab) TakeOver(before *Netlab) {
+	w := before.warm
+	if w == nil {
+		return
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if n.Python != before.Python {
+		w.drop() // it would not notice
+	}
+	w.netlab, n.warm = n, w
 }
 
 // Close ends what KeepWarm has started.
@@ -93,12 +107,19 @@ func (w *warm) start(r *Run, files ...*os.File) *Process {
 			w.log.Info("Netlab has changed, it is imported anew", "file", changed.file)
 		case errors.Is(err, io.EOF), errors.Is(err, unix.EPIPE), errors.Is(err, unix.ECONNRESET), errors.Is(err, net.ErrClosed):
 			// It had nothing to do for long, or was killed, or has failed.
-		default:
+		case errors.Is(err, os.ErrDeadlineExceeded):
 			w.unready(err)
 			w.end(parent, 0)
 			return nil
+		default: // it is well
+			w.unready(err)
+			return nil
 		}
 		w.end(parent, answerPatience)
+	}
+	var changed *changedError
+	if errors.As(err, &changed) {
+		w.fail() // something is being installed just now, or a file changes all the time
 	}
 	w.unready(err)
 	return nil
@@ -117,7 +138,7 @@ func (w *warm) get() (*parent, error) {
 		return nil, errors.New("the worker ends")
 	case w.parent != nil:
 		return w.parent, nil
-	case time.Now().Before(w.pausedTo):
+	case time.Since(w.failed) < w.pause:
 		return nil, errors.New("it has failed a moment ago")
 	}
 	socket, theirs, err := socketPair()
@@ -155,12 +176,19 @@ func (w *warm) await(p *parent) {
 		return
 	}
 	w.log.Warn("the process that keeps Netlab ready has ended", "error", err, "output", string(lastLine(p.said.text.Bytes())))
-	if !p.answered {
-		w.pausedTo = time.Now().Add(failurePause)
+	if !p.answered || p.cmd.ProcessState.Exited() { // and was not killed
+		w.failed = time.Now()
 	}
 }
 
-// end sees to the end of a parent that is of no use, which has so long to end by itself. What it has forked goes on.
+// fail has no parent started for a while.
+func (w *warm) fail() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.failed = time.Now()
+}
+
+// end sees to the end of a parent that is of no use, which has so long to end by itself: else it has failed. What it has forked goes on.
 func (w *warm) end(p *parent, patience time.Duration) {
 	select {
 	case <-p.gone:
@@ -168,20 +196,25 @@ func (w *warm) end(p *parent, patience time.Duration) {
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		if w.parent == p {
-			w.parent = nil
+			w.drop()
+			w.failed = time.Now()
 		}
-		_ = p.cmd.Process.Kill()
+	}
+}
+
+// drop ends the parent, if there is one. mu is held.
+func (w *warm) drop() {
+	if w.parent != nil {
+		_ = w.parent.cmd.Process.Kill()
+		w.parent = nil
 	}
 }
 
 func (w *warm) close() {
 	w.mu.Lock()
 	w.closed = true
-	p := w.parent
+	w.drop()
 	w.mu.Unlock()
-	if p != nil {
-		w.end(p, 0)
-	}
 	w.running.Wait()
 }
 
@@ -222,8 +255,8 @@ func (w *warm) fork(from *parent, r *Run, files []*os.File) (*Process, error) {
 		return nil, err
 	}
 	var answer struct {
-		PID     int
-		Changed string
+		PID             int
+		Changed, Failed string
 	}
 	buffer := make([]byte, titleRoom)
 	n, err := own.Read(buffer)
@@ -236,6 +269,9 @@ func (w *warm) fork(from *parent, r *Run, files []*os.File) (*Process, error) {
 	w.heard(from)
 	if answer.Changed != "" {
 		return nil, &changedError{file: answer.Changed}
+	}
+	if answer.Failed != "" {
+		return nil, fmt.Errorf("it cannot be forked: %s", answer.Failed)
 	}
 	// The fork waits for us: its number is its own.
 	self, err := readProcess(answer.PID)

@@ -91,6 +91,33 @@ func (w *warmBundle) end(t *testing.T, p *exec.Process) {
 	}
 }
 
+// next runs the waiter once and returns what forked it, 0 for nothing.
+func (w *warmBundle) next(t *testing.T) int {
+	t.Helper()
+	p := w.begin(t)
+	parent := parentOf(t, p)
+	w.end(t, p)
+	return parent
+}
+
+// mustFork runs the waiter once, which is to be forked by another process than those.
+func (w *warmBundle) mustFork(t *testing.T, not ...int) int {
+	t.Helper()
+	parent := w.next(t)
+	if parent == 0 || slices.Contains(not, parent) {
+		t.Errorf("the driver is a child of %d: %s", parent, w.log)
+	}
+	return parent
+}
+
+// mustNotFork runs the waiter once, which is to be started by itself.
+func (w *warmBundle) mustNotFork(t *testing.T) {
+	t.Helper()
+	if parent := w.next(t); parent != 0 {
+		t.Errorf("the driver is a child of %d: %s", parent, w.log)
+	}
+}
+
 // parentOf returns the process that forked the run's driver, 0 where this one has started it.
 func parentOf(t *testing.T, p *exec.Process) int {
 	t.Helper()
@@ -312,27 +339,21 @@ func TestDeadParentIsReplaced(t *testing.T) {
 	w.end(t, p)
 }
 
-// A run does not wait for a parent that hangs.
+// A run does not wait for a parent that hangs, nor the ones behind it for one that may hang as well.
 func TestHungParentIsReplaced(t *testing.T) {
 	t.Parallel()
 	w := setupWarm(t, time.Minute, waiter())
-	p := w.begin(t)
-	first := parentOf(t, p)
-	w.end(t, p)
+	w.SetFailurePause(time.Hour)
+	first := w.mustFork(t)
 	if err := syscall.Kill(first, syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
-	p = w.begin(t)
-	if parent := parentOf(t, p); parent != 0 {
-		t.Errorf("the driver is a child of %d", parent)
-	}
-	w.end(t, p)
+	w.mustNotFork(t)
 	mustContain(t, w.log.String(), "a run is started without what is kept ready", "i/o timeout")
-	p = w.begin(t)
-	if third := parentOf(t, p); third == 0 || third == first {
-		t.Errorf("the driver is a child of %d: %s", third, w.log)
-	}
-	w.end(t, p)
+	w.mustNotFork(t)
+	mustContain(t, w.log.String(), "it has failed a moment ago")
+	w.SetFailurePause(0)
+	w.mustFork(t, first)
 	if alive(first) {
 		t.Errorf("process %d is left", first)
 	}
@@ -365,23 +386,101 @@ func TestParentThatHangsWhileItStartsIsReplaced(t *testing.T) {
 		first, _ = strconv.Atoi(link)
 	}
 	w.SetImportPatience(100 * time.Millisecond)
-	p := w.begin(t)
-	if parent := parentOf(t, p); parent != 0 {
-		t.Errorf("the driver is a child of %d", parent)
-	}
-	w.end(t, p)
+	w.SetFailurePause(time.Hour)
+	w.mustNotFork(t)
 	if alive(first) {
 		t.Fatalf("process %d is left", first)
 	}
 	mustContain(t, w.log.String(), "a run is started without what is kept ready", "i/o timeout")
 	w.SetImportPatience(deadline)
-	p = w.begin(t)
-	if second := parentOf(t, p); second == 0 || second == first {
-		t.Errorf("the driver is a child of %d", second)
-	}
-	w.end(t, p)
-	if lines := strings.Count(w.log.String(), "\n"); lines != 1 {
+	w.mustNotFork(t)
+	w.SetFailurePause(0)
+	w.mustFork(t, first)
+	if lines := strings.Count(w.log.String(), "\n"); lines != 2 {
 		t.Errorf("%d lines are logged", lines)
+	}
+}
+
+// inWarm is the beginning of a module that does something in the processes that are to keep Netlab ready.
+const inWarm = `
+import errno, os, threading, time
+with open("/proc/self/cmdline", "rb") as f:
+  warm = b"\0warm\0" in f.read()
+`
+
+// spoil has each interpreter of the environment import the module.
+func spoil(t *testing.T, packages, module string) {
+	t.Helper()
+	writeFile(t, filepath.Join(packages, "spoil.py"), inWarm+module)
+	writeFile(t, filepath.Join(packages, "spoil.pth"), "import spoil\n")
+}
+
+// A fork of a process with threads may find a lock taken for ever.
+func TestParentWithAThread(t *testing.T) {
+	t.Parallel()
+	w, packages := setupOwn(t, waiter())
+	spoil(t, packages, "if warm: threading.Thread(target=time.sleep, args=(600,), daemon=True).start()\n")
+	w.keep(t, time.Minute)
+	w.SetFailurePause(time.Hour)
+	for range 2 {
+		w.mustNotFork(t)
+	}
+	if starts := strings.Count(w.log.String(), "the process that keeps Netlab ready has ended"); starts != 1 {
+		t.Errorf("%d starts: %s", starts, w.log)
+	}
+	mustContain(t, w.log.String(), "has started a thread")
+	writeFile(t, filepath.Join(packages, "spoil.py"), "")
+	w.SetFailurePause(0)
+	w.mustFork(t)
+}
+
+// Nor is one that forks a run, and then ends by an error, replaced at once.
+func TestParentThatEndsByAnError(t *testing.T) {
+	t.Parallel()
+	w, packages := setupOwn(t, waiter())
+	spoil(t, packages, `
+import sys
+fork = os.fork
+def forking():
+  pid = fork()
+  if pid and sys._getframe(1).f_code.co_name == "fork":
+    threading.Thread(target=time.sleep, args=(600,), daemon=True).start()
+  return pid
+if warm: os.fork = forking
+`)
+	w.keep(t, time.Minute)
+	w.SetFailurePause(time.Hour)
+	w.end(t, w.begin(t))
+	w.mustNotFork(t)
+	mustContain(t, w.log.String(), "has started a thread")
+}
+
+// One that cannot fork a run, or whose fork cannot begin, says so: the run does not wait, and the next one is forked.
+func TestForkThatFails(t *testing.T) {
+	t.Parallel()
+	w, packages := setupOwn(t, waiter())
+	spoil(t, packages, `
+def failing(function, name, error):
+  file = os.path.join(os.path.dirname(os.path.dirname(__file__)), name)
+  def call(*args):
+    if os.path.exists(file): raise OSError(error, os.strerror(error))
+    return function(*args)
+  return call
+if warm: os.fork, os.chdir = failing(os.fork, "no-fork", errno.EAGAIN), failing(os.chdir, "no-chdir", errno.ENOENT)
+`)
+	w.keep(t, time.Minute)
+	first := w.mustFork(t)
+	for name, want := range map[string]string{"no-fork": "BlockingIOError", "no-chdir": "FileNotFoundError"} {
+		file := filepath.Join(filepath.Dir(packages), name)
+		writeFile(t, file, "")
+		w.mustNotFork(t)
+		mustContain(t, w.log.String(), "it cannot be forked: "+want)
+		if err := os.Remove(file); err != nil {
+			t.Fatal(err)
+		}
+		if parent := w.mustFork(t); parent != first {
+			t.Errorf("%s: the parent was %d and is %d: %s", name, first, parent, w.log)
+		}
 	}
 }
 
@@ -433,6 +532,68 @@ func setupOwn(t *testing.T, files map[string]string) (w *warmBundle, packages st
 		t.Fatal(err)
 	}
 	return w, packages
+}
+
+// A folder of packages that there was not counts, too: Python looks there before it does where Netlab is.
+func TestUserSiteThatAppears(t *testing.T) {
+	t.Parallel()
+	w, packages := setupOwn(t, waiter())
+	home := t.TempDir()
+	var err error
+	python := interpreter(t, t.TempDir(), "python", `HOME="`+home+`" exec `+w.Python+` "$@"`)
+	if w.Netlab, err = exec.Find(testContext(t), python, filepath.Join(w.root, "data")); err != nil {
+		t.Fatal(err)
+	}
+	config := filepath.Join(packages, "..", "..", "..", "pyvenv.cfg")
+	writeFile(t, config, strings.Replace(readFile(t, config), "system-site-packages = false", "system-site-packages = true", 1))
+	w.keep(t, time.Minute)
+	first := w.mustFork(t)
+	site := filepath.Join(home, ".local", "lib", filepath.Base(filepath.Dir(packages)), "site-packages")
+	if err := os.MkdirAll(site, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	w.mustFork(t, first)
+	mustContain(t, w.log.String(), "Netlab has changed", site)
+}
+
+// A parent that finds itself changed as soon as it is there, since something is being installed, is not replaced again and again.
+func TestNetlabThatChangesAllTheTime(t *testing.T) {
+	t.Parallel()
+	w, packages := setupOwn(t, waiter())
+	copyTree(t, filepath.Join(strings.TrimSpace(readFile(t, filepath.Join(packages, "netlab.pth"))), "netsim"), packages)
+	file := filepath.Join(packages, "netsim", "cli", "create.py")
+	writeFile(t, file, readFile(t, file)+"\nimport os\nos.utime(__file__)\n")
+	w.keep(t, time.Minute)
+	w.SetFailurePause(time.Hour)
+	for range 2 {
+		w.mustNotFork(t)
+	}
+	if n := strings.Count(w.log.String(), `msg="Netlab has changed, it is imported anew" file=`+file); n != 2 {
+		t.Errorf("%d times: %s", n, w.log)
+	}
+}
+
+// A Netlab that was found after another one has its runs forked from the same parent, unless it is another Python's.
+func TestNetlabThatTakesOver(t *testing.T) {
+	t.Parallel()
+	w, _ := setupOwn(t, waiter())
+	w.keep(t, time.Minute)
+	first := w.mustFork(t)
+	for _, python := range []string{w.Python, testPython(t)} {
+		before := w.Netlab
+		var err error
+		if w.Netlab, err = exec.Find(testContext(t), python, filepath.Join(w.root, "data")); err != nil {
+			t.Fatal(err)
+		}
+		w.TakeOver(before)
+		parent := w.mustFork(t)
+		if same := python == before.Python; (parent == first) != same || !strings.HasPrefix(cmdline(t, parent), python+" ") {
+			t.Errorf("%s: the parent was %d and is %d, %s", python, first, parent, cmdline(t, parent))
+		}
+	}
+	if alive(first) {
+		t.Errorf("process %d is left", first)
+	}
 }
 
 // What is installed while the worker runs counts for the next run.
@@ -504,6 +665,30 @@ func TestChangedFileCounts(t *testing.T) {
 		}
 		before = after
 	}
+}
+
+// A lab is not made anew for a newer Netlab, wherever that is installed, and however its run was started.
+func TestFilesOfNetlabAreNoInputs(t *testing.T) {
+	t.Parallel()
+	w, packages := setupOwn(t, map[string]string{"topology.yml": threeRouters})
+	checkout, path := t.TempDir(), filepath.Join(packages, "netlab.pth")
+	there := readFile(t, path)
+	copyTree(t, filepath.Join(strings.TrimSpace(there), "netsim"), checkout)
+	writeFile(t, path, checkout+"\n"+there)
+	w.keep(t, time.Minute)
+	check := func() {
+		t.Helper()
+		inputs := readFile(t, filepath.Join(w.workdir, ".netlab-inputs.json"))
+		mustContain(t, inputs, filepath.Join(w.workdir, "topology.yml"))
+		if strings.Contains(inputs, checkout) {
+			t.Error(inputs)
+		}
+	}
+	w.forked(t)
+	check()
+	w.Close()
+	w.mustSucceed(t, create())
+	check()
 }
 
 // witness is a plugin that writes down all that a run can see of its process, and then spoils what it can.
@@ -579,6 +764,107 @@ with tempfile.TemporaryDirectory() as folder:
     ready.load_parts()
     assert not ready.changed(), ready.changed()
 `)
+}
+
+// A file that is replaced when it was read, while others are imported, is one that has changed.
+func TestFileThatIsReplacedWhileItIsImported(t *testing.T) {
+	t.Parallel()
+	b := setup(t, nil)
+	for name, c := range map[string]struct{ file, code, changed string }{
+		"a command": {"cli/create.py", "os.utime(__file__)", "/netsim/cli/create.py"},
+		"a part":    {"devices/frr.py", "os.utime(__file__)", "/netsim/devices/frr.py"},
+		"a package": {"cli/create.py", "os.mkdir(os.path.dirname(os.path.dirname(os.path.dirname(__file__))) + '/networklab-99.1.dist-info')", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b.driver(t, `
+import importlib.util, os, shutil, sys, tempfile
+from netlab_driver import ready
+
+file, code, changed = sys.argv[2:]
+there = os.path.dirname(importlib.util.find_spec("netsim").origin)
+with tempfile.TemporaryDirectory() as folder:
+    folder = os.path.realpath(folder)
+    shutil.copytree(there, f"{folder}/netsim", ignore=shutil.ignore_patterns("__pycache__"))
+    with open(f"{folder}/netsim/{file}", "a") as f:
+        f.write(f"\nimport os\n{code}\n")
+    sys.path.insert(0, folder)
+    for name in [name for name in sys.modules if name.split(".")[0] == "netsim"]:
+        del sys.modules[name]
+    held = ready.Ready()
+    held.load_parts()
+    assert held.changed() == folder + changed, held.changed()
+`, c.file, c.code, c.changed)
+		})
+	}
+}
+
+// What a run's user makes up of templates costs the runs of others no more than a few of theirs.
+func TestTemplatesThatARunMakesUp(t *testing.T) {
+	t.Parallel()
+	setup(t, nil).driver(t, `
+import glob, os
+from netlab_driver import ready, templates
+
+held = ready.Ready()
+heard = next(iter(held.sources))
+held.chores.clear()
+os.set_blocking(heard, False)
+
+def told(pairs):
+    """What is to be compiled of what a run tells that was forked just now."""
+    known = dict(held.templates.known)
+    held.untold = templates.RUN_LIMIT
+    held.tell(pairs)
+    held.templates.known = known
+    try:
+        held.hear(heard)
+    except BlockingIOError:
+        pass
+    chores = [chore.args for chore in held.chores]
+    held.chores.clear()
+    return chores
+
+own = [(os.path.basename(path), path) for path in sorted(glob.glob(f"{held.folder}/**/*.j2", recursive=True))]
+assert len(own) > templates.RUN_LIMIT + 10, len(own)
+made_up = [(f"{n}.j2", f"{held.folder}/{n}.j2") for n in range(5000)]
+made_up += [("create.py", f"{held.folder}/cli/create.py"), ("passwd.j2", "/etc/passwd.j2"), ("templates", f"{held.folder}/templates")]
+for begin in range(0, len(made_up), 100):
+    assert told(made_up[begin : begin + 100]) == []
+assert told(own[:5]) == own[:5]
+assert told(own[:6]) == own[5:6]
+assert told(own) == own[6 : 6 + templates.RUN_LIMIT]
+
+# Where there is no room for all, the oldest ones go.
+templates.LIMIT = 10
+held.templates.known.clear()
+clab = [template for template in own if "/templates/provider/clab/" in template[1]][:12]
+for template in clab:
+    assert held.templates.wants(*template)
+    held.templates.compile(*template)
+assert list(held.templates.known) == clab[2:]
+assert len(held.templates.codes) == 10, len(held.templates.codes)
+assert told(clab[:1]) == clab[:1]
+held.templates.compile(*clab[2])
+assert len(held.templates.codes) == 9, len(held.templates.codes)
+`)
+}
+
+// The script beside Netlab is that of whoever has started the interpreter, whose Netlab it is, also once a command runs as somebody else.
+func TestScriptOfAnotherHome(t *testing.T) {
+	t.Parallel()
+	for _, first := range []string{"pass", "inputs.installed()"} {
+		setup(t, nil).driver(t, `
+import os
+from netlab_driver import inputs, install
+
+os.access = lambda path, mode: path.endswith("/.local/bin/netlab")
+own = os.path.expanduser("~/.local/bin/netlab")
+`+first+`
+os.environ["HOME"] = "/somebody/else"
+assert install.find_script() == own, install.find_script()
+`)
+	}
 }
 
 // What a parent cannot prepare, of a Netlab that is another one say, or for want of memory, its runs do without.

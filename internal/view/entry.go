@@ -47,6 +47,16 @@ type open struct {
 	ended *jobs.Job
 	// request is the birth, for as long as the job is queued: should the bus lose it.
 	request []byte
+	// turn counts the states of job, and answered is the last answer of one that runs: many ask again and again.
+	turn     int
+	answered answered
+}
+
+// answered is what was answered of a job that runs, with what else than its state decides over that.
+type answered struct {
+	text            []byte
+	logBytes        int64
+	cancelRequested bool
 }
 
 // terminal says whether the job is shown as ended.
@@ -115,6 +125,7 @@ type Shown struct {
 	entry *entry
 	// job is nil where nothing but the text is kept; answer says that this is the whole answer.
 	job    *jobs.Job
+	turn   int
 	text   []byte
 	answer bool
 }
@@ -124,7 +135,10 @@ func (v *View) show(e *entry) Shown {
 	s := Shown{ID: e.id, State: has.State, Host: has.Host, LogBytes: e.logBytes, view: v, entry: e, text: e.text, answer: e.answer}
 	if e.open != nil {
 		job := v.shown(e)
-		s.job, s.LogBytes = &job, job.LogBytes
+		s.job, s.LogBytes, s.turn = &job, job.LogBytes, e.open.turn
+		if last := &e.open.answered; last.text != nil && last.logBytes == job.LogBytes && last.cancelRequested == job.CancelRequested {
+			s.text, s.answer = last.text, true
+		}
 	}
 	return s
 }
@@ -144,17 +158,20 @@ func (s *Shown) JSON() ([]byte, error) {
 	}
 	job := s.Job()
 	text, err := jobs.Encode(&job)
-	if err == nil && s.job == nil {
-		s.view.keepAnswer(s.entry, text)
+	if err == nil && job.State != jobs.Queued {
+		s.view.keepAnswer(s, text)
 	}
 	return text, err
 }
 
-// keepAnswer keeps the answer of a job that has ended: who asks once may ask again.
-func (v *View) keepAnswer(e *entry, text []byte) {
+// keepAnswer keeps the answer of a job that runs, or has ended: who asks once may ask again.
+func (v *View) keepAnswer(s *Shown, text []byte) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if e.open == nil && !e.answer {
+	switch e := s.entry; {
+	case e.open == nil && s.job == nil && !e.answer:
 		e.text, e.answer = bytes.Clone(text), true
+	case e.open != nil && s.job != nil && s.turn == e.open.turn && e.open.job.State == jobs.Running:
+		e.open.answered = answered{bytes.Clone(text), s.job.LogBytes, s.job.CancelRequested}
 	}
 }

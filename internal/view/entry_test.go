@@ -24,6 +24,53 @@ func answer(t *testing.T, v *View, id string) string {
 	return string(text)
 }
 
+// The answer that is kept of a job that runs is never older than what is known of it.
+func TestTheAnswerOfAJobThatRuns(t *testing.T) {
+	t.Parallel()
+	v := setup(t).unfed()
+	same := func(what string) {
+		t.Helper()
+		for range 2 { // it is made, and then kept
+			known, ok := v.Known("j1")
+			want, err := jobs.Encode(&known)
+			if err != nil || !ok {
+				t.Fatal(err, ok)
+			}
+			if diff := cmp.Diff(string(want), answer(t, v, "j1")); diff != "" {
+				t.Errorf("%s: %s", what, diff)
+			}
+		}
+	}
+	job := jobs.Job{ID: "j1", Host: "a", Action: jobs.Create, State: jobs.Running, Phase: "one", CreatedAt: time.Unix(1_800_000_000, 0).UTC(), Warnings: []string{}}
+	take := func(seq uint64) { v.take(&bus.JobMessage{Job: job, Seq: seq}) }
+	take(1)
+	same("it runs")
+	if v.jobs["j1"].open.answered.text == nil {
+		t.Error("its answer is not kept")
+	}
+	if err := v.logs.Get("j1").Append(0, []byte("text\n")); err != nil {
+		t.Fatal(err)
+	}
+	same("its log grows")
+	v.CancelRequested("j1", 2)
+	same("it is to be canceled")
+	// One that is being made while the job moves on is not kept.
+	late, err := v.Show(t.Context(), "j1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	late.text, late.answer = nil, false
+	job.Phase = "two"
+	take(3)
+	if _, err := late.JSON(); err != nil {
+		t.Fatal(err)
+	}
+	same("it has another phase")
+	job.State, job.LogBytes = jobs.Canceled, 5
+	take(4)
+	same("it has ended")
+}
+
 // A job that has ended is shown the same by the API that saw it end, by one that was started since, and whenever it is asked for again.
 func TestAnEndedJobIsShownTheSameForEver(t *testing.T) {
 	t.Parallel()

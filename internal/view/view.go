@@ -513,6 +513,8 @@ func (v *View) deactivate(e *entry) {
 func (v *View) become(e *entry, job *jobs.Job) {
 	before := e.traits.Value()
 	e.open.job, e.traits = *job, traitsOf(job)
+	e.open.answered = answered{}
+	e.open.turn++
 	v.index.move(e, before)
 }
 

@@ -513,7 +513,7 @@ func TestALogThatWasLostBefore(t *testing.T) {
 	}
 	wantWarning()
 	// An answer that was being made meanwhile does not take its place.
-	v.keepAnswer(v.jobs["j1"], []byte("{}"))
+	v.keepAnswer(&Shown{entry: v.jobs["j1"]}, []byte("{}"))
 	wantWarning()
 	// More of it comes, and not all.
 	job.LogBytes = 5

@@ -172,7 +172,7 @@ func TestCancelWhileTheWorkingDirectoryHangs(t *testing.T) {
 	b := setup(t)
 	hangs := make(chan struct{})
 	t.Cleanup(func() { close(hangs) })
-	b.worker.netlab = &installation{python: filepath.Join(b.tools, "hangs"), dataDir: b.config.DataDir}
+	b.worker.netlab = &installation{python: filepath.Join(b.tools, "hangs"), dataDir: b.config.DataDir, log: b.config.Log}
 	b.worker.netlab.looking.Lock() // what follows the directory: nothing but the end of the test lets it go on
 	t.Cleanup(b.worker.netlab.looking.Unlock)
 	b.run()

@@ -116,6 +116,7 @@ func (w *Worker) announcement() *hosts.Host {
 	if r := w.refusal.Load(); r != nil && time.Since(r.at) < refusalStands {
 		h.Error = r.text
 	}
+	w.netlab.check()
 	if n, err := w.netlab.last(); err != nil {
 		h.Netlab.Error = err.Error()
 	} else if n != nil {

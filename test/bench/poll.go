@@ -43,7 +43,7 @@ func measurePoll(ctx context.Context, b *bench) (rows []row, err error) {
 	}
 	return []row{
 		{Name: fmt.Sprintf("JSON log of 1 MB, %d clients once a second, p99", clients), Unit: "ms", Better: less, Here: r.of("here", "p99")},
-		{"  memory of the API, at most", "MiB", less, r.of("here", "most"), r.of("here", "before"), "before the first of them asks"},
+		{"  memory of the API, at most", "MiB", less, r.of("here", "most"), r.of("here", "before"), "when each has asked once"},
 		{Name: "  processor time of the API", Unit: "% of a core", Better: less, Here: r.of("here", "cpu")},
 	}, nil
 }

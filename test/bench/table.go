@@ -2,15 +2,19 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"runtime"
 	"slices"
 	"strconv"
 	"strings"
 	"text/tabwriter"
+
+	"golang.org/x/sys/unix"
 )
 
 // row is one line of the table. Here and Baseline have a value of each round; the ratio is that of their medians.
@@ -45,6 +49,7 @@ type table struct {
 	Rows         []entry `json:"rows"`
 }
 
+// surroundings are what the figures depend on.
 func surroundings(o *options) string {
 	load := "unknown"
 	if text, err := os.ReadFile("/proc/loadavg"); err == nil {
@@ -54,8 +59,38 @@ func surroundings(o *options) string {
 	if o.short {
 		size = "; a short run, whose figures mean nothing"
 	}
-	return fmt.Sprintf("%d cores, load before %s, %s; rounds: %d, of which the median, with the least and the most in brackets%s",
-		runtime.NumCPU(), load, runtime.Version(), o.rounds, size)
+	return fmt.Sprintf("%s, %d cores, load before %s, %s, on %s; rounds: %d, of which the median, with the least and the most in brackets%s",
+		revision(o.root), runtime.NumCPU(), load, runtime.Version(), fileSystem(o.dir), o.rounds, size)
+}
+
+// revision is that of the code, as git has it.
+func revision(root string) string {
+	out, err := exec.Command("git", "-C", root, "describe", "--always", "--dirty", "--exclude=*").Output()
+	if err != nil {
+		return "unknown revision"
+	}
+	return "revision " + strings.TrimSpace(string(out))
+}
+
+// fileSystem is the kind of the one that a directory is on, empty for that of temporary files.
+func fileSystem(dir string) string {
+	var of unix.Statfs_t
+	if err := unix.Statfs(cmp.Or(dir, os.TempDir()), &of); err != nil {
+		return "unknown files"
+	}
+	switch of.Type {
+	case unix.EXT4_SUPER_MAGIC:
+		return "ext4"
+	case unix.XFS_SUPER_MAGIC:
+		return "xfs"
+	case unix.BTRFS_SUPER_MAGIC:
+		return "btrfs"
+	case unix.OVERLAYFS_SUPER_MAGIC:
+		return "overlayfs"
+	case unix.TMPFS_MAGIC:
+		return "tmpfs"
+	}
+	return fmt.Sprintf("files of type %#x", of.Type)
 }
 
 func (t *table) write(w io.Writer) error {

@@ -7,6 +7,7 @@ import functools
 import hashlib
 import json
 import os
+import site
 import sys
 import sysconfig
 from pathlib import Path
@@ -116,8 +117,13 @@ class Watch:
 
 @functools.cache
 def installed() -> set:
-    """The folders of the interpreter, of what is installed for it, and of this driver."""
+    """The folders of the interpreter, of what is installed for it, of Netlab, which may be elsewhere, and of this driver."""
+    import netsim
+
     found = {sys.prefix, sys.base_prefix, sys.exec_prefix, os.path.dirname(os.path.realpath(__file__)), *sysconfig.get_paths().values()}
+    found.add(os.path.dirname(netsim.__file__))
+    if site.ENABLE_USER_SITE:
+        found.add(site.getusersitepackages())
     return found | {os.path.realpath(folder) for folder in found}
 
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import site
 import sys
 import sysconfig
 import traceback
+
+from netlab_driver.stamps import places, stamp
 
 
 class Unusable(Exception):
@@ -36,7 +39,9 @@ def find_script() -> str:
     """The netlab script of this interpreter. Netlab looks for programs in that script's folder, too."""
     folders = [os.path.dirname(sys.executable), sysconfig.get_path("scripts")]
     if hasattr(sysconfig, "get_preferred_scheme"):
-        folders.append(sysconfig.get_path("scripts", sysconfig.get_preferred_scheme("user")))
+        # In the home in which this interpreter was started and found Netlab, whoever it is by now.
+        base = {"userbase": site.getuserbase()}
+        folders.append(sysconfig.get_path("scripts", sysconfig.get_preferred_scheme("user"), base))
     for folder in folders:
         if folder and os.access(f"{folder}/netlab", os.X_OK):
             return f"{folder}/netlab"
@@ -72,12 +77,14 @@ def load(oldest: str) -> str:
 
 
 def probe(oldest: str) -> int:
-    """Print {"version"} or {"error","remedy"}, and {"python","script","ansible"} in any case."""
-    try:
-        answer = {"version": load(oldest)}
-    except Unusable as ex:
-        answer = {"error": str(ex), "remedy": ex.remedy}
+    """Print {"version"} or {"error","remedy"}, and {"python","script","ansible","stamps"} in any case."""
     script = find_script()
+    stamps = {path: " ".join(map(str, stamp(path) or ())) for path in (script, *places())}
+    answer: dict = {"stamps": stamps}
+    try:
+        answer["version"] = load(oldest)
+    except Unusable as ex:
+        answer.update(error=str(ex), remedy=ex.remedy)
     path = os.pathsep.join([os.path.dirname(script), os.environ.get("PATH", "")])
     ansible = shutil.which("ansible-playbook", path=path) is not None
     answer.update(python=sys.version.split()[0], script=script, ansible=ansible)

@@ -13,12 +13,13 @@ import pickle
 import pkgutil
 import sys
 import time
-from typing import Any, Optional
+from typing import Any, Iterable
 
 from netlab_driver import inputs, install, run, statusfile
+from netlab_driver.stamps import noting, places, stamp
 from netlab_driver.statusfile import PACKAGE_DEFAULTS
 from netlab_driver.steps import leave
-from netlab_driver.templates import Templates
+from netlab_driver.templates import RUN_LIMIT, Templates
 
 COMMANDS = ("create", "up", "down", "collect", "initial")
 PARTS = ("daemons", "devices", "modules", "outputs", "providers", "roles", "tools")
@@ -29,23 +30,28 @@ TOLD_LIMIT = 4096  # bytes that a pipe takes at once, so that what several say d
 class Ready:
     """Belongs to the parent; in a fork it is what the parent had prepared by then."""
 
-    def __init__(self) -> None:
-        import netsim
-
+    def __init__(self, oldest: str = "0") -> None:
         sys.dont_write_bytecode = True  # the folders would change in which it is written, and with them Netlab
-        self.folder = os.path.dirname(os.path.realpath(netsim.__file__))
-        for name in COMMANDS:
-            importlib.import_module(f"netsim.cli.{name}")
-        run.import_driver()
+        self.stamps: dict = {}
+        self.note(places())
+        with noting(self.stamps):
+            install.load(oldest)
+            import netsim
+
+            self.folder = os.path.dirname(os.path.realpath(netsim.__file__))
+            self.note_package()
+            for name in COMMANDS:
+                importlib.import_module(f"netsim.cli.{name}")
+            run.import_driver()
+        self.note_modules()
         self.templates = Templates(self.folder)
+        self.untold = RUN_LIMIT  # in a driver: how many templates its run may still have kept
         self.defaults = b""  # pickled; empty: not loaded
         self.unused: Any = None  # the same as an object, for the first in a process who asks
         heard, self.told = os.pipe()
         os.set_blocking(self.told, False)
         self.sources: dict = {heard: self.hear}  # descriptors, and what to call with each when there is something to read
         self.chores: list = [self.load_parts, self.load_defaults]  # what there is to do while no run is asked for
-        self.stamps: dict = {}
-        self.note_files()
 
     def attempt(self, chore: Any, *args: Any) -> None:
         """Prepare something. What this Netlab does not have, or has in another form, its runs do without."""
@@ -58,11 +64,12 @@ class Ready:
         gc.freeze()
 
     def load_parts(self) -> None:
-        for part in PARTS:
-            for module in pkgutil.walk_packages([f"{self.folder}/{part}"], f"netsim.{part}."):
-                importlib.import_module(module.name)
+        with noting(self.stamps):
+            for part in PARTS:
+                for module in pkgutil.walk_packages([f"{self.folder}/{part}"], f"netsim.{part}."):
+                    importlib.import_module(module.name)
         inputs.installed()
-        self.note_files()
+        self.note_modules()
 
     def load_defaults(self) -> None:
         """Have Netlab's defaults read by another process: it takes longer than a run wants to wait, and much memory for good."""
@@ -97,23 +104,32 @@ class Ready:
                     self.chores.append(functools.partial(self.templates.compile, name, path))
 
     def tell(self, templates: list) -> None:
-        """In a driver: say which templates its run has compiled, each by its name and file. What the pipe has no room for is left out."""
-        for template in templates:
-            line = json.dumps(template).encode() + b"\n"
+        """In a driver: say which templates its run has compiled, each by its name and file. What the pipe has no room for is left out.
+
+        It is the run's user who says so: what is no template is not passed on, nor more than a run may have kept.
+        """
+        for name, path in templates:
+            if not self.untold or not self.templates.wants(name, path):
+                continue
+            self.untold -= 1
+            line = json.dumps([name, path]).encode() + b"\n"
             if len(line) <= TOLD_LIMIT:
                 with contextlib.suppress(OSError):
                     os.write(self.told, line)
 
-    def note_files(self) -> None:
-        """Note the files and folders in which a change is one of Netlab, or of what it imports."""
-        found = {getattr(module, "__file__", None) or "" for module in list(sys.modules.values())}
-        found.update(sys.path, (sys.executable, f"{sys.prefix}/pyvenv.cfg"))
+    def note(self, paths: Iterable) -> None:
+        """Note files and folders in which a change is one of Netlab, or of what it imports, as they are now if they were not noted before."""
+        for path in paths:
+            self.stamps.setdefault(path, stamp(path))
+
+    def note_package(self) -> None:
         for folder, folders, names in os.walk(self.folder):
             folders[:] = [name for name in folders if name != "__pycache__"]
-            found.add(folder)
-            found.update(os.path.join(folder, name) for name in names if name.endswith("yml"))
-        for path in found:
-            self.stamps.setdefault(path, stamp(path))
+            self.note([folder, *(os.path.join(folder, name) for name in names if name.endswith("yml"))])
+
+    def note_modules(self) -> None:
+        """Those of which nobody has noted how they were before they were read: imported earlier, or not Python's."""
+        self.note({getattr(module, "__file__", None) or "" for module in list(sys.modules.values())})
 
     def changed(self) -> str:
         """A file or folder that is no longer what was imported, "" for none."""
@@ -146,13 +162,6 @@ def use_defaults(ready: Ready) -> None:
         return pickle.loads(ready.defaults) if defaults is None else defaults
 
     read.read_from_pickle = read_ready
-
-
-def stamp(path: str) -> Optional[tuple]:
-    with contextlib.suppress(OSError):
-        stat = os.stat(path)
-        return (stat.st_mtime_ns, stat.st_size, stat.st_ino)
-    return None
 
 
 def complain(ex: BaseException) -> None:

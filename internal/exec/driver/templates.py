@@ -8,7 +8,8 @@ from typing import Any, Callable, Optional
 import jinja2
 from netsim.utils import templates
 
-LIMIT = 2000  # templates; Netlab has fewer than half as many
+LIMIT = 1000  # templates that are kept; Netlab has fewer
+RUN_LIMIT = 200  # templates that a run may have kept, used or not; more than a large lab uses
 
 
 class Templates(jinja2.BytecodeCache):
@@ -17,7 +18,7 @@ class Templates(jinja2.BytecodeCache):
     def __init__(self, folder: str) -> None:
         self.folder = folder
         self.codes: dict = {}  # each with the checksum of the text
-        self.known: set = set()  # the name and file of each
+        self.known: dict = {}  # the name and file of each, the oldest first
         self.note: Optional[Callable] = None  # called with the name and file of what was not here
         self.environment = templates.get_jinja2_env_for_path
         templates.get_jinja2_env_for_path = self.cached  # type: ignore[assignment]
@@ -29,16 +30,22 @@ class Templates(jinja2.BytecodeCache):
         return environment
 
     def wants(self, name: str, path: str) -> bool:
-        """Whether this template is to be compiled. So it is once."""
-        if (name, path) in self.known or len(self.known) >= LIMIT or not self.is_own(path) or not path.endswith(f"/{name}"):
+        """Whether this template is to be compiled. So it is once, until it is let go as the oldest one."""
+        if (name, path) in self.known or not self.is_own(path) or not path.endswith(f"/{name}") or not os.path.isfile(path):
             return False
-        self.known.add((name, path))
+        self.known[name, path] = True
+        if len(self.known) > LIMIT:
+            oldest = next(iter(self.known))
+            del self.known[oldest]
+            self.codes.pop(self.get_cache_key(*oldest), None)
         return True
 
     def is_own(self, path: str) -> bool:
-        return path.startswith(f"{self.folder}/") and path == os.path.normpath(path)
+        return path.startswith(f"{self.folder}/") and path.endswith(".j2") and path == os.path.normpath(path)
 
     def compile(self, name: str, path: str) -> None:
+        if (name, path) not in self.known:
+            return
         environment: Any = self.environment.__wrapped__(())
         with open(path, encoding=environment.loader.encoding) as f:
             text = f.read()

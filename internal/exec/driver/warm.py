@@ -31,9 +31,9 @@ GO = b"go"
 class Parent:
     """Serves the worker until that closes its socket, or has sent nothing for so many seconds."""
 
-    def __init__(self, worker: socket.socket, idle: float) -> None:
+    def __init__(self, worker: socket.socket, idle: float, oldest: str) -> None:
         self.worker, self.idle = worker, idle
-        self.ready = Ready()
+        self.ready = Ready(oldest)
         self.title = Title("warm")
 
     def serve(self) -> None:
@@ -42,6 +42,8 @@ class Parent:
         ready = self.ready
         end = time.monotonic() + self.idle
         while True:
+            if len(os.listdir("/proc/self/task")) > 1:
+                sys.exit("netlab-worker: what was imported has started a thread, and a fork would have what that holds, but not the thread")
             wait = 0.0 if ready.chores else max(0.0, end - time.monotonic())
             readable = select.select([self.worker, *ready.sources], [], [], wait)[0]
             if self.worker in readable:
@@ -61,12 +63,13 @@ class Parent:
         """Start the run. Where something was installed meanwhile the worker is told so, and this process ends."""
         changed = self.ready.changed()
         if changed:
-            with contextlib.suppress(OSError), socket.socket(fileno=fds[0]) as own:
-                own.send(json.dumps({"changed": changed}).encode())
+            answer(fds[0], {"changed": changed})
             sys.exit(0)
         pid = -1
-        with contextlib.suppress(OSError):  # no more processes, say: the worker sees the socket closed
+        try:
             pid = os.fork()
+        except OSError as ex:  # no more processes, say
+            answer(fds[0], {"failed": install.last_line(ex)})
         if pid == 0:
             code = 1
             try:
@@ -82,21 +85,30 @@ class Parent:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         os.setsid()
         talk, output, *rest = fds
-        os.chdir(request["dir"])
-        os.environ["RUNNER_JOB"] = request["job"]
-        self.title.set(request["dir"], request["job"])
-        with socket.socket(fileno=talk) as own:
-            own.send(json.dumps({"pid": os.getpid()}).encode())
-            if own.recv(len(GO)) != GO:
-                return 0
+        try:
+            os.chdir(request["dir"])
+            os.environ["RUNNER_JOB"] = request["job"]
+            self.title.set(request["dir"], request["job"])
+        except Exception as ex:
+            answer(talk, {"failed": install.last_line(ex)})
+            return 1
+        answer(talk, {"pid": os.getpid()})
+        if os.read(talk, len(GO)) != GO:
+            return 0
+        os.close(talk)
         os.dup2(output, 1)
         os.dup2(output, 2)
         return run.run(request["dir"], rest, self.ready)
 
 
+def answer(talk: int, said: dict) -> None:
+    """Tell the worker. One that has stopped waiting needs to know nothing."""
+    with contextlib.suppress(OSError):
+        os.write(talk, json.dumps(said).encode())
+
+
 def serve(fd: int, idle: float, oldest: str) -> int:
-    install.load(oldest)
     os.set_inheritable(fd, False)
     with socket.socket(fileno=fd) as worker:
-        Parent(worker, idle).serve()
+        Parent(worker, idle, oldest).serve()
     return 0
