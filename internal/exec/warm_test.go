@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"os"
 	osexec "os/exec"
@@ -603,82 +602,4 @@ for ready.read_defaults in failed, killed:
     held.attempt(take, reading)
     assert read.read_from_pickle("package:topology-defaults.yml") is None
 `)
-}
-
-// Netlab's modules make the same of a topology, whether somebody runs netlab by hand, or its defaults and templates are ready.
-func TestForkedRunMakesWhatTheCommandLineMakes(t *testing.T) {
-	t.Parallel()
-	topologies, err := filepath.Glob("testdata/topologies/*.yml")
-	if err != nil || len(topologies) == 0 {
-		t.Fatalf("%q, %v", topologies, err)
-	}
-	for _, file := range topologies {
-		t.Run(filepath.Base(file), func(t *testing.T) {
-			b := setup(t, map[string]string{"topology.yml": readFile(t, file)})
-			cmd := osexec.CommandContext(testContext(t), b.Script, "create")
-			cmd.Dir, cmd.Env = b.workdir, b.env(nil)
-			if out, err := cmd.CombinedOutput(); err != nil {
-				t.Fatalf("%v: %s", err, out)
-			}
-			want := b.made(t)
-			if len(want) < 10 {
-				t.Fatalf("the command line has made %d files", len(want))
-			}
-			// What the first runs compile of the templates is ready for later ones.
-			ctx := testContext(t)
-			for compiled := -1; compiled != 0; {
-				if ctx.Err() != nil {
-					t.Fatalf("%d templates are still compiled", compiled)
-				}
-				b.clear(t)
-				_, compiled = b.forked(t)
-				if diff := cmp.Diff(want, b.made(t)); diff != "" {
-					t.Fatal(diff)
-				}
-			}
-		})
-	}
-}
-
-// made are the files that were made of topology.yml, with their contents.
-func (b *bundle) made(t *testing.T) map[string]string {
-	t.Helper()
-	files := map[string]string{}
-	err := filepath.WalkDir(b.workdir, func(path string, entry fs.DirEntry, err error) error {
-		name := strings.TrimPrefix(path, b.workdir+"/")
-		switch {
-		case err != nil || entry.IsDir() || name == "topology.yml" || name == ".netlab-inputs.json":
-		case name == "netlab.snapshot.pickle":
-			files[name] = b.python(t, `
-import json, pickle, sys
-with open("netlab.snapshot.pickle", "rb") as f:
-    topology = pickle.load(f)
-del topology["defaults"]["_cache"]["timestamp"]
-print(json.dumps(topology, indent=1, default=lambda value: sorted(map(str, value)) if isinstance(value, set) else repr(value)))
-`)
-		default:
-			files[name] = readFile(t, path)
-		}
-		return err
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return files
-}
-
-// clear removes all but the topology.
-func (b *bundle) clear(t *testing.T) {
-	t.Helper()
-	entries, err := os.ReadDir(b.workdir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, entry := range entries {
-		if entry.Name() != "topology.yml" {
-			if err := os.RemoveAll(filepath.Join(b.workdir, entry.Name())); err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
 }
