@@ -13,11 +13,13 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"gopkg.in/yaml.v3"
 
 	"netlab-runner/internal/exec"
+	"netlab-runner/test/people"
 )
 
 // sample is a lab that is created by hand and by runs, which have to make the same of it.
@@ -429,6 +431,33 @@ func TestForkedRunMakesWhatTheCommandLineMakes(t *testing.T) {
 			t.Parallel()
 			s.lay(t, kept.netlab(t, testPython(t)), nil).compare(t)
 		})
+	}
+}
+
+// A run makes what the command line makes, whatever other runs have done to their processes and said of their templates before: in
+// other directories, with other homes, as other users where there can be any.
+func TestNothingOfARunGetsIntoTheNext(t *testing.T) {
+	t.Parallel()
+	users, python, dir := []*person{nil}, testPython(t), t.TempDir()
+	if os.Geteuid() == 0 {
+		users, python, dir = append(users, makeUser(t)), kept.publicPython(t), people.Dir(t)
+	}
+	n, err := exec.Find(testContext(t), python, filepath.Join(dir, "data"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := &warmBundle{bundle: &bundle{Netlab: n}, log: &safeBuffer{}}
+	w.keep(t, time.Minute)
+	for _, who := range users {
+		spoiler := homely("spoiler", 9)
+		spoiler.files["topology.yml"] += "defaults.netlab.create.plugin: [ witness ]\n"
+		spoiler.files["witness.py"] = readFile(t, "testdata/witness.py")
+		if made, _ := spoiler.lay(t, n, who).byRun(t); made.ExitCode != 0 || made.Contents["spoiled"] != "all that there is\n" {
+			t.Fatalf("exit code %d, spoiled: %q: %s", made.ExitCode, made.Contents["spoiled"], made.Output)
+		}
+	}
+	for _, who := range users {
+		homely("victim", 5).lay(t, n, who).compare(t)
 	}
 }
 

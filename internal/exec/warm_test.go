@@ -2,6 +2,7 @@ package exec_test
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -505,46 +506,24 @@ func TestChangedFileCounts(t *testing.T) {
 	}
 }
 
-// witness is a plugin that writes down all that a run can see of its process, and then spoils what it can.
-const witness = `
-import builtins, gc, json, os, resource, signal, socket, sys, threading
-from netsim.utils import log, read
-def init(topology):
-  fds = {}
-  for fd in os.listdir("/proc/self/fd"):
-    try:
-      fds[fd] = os.readlink(f"/proc/self/fd/{fd}").split(":")[0].split("/")[-1]
-    except OSError:
-      pass
-  with open("/proc/self/status") as f:
-    status = {line.split(":")[0]: line.split(":")[1].split() for line in f}
-  seen = {
-    "environment": dict(os.environ), "directory": os.getcwd(), "arguments": sys.argv, "path": sys.path, "fds": fds,
-    "limits": {name: resource.getrlimit(getattr(resource, name)) for name in dir(resource) if name.startswith("RLIMIT_")},
-    "handlers": {n: str(signal.getsignal(n)).split(" at ")[0] for n in range(1, 32)},
-    "status": {key: status.get(key) for key in ("Umask", "Uid", "Gid", "Groups", "SigBlk", "SigIgn", "SigCgt", "NoNewPrivs", "Threads")},
-    "terminal": os.isatty(0), "nice": os.nice(0), "gc": [gc.isenabled(), gc.get_threshold()], "threads": threading.active_count(),
-    "log": [log.VERBOSE, log.LOGGING, log.WARNING, log.QUIET, list(log.get_error_log())], "read": sorted(name for name in read.read_cache if "netsim" not in name and "package:" not in name),
-    "spoiled": [hasattr(builtins, "spoiled"), getattr(topology.defaults, "spoiled", None)],
-    "recursion": sys.getrecursionlimit(), "bytecode": sys.dont_write_bytecode, "timeout": socket.getdefaulttimeout(),
-  }
-  with open("seen.json", "w") as f:
-    json.dump(seen, f, indent=1, sort_keys=True)
-  builtins.spoiled = True
-  os.environ["NETLAB_SPOILED"] = "yes"
-  log.VERBOSE = 3
-  topology.defaults.devices.frr.spoiled = True
-  sys.setrecursionlimit(5000)
-  os.umask(0o777 & os.umask(0))
-`
-
-// A run finds the same whether it has imported Netlab by itself, was forked, or was forked after others with all ready that there is.
+// A run finds the same whether it has imported Netlab by itself, was forked, or was forked with all ready that there is, after others
+// that have spoiled what they could.
 func TestForkedRunSeesNothingOfOthers(t *testing.T) {
 	t.Parallel()
 	w := setupWarm(t, time.Minute, map[string]string{
-		"topology.yml": threeRouters + "plugin: [ witness, origin ]\n", "witness.py": witness, "origin.py": origin,
+		"topology.yml": threeRouters + "plugin: [ witness, origin ]\ndefaults.netlab.create.plugin: [ witness ]\n",
+		"witness.py":   readFile(t, "testdata/witness.py"), "origin.py": origin,
 	})
-	seen := func() string { return readFile(t, filepath.Join(w.workdir, "seen.json")) }
+	seen := func() (all map[string]string) {
+		t.Helper()
+		if spoiled := readFile(t, filepath.Join(w.workdir, "spoiled")); spoiled != "all that there is\n" {
+			t.Errorf("the run has spoiled %q", spoiled)
+		}
+		if err := json.Unmarshal([]byte(readFile(t, filepath.Join(w.workdir, "seen.json"))), &all); err != nil {
+			t.Fatal(err)
+		}
+		return all
+	}
 	w.forked(t)
 	forked := seen()
 	w.forkedWithAll(t)
