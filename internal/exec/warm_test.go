@@ -2,9 +2,9 @@ package exec_test
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"os"
 	osexec "os/exec"
@@ -691,46 +691,24 @@ func TestFilesOfNetlabAreNoInputs(t *testing.T) {
 	check()
 }
 
-// witness is a plugin that writes down all that a run can see of its process, and then spoils what it can.
-const witness = `
-import builtins, gc, json, os, resource, signal, socket, sys, threading
-from netsim.utils import log, read
-def init(topology):
-  fds = {}
-  for fd in os.listdir("/proc/self/fd"):
-    try:
-      fds[fd] = os.readlink(f"/proc/self/fd/{fd}").split(":")[0].split("/")[-1]
-    except OSError:
-      pass
-  with open("/proc/self/status") as f:
-    status = {line.split(":")[0]: line.split(":")[1].split() for line in f}
-  seen = {
-    "environment": dict(os.environ), "directory": os.getcwd(), "arguments": sys.argv, "path": sys.path, "fds": fds,
-    "limits": {name: resource.getrlimit(getattr(resource, name)) for name in dir(resource) if name.startswith("RLIMIT_")},
-    "handlers": {n: str(signal.getsignal(n)).split(" at ")[0] for n in range(1, 32)},
-    "status": {key: status.get(key) for key in ("Umask", "Uid", "Gid", "Groups", "SigBlk", "SigIgn", "SigCgt", "NoNewPrivs", "Threads")},
-    "terminal": os.isatty(0), "nice": os.nice(0), "gc": [gc.isenabled(), gc.get_threshold()], "threads": threading.active_count(),
-    "log": [log.VERBOSE, log.LOGGING, log.WARNING, log.QUIET, list(log.get_error_log())], "read": sorted(name for name in read.read_cache if "netsim" not in name and "package:" not in name),
-    "spoiled": [hasattr(builtins, "spoiled"), getattr(topology.defaults, "spoiled", None)],
-    "recursion": sys.getrecursionlimit(), "bytecode": sys.dont_write_bytecode, "timeout": socket.getdefaulttimeout(),
-  }
-  with open("seen.json", "w") as f:
-    json.dump(seen, f, indent=1, sort_keys=True)
-  builtins.spoiled = True
-  os.environ["NETLAB_SPOILED"] = "yes"
-  log.VERBOSE = 3
-  topology.defaults.devices.frr.spoiled = True
-  sys.setrecursionlimit(5000)
-  os.umask(0o777 & os.umask(0))
-`
-
-// A run finds the same whether it has imported Netlab by itself, was forked, or was forked after others with all ready that there is.
+// A run finds the same whether it has imported Netlab by itself, was forked, or was forked with all ready that there is, after others
+// that have spoiled what they could.
 func TestForkedRunSeesNothingOfOthers(t *testing.T) {
 	t.Parallel()
 	w := setupWarm(t, time.Minute, map[string]string{
-		"topology.yml": threeRouters + "plugin: [ witness, origin ]\n", "witness.py": witness, "origin.py": origin,
+		"topology.yml": threeRouters + "plugin: [ witness, origin ]\ndefaults.netlab.create.plugin: [ witness ]\n",
+		"witness.py":   readFile(t, "testdata/witness.py"), "origin.py": origin,
 	})
-	seen := func() string { return readFile(t, filepath.Join(w.workdir, "seen.json")) }
+	seen := func() (all map[string]string) {
+		t.Helper()
+		if spoiled := readFile(t, filepath.Join(w.workdir, "spoiled")); spoiled != "all that there is\n" {
+			t.Errorf("the run has spoiled %q", spoiled)
+		}
+		if err := json.Unmarshal([]byte(readFile(t, filepath.Join(w.workdir, "seen.json"))), &all); err != nil {
+			t.Fatal(err)
+		}
+		return all
+	}
 	w.forked(t)
 	forked := seen()
 	w.forkedWithAll(t)
@@ -889,82 +867,4 @@ for ready.read_defaults in failed, killed:
     held.attempt(take, reading)
     assert read.read_from_pickle("package:topology-defaults.yml") is None
 `)
-}
-
-// Netlab's modules make the same of a topology, whether somebody runs netlab by hand, or its defaults and templates are ready.
-func TestForkedRunMakesWhatTheCommandLineMakes(t *testing.T) {
-	t.Parallel()
-	topologies, err := filepath.Glob("testdata/topologies/*.yml")
-	if err != nil || len(topologies) == 0 {
-		t.Fatalf("%q, %v", topologies, err)
-	}
-	for _, file := range topologies {
-		t.Run(filepath.Base(file), func(t *testing.T) {
-			b := setup(t, map[string]string{"topology.yml": readFile(t, file)})
-			cmd := osexec.CommandContext(testContext(t), b.Script, "create")
-			cmd.Dir, cmd.Env = b.workdir, b.env(nil)
-			if out, err := cmd.CombinedOutput(); err != nil {
-				t.Fatalf("%v: %s", err, out)
-			}
-			want := b.made(t)
-			if len(want) < 10 {
-				t.Fatalf("the command line has made %d files", len(want))
-			}
-			// What the first runs compile of the templates is ready for later ones.
-			ctx := testContext(t)
-			for compiled := -1; compiled != 0; {
-				if ctx.Err() != nil {
-					t.Fatalf("%d templates are still compiled", compiled)
-				}
-				b.clear(t)
-				_, compiled = b.forked(t)
-				if diff := cmp.Diff(want, b.made(t)); diff != "" {
-					t.Fatal(diff)
-				}
-			}
-		})
-	}
-}
-
-// made are the files that were made of topology.yml, with their contents.
-func (b *bundle) made(t *testing.T) map[string]string {
-	t.Helper()
-	files := map[string]string{}
-	err := filepath.WalkDir(b.workdir, func(path string, entry fs.DirEntry, err error) error {
-		name := strings.TrimPrefix(path, b.workdir+"/")
-		switch {
-		case err != nil || entry.IsDir() || name == "topology.yml" || name == ".netlab-inputs.json":
-		case name == "netlab.snapshot.pickle":
-			files[name] = b.python(t, `
-import json, pickle, sys
-with open("netlab.snapshot.pickle", "rb") as f:
-    topology = pickle.load(f)
-del topology["defaults"]["_cache"]["timestamp"]
-print(json.dumps(topology, indent=1, default=lambda value: sorted(map(str, value)) if isinstance(value, set) else repr(value)))
-`)
-		default:
-			files[name] = readFile(t, path)
-		}
-		return err
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return files
-}
-
-// clear removes all but the topology.
-func (b *bundle) clear(t *testing.T) {
-	t.Helper()
-	entries, err := os.ReadDir(b.workdir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, entry := range entries {
-		if entry.Name() != "topology.yml" {
-			if err := os.RemoveAll(filepath.Join(b.workdir, entry.Name())); err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
 }
