@@ -9,6 +9,19 @@ func (n *Netlab) SetImportPatience(patience time.Duration) {
 	n.warm.importPatience = patience
 }
 
+// Settled says whether a run has heard of the parent that it has all imported.
+func (n *Netlab) Settled() bool {
+	n.warm.mu.Lock()
+	defer n.warm.mu.Unlock()
+	return n.warm.parent != nil && n.warm.parent.settled
+}
+
+// HoldEnd is a parent whose end is not seen until the function is called that it returns.
+func (n *Netlab) HoldEnd() (release func()) {
+	n.warm.running.Add(1)
+	return n.warm.running.Done
+}
+
 // SetFailurePause changes how long no parent is started after one that has failed, also if that is a while ago.
 func (n *Netlab) SetFailurePause(pause time.Duration) {
 	n.warm.mu.Lock()

@@ -19,6 +19,9 @@ import (
 // attachEnv makes the test binary attach to the run in that directory, wait for it and print its result: another worker.
 const attachEnv = "EXEC_TEST_ATTACH"
 
+// ownVariable is one of this process's environment, which is none of any run's.
+const ownVariable = "EXEC_TEST_OWN"
+
 func TestMain(m *testing.M) {
 	if dir := os.Getenv(attachEnv); dir != "" {
 		os.Exit(attachAndPrint(dir))
@@ -28,6 +31,9 @@ func TestMain(m *testing.M) {
 	}
 	if dir := os.Getenv(shortEnv); dir != "" {
 		os.Exit(lookAndPrint(dir))
+	}
+	if err := os.Setenv(ownVariable, "x"); err != nil {
+		panic(err)
 	}
 	goleak.VerifyTestMain(testRun{m})
 }

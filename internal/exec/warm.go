@@ -20,7 +20,7 @@ import (
 )
 
 const (
-	// answerPatience is how long a parent may take to fork; one that is not through with its imports has probeTimeout.
+	// answerPatience is how long a parent may take to fork; one that may have imports to do has probeTimeout.
 	answerPatience = 5 * time.Second
 	// failurePause is how long no parent is started after one that has failed, or was of no use: to start Netlab in vain twice a job costs too much.
 	failurePause = 30 * time.Second
@@ -49,9 +49,9 @@ type parent struct {
 	cmd    *exec.Cmd
 	socket *net.UnixConn
 	said   *head
-	// answered says that it is through with its imports; guarded by the mutex of warm.
-	answered bool
-	gone     chan struct{} // closed when it has ended and that is noted
+	// answered says that it was asked for a run and knew what to do, settled that it had imported all by then; guarded by the mutex of warm.
+	answered, settled bool
+	gone              chan struct{} // closed when it has ended and that is noted
 }
 
 // KeepWarm lets runs begin sooner from now on: they are forked from a process that has Netlab imported, about 60 MiB large, which
@@ -147,7 +147,7 @@ func (w *warm) get() (*parent, error) {
 	}
 	defer theirs.Close()
 	p := &parent{socket: socket, said: &head{limit: 4096, full: func() {}}, gone: make(chan struct{})}
-	p.cmd = w.netlab.command(context.Background(), driverEnvironment(w.netlab.Python, strings.Repeat("-", jobRoom)),
+	p.cmd = w.netlab.command(context.Background(), driverEnvironment(w.netlab.Python, strings.Repeat(" ", jobRoom)),
 		"warm", "3", strconv.FormatFloat(w.idle.Seconds(), 'f', -1, 64), MinVersion, strings.Repeat(" ", titleRoom))
 	p.cmd.Dir = "/"
 	p.cmd.ExtraFiles = []*os.File{theirs}
@@ -215,7 +215,16 @@ func (w *warm) close() {
 	w.closed = true
 	w.drop()
 	w.mu.Unlock()
-	w.running.Wait()
+	gone := make(chan struct{})
+	go func() {
+		defer close(gone)
+		w.running.Wait()
+	}()
+	select {
+	case <-gone:
+	case <-time.After(killGrace):
+		w.log.Warn("the process that keeps Netlab ready does not end, it may hang within the kernel")
+	}
 }
 
 // changedError is a parent that has imported what is no longer installed.
@@ -256,6 +265,7 @@ func (w *warm) fork(from *parent, r *Run, files []*os.File) (*Process, error) {
 	}
 	var answer struct {
 		PID             int
+		Busy            bool
 		Changed, Failed string
 	}
 	buffer := make([]byte, titleRoom)
@@ -266,7 +276,7 @@ func (w *warm) fork(from *parent, r *Run, files []*os.File) (*Process, error) {
 	if err := json.Unmarshal(buffer[:n], &answer); err != nil {
 		return nil, fmt.Errorf("what it answers is not understood: %w", err)
 	}
-	w.heard(from)
+	w.heard(from, answer.PID > 0 && !answer.Busy)
 	if answer.Changed != "" {
 		return nil, &changedError{file: answer.Changed}
 	}
@@ -295,16 +305,17 @@ func (w *warm) fork(from *parent, r *Run, files []*os.File) (*Process, error) {
 func (w *warm) patience(p *parent) time.Duration {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if p.answered {
+	if p.settled {
 		return answerPatience
 	}
 	return w.importPatience
 }
 
-func (w *warm) heard(p *parent) {
+func (w *warm) heard(p *parent, settled bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	p.answered = true
+	p.settled = p.settled || settled
 }
 
 // socketPair returns two ends that keep messages apart.

@@ -20,6 +20,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"netlab-runner/internal/exec"
+	"netlab-runner/internal/jobs"
 	"netlab-runner/test/standins"
 )
 
@@ -207,9 +208,21 @@ func TestForkedDriverIsOneOfItsOwn(t *testing.T) {
 	if line := strings.TrimRight(cmdline(t, p.Pid()), " "); !strings.HasSuffix(line, "/main.py run "+run) {
 		t.Errorf("command line %q", line)
 	}
-	environ := strings.Split(readFile(t, fmt.Sprintf("/proc/%d/environ", p.Pid())), "\x00")
+	environ := environOf(t, p.Pid())
 	if job := "RUNNER_JOB=job-" + filepath.Base(run); !slices.Contains(environ, job) {
 		t.Errorf("%s is not in %q", job, environ)
+	}
+	parents := environOf(t, parentOf(t, p))
+	for _, environ := range [][]string{environ, parents} {
+		if slices.Contains(environ, ownVariable+"=x") {
+			t.Errorf("%q is this process's", environ)
+		}
+	}
+	// The parent is no job's: a worker that starts would look for that.
+	for _, variable := range parents {
+		if job, ok := strings.CutPrefix(variable, "RUNNER_JOB="); ok && jobs.ValidID(job) {
+			t.Errorf("the parent seems to be of job %q", job)
+		}
 	}
 	for _, fd := range []string{"1", "2"} {
 		if target := readLink(t, p.Pid(), "fd/"+fd); target != w.output() {
@@ -222,6 +235,11 @@ func TestForkedDriverIsOneOfItsOwn(t *testing.T) {
 		}
 	}
 	w.end(t, p)
+}
+
+func environOf(t *testing.T, pid int) []string {
+	t.Helper()
+	return strings.Split(readFile(t, fmt.Sprintf("/proc/%d/environ", pid)), "\x00")
 }
 
 func readLink(t *testing.T, pid int, name string) string {
@@ -245,6 +263,16 @@ func links(t *testing.T, pid int) (targets []string) {
 		}
 	}
 	return targets
+}
+
+// A parent whose end the kernel holds up holds nobody up.
+func TestParentThatDoesNotEnd(t *testing.T) {
+	t.Parallel()
+	w := setupWarm(t, time.Minute, nil)
+	release := w.HoldEnd()
+	w.Close()
+	release()
+	mustContain(t, w.log.String(), "does not end")
 }
 
 // The worker may end, and what keeps Netlab ready may be killed: neither hurts a run, and another worker finds it.
@@ -276,7 +304,7 @@ func TestParentEndsWithTheWorker(t *testing.T) {
 import os, socket, subprocess, sys
 ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
 parent = subprocess.Popen([sys.executable, sys.argv[1], "warm", str(theirs.fileno()), "600", "26.1", " "],
-                          env=dict(os.environ, RUNNER_JOB="-"), pass_fds=[theirs.fileno()])
+                          env=dict(os.environ, RUNNER_JOB=" "), pass_fds=[theirs.fileno()])
 theirs.close()
 ours.close()
 print(parent.wait(60))
@@ -297,7 +325,7 @@ main, run = sys.argv[1:]
 pair = lambda: socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
 ours, theirs = pair()
 parent = subprocess.Popen([sys.executable, main, "warm", str(theirs.fileno()), "600", "26.1", " " * 999],
-                          env=dict(os.environ, RUNNER_JOB="-" * 64), pass_fds=[theirs.fileno()])
+                          env=dict(os.environ, RUNNER_JOB=" " * 64), pass_fds=[theirs.fileno()])
 own, other = pair()
 with open(run + "/plan.json", "x") as f:
     json.dump({}, f)
@@ -345,6 +373,9 @@ func TestHungParentIsReplaced(t *testing.T) {
 	w := setupWarm(t, time.Minute, waiter())
 	w.SetFailurePause(time.Hour)
 	first := w.mustFork(t)
+	for !w.Settled() {
+		w.mustFork(t)
+	}
 	if err := syscall.Kill(first, syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
@@ -356,6 +387,32 @@ func TestHungParentIsReplaced(t *testing.T) {
 	w.mustFork(t, first)
 	if alive(first) {
 		t.Errorf("process %d is left", first)
+	}
+}
+
+// Nor is one taken for hung that has still parts of Netlab to import when it has forked a run already.
+func TestParentThatImportsForLongIsKept(t *testing.T) {
+	t.Parallel()
+	w, packages := setupOwn(t, waiter())
+	copyTree(t, filepath.Join(strings.TrimSpace(readFile(t, filepath.Join(packages, "netlab.pth"))), "netsim"), packages)
+	begun := filepath.Join(w.root, "begun")
+	writeFile(t, filepath.Join(packages, "netsim", "devices", "slow.py"), inWarm+fmt.Sprintf(`
+if warm:
+  open(%q, "w").close()
+  time.sleep(10)
+`, begun))
+	w.keep(t, time.Minute)
+	first := w.mustFork(t)
+	for ctx := testContext(t); ; time.Sleep(10 * time.Millisecond) {
+		if _, err := os.Stat(begun); err == nil {
+			break
+		}
+		if ctx.Err() != nil {
+			t.Fatalf("the parts are not imported: %s", w.log)
+		}
+	}
+	if second := w.mustFork(t); second != first {
+		t.Errorf("the first run was forked by %d, the second by %d: %s", first, second, w.log)
 	}
 }
 
@@ -559,17 +616,22 @@ func TestUserSiteThatAppears(t *testing.T) {
 // A parent that finds itself changed as soon as it is there, since something is being installed, is not replaced again and again.
 func TestNetlabThatChangesAllTheTime(t *testing.T) {
 	t.Parallel()
-	w, packages := setupOwn(t, waiter())
-	copyTree(t, filepath.Join(strings.TrimSpace(readFile(t, filepath.Join(packages, "netlab.pth"))), "netsim"), packages)
-	file := filepath.Join(packages, "netsim", "cli", "create.py")
-	writeFile(t, file, readFile(t, file)+"\nimport os\nos.utime(__file__)\n")
-	w.keep(t, time.Minute)
-	w.SetFailurePause(time.Hour)
-	for range 2 {
-		w.mustNotFork(t)
-	}
-	if n := strings.Count(w.log.String(), `msg="Netlab has changed, it is imported anew" file=`+file); n != 2 {
-		t.Errorf("%d times: %s", n, w.log)
+	for _, name := range []string{"cli/create.py", "augment/main.py", "utils/templates.py"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w, packages := setupOwn(t, waiter())
+			copyTree(t, filepath.Join(strings.TrimSpace(readFile(t, filepath.Join(packages, "netlab.pth"))), "netsim"), packages)
+			file := filepath.Join(packages, "netsim", name)
+			writeFile(t, file, readFile(t, file)+"\nimport os\nos.utime(__file__)\n")
+			w.keep(t, time.Minute)
+			w.SetFailurePause(time.Hour)
+			for range 2 {
+				w.mustNotFork(t)
+			}
+			if n := strings.Count(w.log.String(), `msg="Netlab has changed, it is imported anew" file=`+file); n != 2 {
+				t.Errorf("%d times: %s", n, w.log)
+			}
+		})
 	}
 }
 
@@ -613,6 +675,11 @@ func TestParentOfAnOldNetlabIsReplaced(t *testing.T) {
 	}
 	w.end(t, p)
 	mustContain(t, w.log.String(), "Netlab has changed", packages)
+	// Nor does a folder change where another path is written into a file that is there.
+	pth := filepath.Join(packages, "netlab.pth")
+	writeFile(t, pth, readFile(t, pth)+"/nowhere\n")
+	w.mustFork(t, first)
+	mustContain(t, w.log.String(), "file="+pth)
 
 	// One that cannot be imported any more says so as without all this, and is not tried twice for the next run.
 	if err := os.Mkdir(filepath.Join(packages, "netsim"), 0o755); err != nil {
@@ -792,7 +859,7 @@ os.set_blocking(heard, False)
 def told(pairs):
     """What is to be compiled of what a run tells that was forked just now."""
     known = dict(held.templates.known)
-    held.untold = templates.RUN_LIMIT
+    held.untold = ready.RUN_LIMIT
     held.tell(pairs)
     held.templates.known = known
     try:
@@ -804,14 +871,14 @@ def told(pairs):
     return chores
 
 own = [(os.path.basename(path), path) for path in sorted(glob.glob(f"{held.folder}/**/*.j2", recursive=True))]
-assert len(own) > templates.RUN_LIMIT + 10, len(own)
+assert len(own) > ready.RUN_LIMIT + 10, len(own)
 made_up = [(f"{n}.j2", f"{held.folder}/{n}.j2") for n in range(5000)]
 made_up += [("create.py", f"{held.folder}/cli/create.py"), ("passwd.j2", "/etc/passwd.j2"), ("templates", f"{held.folder}/templates")]
 for begin in range(0, len(made_up), 100):
     assert told(made_up[begin : begin + 100]) == []
 assert told(own[:5]) == own[:5]
 assert told(own[:6]) == own[5:6]
-assert told(own) == own[6 : 6 + templates.RUN_LIMIT]
+assert told(own) == own[6 : 6 + ready.RUN_LIMIT]
 
 # Where there is no room for all, the oldest ones go.
 templates.LIMIT = 10

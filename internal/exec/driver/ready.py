@@ -19,12 +19,12 @@ from netlab_driver import inputs, install, run, statusfile
 from netlab_driver.stamps import noting, places, stamp
 from netlab_driver.statusfile import PACKAGE_DEFAULTS
 from netlab_driver.steps import leave
-from netlab_driver.templates import RUN_LIMIT, Templates
 
 COMMANDS = ("create", "up", "down", "collect", "initial")
 PARTS = ("daemons", "devices", "modules", "outputs", "providers", "roles", "tools")
 HEARD_LIMIT = 65536  # bytes of what drivers say that are read at once
 TOLD_LIMIT = 4096  # bytes that a pipe takes at once, so that what several say does not mix
+RUN_LIMIT = 200  # templates that a run may have kept, used or not; more than a large lab uses
 
 
 class Ready:
@@ -40,6 +40,8 @@ class Ready:
 
             self.folder = os.path.dirname(os.path.realpath(netsim.__file__))
             self.note_package()
+            from netlab_driver.templates import Templates  # imports most of Netlab
+
             for name in COMMANDS:
                 importlib.import_module(f"netsim.cli.{name}")
             run.import_driver()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import importlib.util
 import os
 import site
@@ -21,9 +22,11 @@ def stamp(path: str) -> Optional[tuple]:
 def places() -> set:
     """What changes when something is installed for this interpreter, as far as it is known before Netlab is imported."""
     found = {sys.executable, f"{sys.prefix}/pyvenv.cfg", *sys.path}
-    found.update(site.getsitepackages())  # those that are not there yet
+    folders = site.getsitepackages()  # also those that are not there yet
     if site.ENABLE_USER_SITE:
-        found.add(site.getusersitepackages())
+        folders.append(site.getusersitepackages())
+    for folder in folders:
+        found.update([folder, *glob.glob(f"{glob.escape(folder)}/*.pth")])  # which add to the path
     with contextlib.suppress(Exception):
         netsim: Any = importlib.util.find_spec("netsim")
         found.add(netsim.origin or "")

@@ -9,7 +9,6 @@ import jinja2
 from netsim.utils import templates
 
 LIMIT = 1000  # templates that are kept; Netlab has fewer
-RUN_LIMIT = 200  # templates that a run may have kept, used or not; more than a large lab uses
 
 
 class Templates(jinja2.BytecodeCache):
