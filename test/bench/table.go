@@ -19,6 +19,7 @@ import (
 
 // row is one line of the table. Here and Baseline have a value of each round; the ratio is that of their medians.
 type row struct {
+	// Name is the same in all runs of a revision: bench-compare finds the row by it.
 	Name     string    `json:"name"`
 	Unit     string    `json:"unit"`
 	Better   better    `json:"better"`
