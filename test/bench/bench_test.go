@@ -34,9 +34,12 @@ func TestShortRun(t *testing.T) {
 	}
 }
 
+// alone is said of a row that has no baseline.
+const alone = ", alone"
+
 // shortRows are the names of the rows of a short run, which must be the same each time.
 func shortRows() map[string][]string {
-	const server, workers, api = "  processor time of the server", "  processor time of the server and the workers", "  processor time of the API"
+	const server, workers, api = "  processor time of the server", "  processor time of the server and the workers", "  processor time of the API" + alone
 	return map[string][]string{
 		"post": {
 			"POST /jobs, each job in a new directory", server,
@@ -60,13 +63,13 @@ func shortRows() map[string][]string {
 		},
 		"creates": {fmt.Sprintf("create, %d at once, POST to the ends", runtime.NumCPU())},
 		"latency": {
-			"line written to line read, p50, 100 lines/s in each of 1",
-			"line written to line read, p99, 100 lines/s in each of 1",
-			"line written to line read, p50, 100 lines/s in each of 20",
-			"line written to line read, p99, 100 lines/s in each of 20",
+			"line written to line read, p50, 100 lines/s in each of 1" + alone,
+			"line written to line read, p99, 100 lines/s in each of 1" + alone,
+			"line written to line read, p50, 100 lines/s in each of 20" + alone,
+			"line written to line read, p99, 100 lines/s in each of 20" + alone,
 		},
 		"followers": {"memory of the API, 20 followers of a log of 100 kB/s", api},
-		"poll":      {"JSON log of 1 MB, 2 clients once a second, p99", "  memory of the API, at most", api},
+		"poll":      {"JSON log of 1 MB, 2 clients once a second, p99" + alone, "  memory of the API, at most", api},
 		"list": {
 			"GET /jobs?…&limit=50, filters that most match, of 200 jobs", server,
 			"GET /jobs?…&limit=50, filters that 50 match, of 200 jobs", server,
@@ -76,9 +79,9 @@ func shortRows() map[string][]string {
 		"idle": {
 			"idle with 50 jobs: processor time, API and worker",
 			"  memory of the API, its server included, and the worker",
-			"  memory of what is kept ready of Netlab",
+			"  memory of what is kept ready of Netlab" + alone,
 		},
-		"start": {"netlab-api, start to ready, empty store"},
+		"start": {"netlab-api, start to ready, empty store" + alone},
 	}
 }
 
@@ -109,7 +112,11 @@ func takeShort(t *testing.T, figure string, rows []string) {
 	}
 	var names []string
 	for _, r := range written.Rows {
-		names = append(names, r.Name)
+		name := r.Name
+		if r.Beside == "" {
+			name += alone
+		}
+		names = append(names, name)
 		if !strings.Contains(out.String(), r.Name) {
 			t.Errorf("the table lacks %q", r.Name)
 		}

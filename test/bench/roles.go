@@ -36,6 +36,7 @@ func roles() map[string]role {
 		"bare-bus":    roleBareBus,
 		"bare-worker": roleBareWorker,
 		"bare-read":   roleBareRead,
+		"bare-idle":   roleBareIdle,
 		"bus":         roleBus,
 		"guard":       roleGuard,
 	}
