@@ -23,6 +23,18 @@ type talk struct {
 // ready tells the parent that the child works, with what it has to know.
 func (t *talk) ready(f facts) error { return t.answers.Encode(f) }
 
+// answerWith answers every question with what answer returns then, until ctx ends.
+func (t *talk) answerWith(ctx context.Context, answer func() any) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.questions:
+			_ = t.answers.Encode(answer()) // nobody hears it any more where that fails
+		}
+	}
+}
+
 // role is what a child does until ctx ends.
 type role func(ctx context.Context, config json.RawMessage, t *talk) error
 

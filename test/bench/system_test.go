@@ -3,12 +3,15 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 )
 
 // withShortBench calls f as a figure of a short run is called.
@@ -48,6 +51,65 @@ func TestProgramsLog(t *testing.T) {
 			}
 		}
 		return nil
+	})
+}
+
+// A log that lacks a line, or has one too many, is no figure.
+func TestAllLinesCount(t *testing.T) {
+	t.Parallel()
+	withShortBench(t, func(ctx context.Context, b *bench) (err error) {
+		s, err := b.startNoopSystem(ctx, 1, noopWorker{Slots: 1, Ticks: 3, Every: time.Millisecond})
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, s.end()) }()
+		for _, lines := range []int{2, 3, 4} {
+			times, err := s.timeLines(ctx, s.createJob("lines"+strconv.Itoa(lines)), lines)
+			if (err == nil) != (lines == 3) {
+				t.Errorf("%d lines wanted of 3: %v, %v", lines, times, err)
+			}
+		}
+		return nil
+	})
+}
+
+// A line that is out of its order does not count.
+func TestTickOf(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		line   string
+		number int
+		ok     bool
+	}{
+		{"tick 12 3 of a line", 3, true},
+		{"tick 12 4 of a line", 3, false},
+		{"tick 12", 3, false},
+		{"TASK 12 3 of a line", 3, false},
+		{"tick now 3 of a line", 3, false},
+	} {
+		if at, ok := tickOf([]byte(c.line), c.number); ok != c.ok || ok && at != 12 {
+			t.Errorf("%q, number %d: %d, %v", c.line, c.number, at, ok)
+		}
+	}
+}
+
+// Each birth that "what the first asks of the bus" publishes comes back.
+func TestBirthsComeBack(t *testing.T) {
+	t.Parallel()
+	withShortBench(t, func(ctx context.Context, b *bench) error {
+		const n = 20
+		check := func(ctx context.Context, c *child, posted int) error {
+			if err := checkBirths(ctx, c, posted); err != nil {
+				return err
+			}
+			if err := checkBirths(ctx, c, posted-1); err == nil {
+				t.Error("one too many is no error")
+			}
+			return nil
+		}
+		config := leastConfig{Birth: message{Data: []byte("{}")}}
+		_, err := b.postToBare(ctx, "least-post", config, n, func(i int) int { return i }, check)
+		return err
 	})
 }
 
