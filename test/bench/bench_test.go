@@ -34,8 +34,11 @@ func TestShortRun(t *testing.T) {
 	}
 }
 
-// alone is said of a row that has no baseline.
-const alone = ", alone"
+// What is said of a row that has no baseline, and of one in which this program has no part.
+const (
+	alone     = ", alone"
+	reference = ", for reference"
+)
 
 // shortRows are the names of the rows of a short run, which must be the same each time.
 func shortRows() map[string][]string {
@@ -44,12 +47,12 @@ func shortRows() map[string][]string {
 		"post": {
 			"POST /jobs, each job in a new directory", server,
 			"POST /jobs, in 64 known directories", server,
-			"what the first asks of the bus, and no more", server,
+			"what the first asks of the bus, and no more" + reference, server + reference,
 		},
 		"get": {"GET /jobs/{id}", server, "GET /jobs/{id} of a running job", server},
 		"jobs": {
 			"jobs that do nothing, from POST to their end, 2 hosts", workers,
-			"the same messages, and the files that a job needs", workers,
+			"the same messages, and the files that a job needs" + reference, workers + reference,
 		},
 		"relay": {"log of 1 MiB to one follower, job ended"},
 		"live":  {"log of 1 MiB to one follower, while it is written"},
@@ -115,6 +118,9 @@ func takeShort(t *testing.T, figure string, rows []string) {
 		name := r.Name
 		if r.Beside == "" {
 			name += alone
+		}
+		if r.Reference {
+			name += reference
 		}
 		names = append(names, name)
 		if !strings.Contains(out.String(), r.Name) {

@@ -42,6 +42,8 @@ type entry struct {
 	Figure string `json:"figure"`
 	row
 	Goals []goal `json:"goals,omitempty"`
+	// Reference says that this program has no part in the row: bench-compare shows it and fails by none.
+	Reference bool `json:"reference,omitempty"`
 }
 
 // table is what is printed, and written as JSON.

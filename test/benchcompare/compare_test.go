@@ -90,6 +90,20 @@ c [4 4] [] not comparable
 	}
 }
 
+// What the program under test has no part in is no loss, where either revision says that it has none.
+func TestReferences(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ before, after, fails bool }{{false, false, true}, {false, true, false}, {true, false, false}} {
+		changes := changesOf(
+			[]row{{Name: "r", Better: "less", Here: []float64{10, 11, 10, 11}, Reference: c.before}},
+			[]row{{Name: "r", Better: "less", Here: []float64{23, 24, 23, 24}, Reference: c.after}},
+		)
+		if err := losses(changes); changes[0].verdict != worse || (err != nil) != c.fails {
+			t.Errorf("%+v: %s, %v", c, changes[0].verdict, err)
+		}
+	}
+}
+
 // benchmark is a program such as test/bench that takes the flags and says that a request takes so long, a little more in each round.
 // With 0 it goes on until it is interrupted, and leaves word of that in the directory marks.
 const benchmark = `package main
