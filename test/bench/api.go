@@ -25,12 +25,7 @@ func roleAPI(ctx context.Context, config json.RawMessage, t *talk) error {
 	if err := s.MakeDirs(); err != nil {
 		return err
 	}
-	return apiprogram.Run(ctx, s, "bench", slog.New(&announcer{Handler: quiet(), talk: t, seen: &seen{facts: facts{}}}))
-}
-
-// quiet logs what should not happen.
-func quiet() slog.Handler {
-	return slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})
+	return apiprogram.Run(ctx, s, "bench", slog.New(&announcer{Handler: t.log, talk: t, seen: &seen{facts: facts{}}}))
 }
 
 // announcer tells the parent the addresses that the program logs, and passes on what is for the log.
@@ -44,9 +39,6 @@ type seen struct {
 	mu    sync.Mutex
 	facts facts
 }
-
-// Enabled has the level of the real program: what that does not make for its log, this one does not either.
-func (a *announcer) Enabled(_ context.Context, level slog.Level) bool { return level >= slog.LevelInfo }
 
 func (a *announcer) Handle(ctx context.Context, r slog.Record) error {
 	names := map[string]map[string]string{
@@ -64,13 +56,12 @@ func (a *announcer) Handle(ctx context.Context, r slog.Record) error {
 		})
 		// The HTTP address comes last.
 		if a.seen.facts["address"] != "" {
-			return a.talk.ready(a.seen.facts)
+			if err := a.talk.ready(a.seen.facts); err != nil {
+				return err
+			}
 		}
 	}
-	if a.Handler.Enabled(ctx, r.Level) {
-		return a.Handler.Handle(ctx, r)
-	}
-	return nil
+	return a.Handler.Handle(ctx, r)
 }
 
 func (a *announcer) WithAttrs(attrs []slog.Attr) slog.Handler {

@@ -17,7 +17,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// bareConfig is what the roles bare-bus and bare-worker are told.
+// bareConfig is what the roles bare-bus, bare-worker and bare-idle are told.
 type bareConfig struct {
 	Dir string
 	// Life is a file with the messages to send.
@@ -26,6 +26,21 @@ type bareConfig struct {
 	Slots     int
 	// Files says that a worker keeps those of each job that it needs.
 	Files bool
+	// Jobs is how many have ended when bare-idle is ready.
+	Jobs int
+}
+
+// newBareConfig has a new directory and the messages.
+func (b *bench) newBareConfig(l *life) (c bareConfig, err error) {
+	if c.Dir, err = b.newDir("bare"); err != nil {
+		return c, err
+	}
+	c.Life = filepath.Join(c.Dir, "life.json")
+	text, err := json.Marshal(l)
+	if err != nil {
+		return c, err
+	}
+	return c, os.WriteFile(c.Life, text, 0o644)
 }
 
 func readBareConfig(config json.RawMessage) (*bareConfig, *life, error) {
@@ -140,9 +155,8 @@ func publishRequests(ctx context.Context, js jetstream.JetStream, m message, bat
 				if i >= n {
 					return
 				}
-				id := fmt.Sprintf("job-%d-%d", batch, i)
-				check := jetstream.WithExpectLastSequenceForSubject(0, "bare.*."+id+".request")
-				if _, err := send(ctx, js, copyOf(m), "bare."+bareHost(i%jobsHosts)+"."+id+".request", check); err != nil {
+				check := jetstream.WithExpectLastSequenceForSubject(0, "bare.*."+bareID(batch, i)+".request")
+				if _, err := send(ctx, js, copyOf(m), bareJob(batch, i)+"request", check); err != nil {
 					fail(err)
 				}
 			}
@@ -150,6 +164,13 @@ func publishRequests(ctx context.Context, js jetstream.JetStream, m message, bat
 	}
 	publishers.Wait()
 	return context.Cause(ctx)
+}
+
+func bareID(batch, i int) string { return fmt.Sprintf("job-%d-%d", batch, i) }
+
+// bareJob is what the subjects of the i-th job of a batch begin with.
+func bareJob(batch, i int) string {
+	return "bare." + bareHost(i%jobsHosts) + "." + bareID(batch, i) + "."
 }
 
 // roleBareWorker takes the requests of one host, acknowledges each, and publishes what a job's worker does: the claim, the

@@ -32,6 +32,7 @@ type child struct {
 
 // instruction is what a child is told on its command line.
 type instruction struct {
+	Log     string          `json:"log"` // a file
 	Profile string          `json:"profile,omitempty"`
 	Config  json.RawMessage `json:"config"`
 }
@@ -51,8 +52,9 @@ func (b *bench) start(ctx context.Context, role string, config any, env ...strin
 	if in.Config, err = json.Marshal(config); err != nil {
 		return nil, err
 	}
+	b.started++
+	in.Log = filepath.Join(b.temporary, fmt.Sprintf("%d-%s.log", b.started, role))
 	if b.profile != "" {
-		b.started++
 		in.Profile = filepath.Join(b.profile, fmt.Sprintf("%s-%d.pprof", role, b.started))
 	}
 	text, err := json.Marshal(in)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -53,11 +54,19 @@ func aims() []aim {
 	}
 }
 
+// references are the rows, each with those below it, that say what a figure cannot be better than, by nobody's code but that of the parts.
+func references() []string {
+	return []string{"what the first asks of the bus, and no more", "the same messages, and the files that a job needs"}
+}
+
 // add appends the rows of a figure, with their goals.
 func (t *table) add(figure string, rows []row) error {
-	first := len(t.Rows)
+	first, reference := len(t.Rows), false
 	for _, r := range rows {
-		t.Rows = append(t.Rows, entry{Figure: figure, row: r})
+		if !strings.HasPrefix(r.Name, "  ") {
+			reference = slices.Contains(references(), r.Name)
+		}
+		t.Rows = append(t.Rows, entry{Figure: figure, row: r, Reference: reference})
 	}
 	for _, a := range aims() {
 		if a.figure != figure {

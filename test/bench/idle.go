@@ -6,22 +6,36 @@ import (
 	"fmt"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"time"
 )
 
 // measureIdle measures what an API with its server and a worker take while there is nothing to do, and what the worker keeps
-// ready of Netlab. Jobs have ended, and a moment ago labs have run here of all modules that Netlab has. There is no baseline.
+// ready of Netlab. Jobs have ended, and a moment ago labs have run here of all modules that Netlab has. The baseline is a server alone:
+// it says how dear it is to this machine to wake up a process.
 func measureIdle(ctx context.Context, b *bench) (rows []row, err error) {
 	count, span := b.amount(1000, 50), time.Duration(b.amount(10, 1))*time.Second
 	n, err := b.newNetlab()
 	if err != nil {
 		return nil, err
 	}
-	s, err := b.startWithEnded(ctx, count)
+	s, ended, err := b.startWithEnded(ctx, count)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, s.endWithRuns()) }()
+	life, err := s.lifeOf(ctx, ended)
+	if err != nil {
+		return nil, err
+	}
+	bare, err := b.startBareIdle(ctx, life, count)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, bare.end()) }()
+	if got, want := bare.facts["messages"], strconv.Itoa(4*count); got != want {
+		return nil, fmt.Errorf("the bare server has %s messages, want %s", got, want)
+	}
 	if err := s.addWorker(ctx, n); err != nil {
 		return nil, err
 	}
@@ -32,13 +46,20 @@ func measureIdle(ctx context.Context, b *bench) (rows []row, err error) {
 	if err := pause(ctx, span/2); err != nil {
 		return nil, err
 	}
-	r, err := b.inTurns(ctx, "idle", side{"here", func(ctx context.Context) (sample, error) { return s.idle(ctx, span) }})
+	r, err := b.inTurns(ctx, "idle",
+		side{"here", func(ctx context.Context) (sample, error) { return s.idle(ctx, span) }},
+		side{"bare", func(ctx context.Context) (sample, error) { return idle(ctx, span, bare) }},
+	)
 	if err != nil {
 		return nil, err
 	}
+	const beside = "a bare server with as many messages"
 	return []row{
-		{Name: fmt.Sprintf("idle with %d jobs: processor time, API and worker", count), Unit: "% of a core", Better: less, Here: r.of("here", "cpu")},
-		{Name: "  memory of the API, its server included, and the worker", Unit: "MiB", Better: less, Here: r.of("here", "memory")},
+		{
+			fmt.Sprintf("idle with %d jobs: processor time, API and worker", count), "% of a core", less,
+			r.of("here", "cpu"), r.of("bare", "cpu"), beside,
+		},
+		{"  memory of the API, its server included, and the worker", "MiB", less, r.of("here", "memory"), r.of("bare", "memory"), beside},
 		{Name: "  memory of what is kept ready of Netlab", Unit: "MiB", Better: less, Here: r.of("here", "warm")},
 	}, nil
 }
@@ -59,20 +80,22 @@ func (n *netlab) createEverything(ctx context.Context, s *system) error {
 	return nil
 }
 
-// startWithEnded starts an API that finds so many jobs that have ended. What it takes to store them so fast is not in its memory.
-func (b *bench) startWithEnded(ctx context.Context, count int) (*system, error) {
-	s, err := b.startSystem(ctx, nil)
+// startWithEnded starts an API that finds so many jobs that have ended, and returns the id of one. What it takes to store them so fast
+// is not in its memory.
+func (b *bench) startWithEnded(ctx context.Context, count int) (s *system, newest string, err error) {
+	s, err = b.startSystem(ctx, nil)
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
-	newest, err := fill(ctx, s.api.facts["bus"], s.api.facts["creds"], filling{count: count, log: verbose(4096)})
+	newest, err = fill(ctx, s.api.facts["bus"], s.api.facts["creds"], filling{count: count, log: verbose(4096)})
 	if err == nil {
 		err = s.awaitNewest(ctx, newest)
 	}
 	if err := errors.Join(err, s.end()); err != nil {
-		return nil, err
+		return nil, "", err
 	}
-	return b.launchIn(ctx, s.dir, []string{busOnLoopback})
+	s, err = b.launchIn(ctx, s.dir, []string{busOnLoopback})
+	return s, newest, err
 }
 
 // idle looks on for a time.
@@ -82,20 +105,29 @@ func (s *system) idle(ctx context.Context, span time.Duration) (sample, error) {
 	if err != nil {
 		return nil, err
 	}
-	share, err := shareOf(func() error { return pause(ctx, span) }, s.processes()...)
+	got, err := idle(ctx, span, s.processes()...)
+	if err != nil {
+		return nil, err
+	}
+	got["warm"], err = memoryOf(warm, resident)
+	return got, err
+}
+
+// idle looks on at processes for a time.
+func idle(ctx context.Context, span time.Duration, processes ...*child) (sample, error) {
+	share, err := shareOf(func() error { return pause(ctx, span) }, processes...)
 	if err != nil {
 		return nil, err
 	}
 	got := sample{"cpu": share}
-	for _, c := range s.processes() {
+	for _, c := range processes {
 		memory, err := c.memory(resident)
 		if err != nil {
 			return nil, err
 		}
 		got["memory"] += memory
 	}
-	got["warm"], err = memoryOf(warm, resident)
-	return got, err
+	return got, nil
 }
 
 // addWorker starts netlab-worker itself: this program has the server linked in, which makes it much larger.

@@ -2,11 +2,8 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"strconv"
 	"time"
 
@@ -176,18 +173,11 @@ type bareFleet struct {
 
 // startBareFleet starts one whose workers keep files or not.
 func (b *bench) startBareFleet(ctx context.Context, l *life, files bool) (*bareFleet, error) {
-	dir, err := b.newDir("bare")
+	c, err := b.newBareConfig(l)
 	if err != nil {
 		return nil, err
 	}
-	text, err := json.Marshal(l)
-	if err != nil {
-		return nil, err
-	}
-	c := bareConfig{Dir: dir, Life: filepath.Join(dir, "life.json"), Slots: jobsSlots, Files: files}
-	if err := os.WriteFile(c.Life, text, 0o644); err != nil {
-		return nil, err
-	}
+	c.Slots, c.Files = jobsSlots, files
 	f := &bareFleet{}
 	if f.bus, err = b.start(ctx, "bare-bus", c); err != nil {
 		return nil, err

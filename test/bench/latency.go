@@ -14,7 +14,8 @@ import (
 // once, each followed. There is no baseline.
 func measureLatency(ctx context.Context, b *bench) (rows []row, err error) {
 	const many = 20
-	s, err := b.startNoopSystem(ctx, 1, noopWorker{Slots: many, Ticks: b.amount(400, 30), Every: 10 * time.Millisecond})
+	lines := b.amount(400, 30)
+	s, err := b.startNoopSystem(ctx, 1, noopWorker{Slots: many, Ticks: lines, Every: 10 * time.Millisecond})
 	if err != nil {
 		return nil, err
 	}
@@ -23,7 +24,7 @@ func measureLatency(ctx context.Context, b *bench) (rows []row, err error) {
 	ofJobs := func(n int) func(ctx context.Context) (sample, error) {
 		return func(ctx context.Context) (sample, error) {
 			round++
-			return s.latency(ctx, "round"+strconv.Itoa(round)+"-", n)
+			return s.latency(ctx, "round"+strconv.Itoa(round)+"-", n, lines)
 		}
 	}
 	r, err := b.inTurns(ctx, "latency", side{"one", ofJobs(1)}, side{"many", ofJobs(many)})
@@ -44,15 +45,15 @@ func measureLatency(ctx context.Context, b *bench) (rows []row, err error) {
 	return rows, nil
 }
 
-// latency runs so many jobs at once, follows each, and returns quantiles over the lines of all, in milliseconds.
-func (s *system) latency(ctx context.Context, name string, n int) (sample, error) {
+// latency runs so many jobs at once, follows the lines of each, and returns quantiles over those of all, in milliseconds.
+func (s *system) latency(ctx context.Context, name string, n, lines int) (sample, error) {
 	var mu sync.Mutex
 	var all []float64
 	var failures error
 	var followers sync.WaitGroup
 	for i := range n {
 		followers.Go(func() {
-			times, err := s.timeLines(ctx, s.createJob(name+strconv.Itoa(i)))
+			times, err := s.timeLines(ctx, s.createJob(name+strconv.Itoa(i)), lines)
 			mu.Lock()
 			defer mu.Unlock()
 			all = append(all, times...)
@@ -63,8 +64,9 @@ func (s *system) latency(ctx context.Context, name string, n int) (sample, error
 	return sample{"p50": quantile(all, 0.5), "p99": quantile(all, 0.99)}, failures
 }
 
-// timeLines follows a job that writes lines with their times, and returns how long each was under way, in milliseconds.
-func (s *system) timeLines(ctx context.Context, body []byte) ([]float64, error) {
+// timeLines follows a job that writes so many lines with their times, and returns how long each was under way, in milliseconds. All of
+// them must come, one after the other.
+func (s *system) timeLines(ctx context.Context, body []byte, lines int) ([]float64, error) {
 	job, err := s.submit(ctx, body)
 	if err != nil {
 		return nil, err
@@ -80,21 +82,21 @@ func (s *system) timeLines(ctx context.Context, body []byte) ([]float64, error) 
 				return
 			}
 			rest = after
-			if written, ok := tickOf(line); ok {
+			if written, ok := tickOf(line, len(times)); ok {
 				times = append(times, float64(now-written)/float64(time.Millisecond))
 			}
 		}
 	})
-	if err == nil && len(times) == 0 {
-		err = fmt.Errorf("job %s wrote no line with a time", job.ID)
+	if err == nil && len(times) != lines {
+		err = fmt.Errorf("job %s: %d lines with their times came in order, want %d", job.ID, len(times), lines)
 	}
 	return times, errors.Join(err, s.succeeded(ctx, job.ID))
 }
 
-// tickOf reads the time that a line of ticks begins with.
-func tickOf(line []byte) (at int64, ok bool) {
+// tickOf reads the time that the line of ticks with the number begins with.
+func tickOf(line []byte, number int) (at int64, ok bool) {
 	fields := bytes.Fields(line)
-	if len(fields) < 2 || string(fields[0]) != "tick" {
+	if len(fields) < 3 || string(fields[0]) != "tick" || string(fields[2]) != strconv.Itoa(number) {
 		return 0, false
 	}
 	at, err := strconv.ParseInt(string(fields[1]), 10, 64)

@@ -36,7 +36,7 @@ const (
 )
 
 // roleLeastPost is a handler that gives a directory to a host and publishes a birth, each with the check that there is none, to streams as
-// netlab-api makes them, and has the birth come back from there.
+// netlab-api makes them, and has the birth come back from there. Whatever it is asked, it answers how many have come.
 func roleLeastPost(ctx context.Context, config json.RawMessage, t *talk) error {
 	var c leastConfig
 	if err := json.Unmarshal(config, &c); err != nil {
@@ -66,6 +66,7 @@ func roleLeastPost(ctx context.Context, config json.RawMessage, t *talk) error {
 		return err
 	}
 	defer following.Stop()
+	go t.answerWith(ctx, func() any { return came.Load() })
 	app := newFiber()
 	app.Post("/jobs", func(f *fiber.Ctx) error {
 		ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
@@ -93,6 +94,25 @@ func roleLeastPost(ctx context.Context, config json.RawMessage, t *talk) error {
 		return f.Status(fiber.StatusAccepted).JSON(fiber.Map{"id": id.String()})
 	})
 	return serveFiber(ctx, app, t)
+}
+
+// checkBirths waits until so many births have come back to a process in the role least-post, and checks that no more have.
+func checkBirths(ctx context.Context, c *child, count int) error {
+	for end := time.Now().Add(patience); ; {
+		var came int
+		if err := c.ask("births", &came); err != nil {
+			return err
+		}
+		if came == count {
+			return nil
+		}
+		if came > count || time.Now().After(end) {
+			return fmt.Errorf("%d births have come back, want %d", came, count)
+		}
+		if err := pause(ctx, 5*time.Millisecond); err != nil {
+			return err
+		}
+	}
 }
 
 // makeStreams makes those of netlab-api.

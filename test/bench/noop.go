@@ -56,7 +56,7 @@ func roleWorker(ctx context.Context, config json.RawMessage, t *talk) error {
 	}
 	workers, ctx := errgroup.WithContext(ctx)
 	for _, host := range c.Hosts {
-		w, b, err := c.connect(ctx, host, python, me.Username)
+		w, b, err := c.connect(ctx, host, python, me.Username, slog.New(t.log))
 		if err != nil {
 			return err
 		}
@@ -70,8 +70,7 @@ func roleWorker(ctx context.Context, config json.RawMessage, t *talk) error {
 }
 
 // connect makes one of the workers, and its connection to the bus.
-func (c *noopWorker) connect(ctx context.Context, host, python, user string) (*worker.Worker, *bus.Bus, error) {
-	log := slog.New(quiet())
+func (c *noopWorker) connect(ctx context.Context, host, python, user string, log *slog.Logger) (*worker.Worker, *bus.Bus, error) {
 	w, err := worker.New(ctx, worker.Config{
 		Host: host, DataDir: filepath.Join(c.DataDir, host), Roots: []string{c.Root}, Python: python, Slots: c.Slots, Timeout: time.Hour,
 		Start: func(r exec.Run) (worker.Process, error) { return startNoop(r.Output, c.write), nil },

@@ -29,10 +29,10 @@ func measurePost(ctx context.Context, b *bench) ([]row, error) {
 			return b.postToSystem(ctx, n, func(i int) int { return i % known })
 		}},
 		side{"least", func(ctx context.Context) (sample, error) {
-			return b.postToBare(ctx, "least-post", leastConfig{Birth: birth}, least, newDirs)
+			return b.postToBare(ctx, "least-post", leastConfig{Birth: birth}, least, newDirs, checkBirths)
 		}},
 		side{"bare", func(ctx context.Context) (sample, error) {
-			return b.postToBare(ctx, "bare-post", leastConfig{}, bare, newDirs)
+			return b.postToBare(ctx, "bare-post", leastConfig{}, bare, newDirs, nil)
 		}},
 	)
 	if err != nil {
@@ -55,11 +55,14 @@ func postBody(dir int) []byte {
 		strconv.Itoa(dir) + `","topologyPath":"topology.yml","cleanup":false}`)
 }
 
+// warmUp is how many jobs are posted before n are measured.
+func warmUp(n int) int { return n / 10 }
+
 // postTo posts n jobs, after some to warm up with. dirOf gives the directory of the i-th job.
 func postTo(ctx context.Context, server *child, n int, dirOf func(i int) int) (sample, error) {
 	l := newLoad(server.facts["address"])
 	defer l.close()
-	warm := n / 10
+	warm := warmUp(n)
 	bodies := make([][]byte, warm+n)
 	for i := range bodies {
 		bodies[i] = postBody(dirOf(i))
@@ -147,8 +150,10 @@ func announce(ctx context.Context, s *system) (leave func(), err error) {
 	}, nil
 }
 
-// postToBare posts to a process in the role, which is told a directory too.
-func (b *bench) postToBare(ctx context.Context, role string, config leastConfig, n int, dirOf func(i int) int) (got sample, err error) {
+// postToBare posts to a process in the role, which is told a directory too. check, where it is not nil, is told how many were posted.
+func (b *bench) postToBare(
+	ctx context.Context, role string, config leastConfig, n int, dirOf func(i int) int, check func(ctx context.Context, c *child, posted int) error,
+) (got sample, err error) {
 	if config.Dir, err = b.newDir("bare"); err != nil {
 		return nil, err
 	}
@@ -157,5 +162,9 @@ func (b *bench) postToBare(ctx context.Context, role string, config leastConfig,
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, c.end()) }()
-	return postTo(ctx, c, n, dirOf)
+	got, err = postTo(ctx, c, n, dirOf)
+	if err == nil && check != nil {
+		err = check(ctx, c, warmUp(n)+n)
+	}
+	return got, err
 }

@@ -155,7 +155,7 @@ func roleBus(ctx context.Context, config json.RawMessage, t *talk) error {
 		return err
 	}
 	server, err := embedded.Start(ctx, embedded.Config{
-		Dir: dir, Listen: "127.0.0.1:0", SyncAlways: store.Sync.Always, SyncInterval: store.Sync.Interval, Log: slog.New(quiet()),
+		Dir: dir, Listen: "127.0.0.1:0", SyncAlways: store.Sync.Always, SyncInterval: store.Sync.Interval, Log: slog.New(t.log),
 	})
 	if err != nil {
 		return err

@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"log/slog"
 	"os"
 	"runtime/pprof"
 )
@@ -14,10 +16,24 @@ import (
 type talk struct {
 	questions <-chan json.RawMessage
 	answers   *json.Encoder
+	// log is the child's own.
+	log slog.Handler
 }
 
 // ready tells the parent that the child works, with what it has to know.
 func (t *talk) ready(f facts) error { return t.answers.Encode(f) }
+
+// answerWith answers every question with what answer returns then, until ctx ends.
+func (t *talk) answerWith(ctx context.Context, answer func() any) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.questions:
+			_ = t.answers.Encode(answer()) // nobody hears it any more where that fails
+		}
+	}
+}
 
 // role is what a child does until ctx ends.
 type role func(ctx context.Context, config json.RawMessage, t *talk) error
@@ -32,6 +48,7 @@ func roles() map[string]role {
 		"bare-bus":    roleBareBus,
 		"bare-worker": roleBareWorker,
 		"bare-read":   roleBareRead,
+		"bare-idle":   roleBareIdle,
 		"bus":         roleBus,
 		"guard":       roleGuard,
 	}
@@ -70,6 +87,11 @@ func play(name, text string) error {
 		}
 		defer pprof.StopCPUProfile()
 	}
+	log, err := os.OpenFile(in.Log, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+	if err != nil {
+		return err
+	}
+	defer log.Close()
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	questions := make(chan json.RawMessage)
@@ -84,9 +106,14 @@ func play(name, text string) error {
 			}
 		}
 	}()
-	err := do(ctx, in.Config, &talk{questions: questions, answers: json.NewEncoder(os.Stdout)})
+	err = do(ctx, in.Config, &talk{questions, json.NewEncoder(os.Stdout), programLog(log, os.Stderr)})
 	if errors.Is(err, context.Canceled) {
 		return nil
 	}
 	return err
+}
+
+// programLog is a log as the programs write it, which costs them something too. What should not happen is shown besides.
+func programLog(file, shown io.Writer) slog.Handler {
+	return slog.NewMultiHandler(slog.NewTextHandler(file, nil), slog.NewTextHandler(shown, &slog.HandlerOptions{Level: slog.LevelWarn}))
 }

@@ -19,6 +19,7 @@ import (
 
 // row is one line of the table. Here and Baseline have a value of each round; the ratio is that of their medians.
 type row struct {
+	// Name is the same in all runs of a revision: bench-compare finds the row by it.
 	Name     string    `json:"name"`
 	Unit     string    `json:"unit"`
 	Better   better    `json:"better"`
@@ -41,6 +42,8 @@ type entry struct {
 	Figure string `json:"figure"`
 	row
 	Goals []goal `json:"goals,omitempty"`
+	// Reference says that this program has no part in the row: bench-compare shows it and fails by none.
+	Reference bool `json:"reference,omitempty"`
 }
 
 // table is what is printed, and written as JSON.

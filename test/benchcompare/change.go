@@ -17,6 +17,8 @@ type row struct {
 	Unit   string    `json:"unit"`
 	Better string    `json:"better"` // "more" or "less"
 	Here   []float64 `json:"here"`   // a value of each round
+	// Reference says that the program under test has no part in the row. A revision that says so of none may have some.
+	Reference bool `json:"reference"`
 }
 
 // merge adds the values of another run of the same benchmarks to rows, and rows that were not there. What a row is called in its
@@ -79,6 +81,7 @@ func changesOf(before, after []row) []change {
 		c := change{row: a, after: a.Here}
 		if at := find(before, a.Name); at >= 0 && before[at].Unit == a.Unit && before[at].Better == a.Better {
 			c.before = before[at].Here
+			c.row.Reference = a.Reference || before[at].Reference
 		}
 		c.judge()
 		changes = append(changes, c)
@@ -137,10 +140,13 @@ func median(values []float64) float64 { return stats.Sample{Xs: values}.Quantile
 const greatLoss = 2
 
 // losses is an error that names what got worse by more than a factor of 2, beyond noise. Where that left no time for enough values to tell,
-// each of them has to say so.
+// each of them has to say so. What the program under test has no part in is none of its losses.
 func losses(changes []change) error {
 	var errs []error
 	for _, c := range changes {
+		if c.row.Reference {
+			continue
+		}
 		if (c.verdict == worse && c.loss > greatLoss) || (c.verdict == tooFew && c.leastLoss() > greatLoss) {
 			errs = append(errs, fmt.Errorf("worse by a factor of %.3g, more than %d: %s", c.loss, greatLoss, c.row.Name))
 		}

@@ -90,6 +90,20 @@ c [4 4] [] not comparable
 	}
 }
 
+// What the program under test has no part in is no loss, where either revision says that it has none.
+func TestReferences(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ before, after, fails bool }{{false, false, true}, {false, true, false}, {true, false, false}} {
+		changes := changesOf(
+			[]row{{Name: "r", Better: "less", Here: []float64{10, 11, 10, 11}, Reference: c.before}},
+			[]row{{Name: "r", Better: "less", Here: []float64{23, 24, 23, 24}, Reference: c.after}},
+		)
+		if err := losses(changes); changes[0].verdict != worse || (err != nil) != c.fails {
+			t.Errorf("%+v: %s, %v", c, changes[0].verdict, err)
+		}
+	}
+}
+
 // benchmark is a program such as test/bench that takes the flags and says that a request takes so long, a little more in each round.
 // With 0 it goes on until it is interrupted, and leaves word of that in the directory marks.
 const benchmark = `package main
@@ -271,19 +285,32 @@ func TestTimeIsOver(t *testing.T) {
 	r.checkTidy()
 }
 
-// A revision whose benchmarks hang is no revision of which nothing can be said.
+// slowBuilder takes notes, and as long as it may take to run everything for that something is built.
+type slowBuilder struct {
+	bytes.Buffer
+	pause time.Duration
+}
+
+func (s *slowBuilder) Write(text []byte) (int, error) {
+	if bytes.Contains(text, []byte("building")) {
+		time.Sleep(s.pause)
+	}
+	return s.Buffer.Write(text)
+}
+
+// A revision whose benchmarks hang is no revision of which nothing can be said, however long it takes to build them.
 func TestNewRevisionHangs(t *testing.T) {
 	t.Parallel()
 	r := newRepository(t, fmt.Sprintf(benchmark, 10, t.TempDir()), fmt.Sprintf(benchmark, 0, t.TempDir()))
 	o := r.options(r.revisions[0], r.revisions[1])
-	for o.within = 10 * time.Second; ; o.within *= 2 { // which has to do for building both, too
-		var out bytes.Buffer
+	for o.within = 5 * time.Second; ; o.within *= 2 { // in which the first must have run
+		out := slowBuilder{pause: o.within}
 		err := o.compare(t.Context(), &out, &out)
 		r.checkTidy()
 		if err != nil && strings.Contains(err.Error(), "did not end once") {
 			break
 		}
-		if err != nil || o.within > time.Minute {
+		if err != nil || o.within > 15*time.Second {
 			t.Fatalf("%v\n%s", err, out.String())
 		}
 	}

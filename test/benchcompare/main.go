@@ -64,7 +64,7 @@ func parseOptions(args []string) (*options, error) {
 	f.StringVar(&o.figures, "run", "", "run only the figures whose `name` matches this regular expression, see the help of bench")
 	f.IntVar(&o.turns, "turns", 3, "how `often` each revision's benchmark is started, one after the other")
 	f.IntVar(&o.rounds, "rounds", 2, "`number` of rounds in each turn")
-	f.DurationVar(&o.within, "within", 0, "take no longer than this `time`, building included, whatever is done until then (default no limit)")
+	f.DurationVar(&o.within, "within", 0, "take no longer than this `time` once both are built, whatever is done until then (default no limit)")
 	f.BoolVar(&o.short, "short", false, "small amounts, to see that it works: they are not the same in all revisions")
 	f.StringVar(&o.dir, "dir", "", "`directory` for all that is built and stored meanwhile (default the system's for temporary files)")
 	f.StringVar(&o.python, "python", os.Getenv("NETLAB_WORKER_PYTHON"), "Python `interpreter` that has Netlab (default .venv/bin/python)")
@@ -115,7 +115,6 @@ func (o *options) beBrief(f *flag.FlagSet) {
 // compare writes the table, and returns an error where something got worse by more than a factor of 2 or could not be run. A base
 // that cannot be compared with is none.
 func (o *options) compare(ctx context.Context, stdout, progress io.Writer) (err error) {
-	start := time.Now()
 	base := o.base
 	if base == "" {
 		if base, err = o.previousRelease(ctx); err != nil {
@@ -152,7 +151,7 @@ func (o *options) compare(ctx context.Context, stdout, progress io.Writer) (err 
 		}
 		return fmt.Errorf("%s: %w", r, err)
 	}
-	if err := o.takeTurns(ctx, progress, start, before, after); err != nil {
+	if err := o.takeTurns(ctx, progress, before, after); err != nil {
 		var unusable *unusableError
 		if !errors.As(err, &unusable) || unusable.revision != before {
 			return err

@@ -6,14 +6,13 @@ import (
 	"fmt"
 	"io"
 	"strconv"
-	"time"
 )
 
-// takeTurns runs the benchmarks of both revisions in turns, every other time in reverse order, so that none always comes first. start is
-// when the time began that limits them: a run that is not over then is ended, and does not count.
-func (o *options) takeTurns(ctx context.Context, progress io.Writer, start time.Time, before, after *revision) error {
+// takeTurns runs the benchmarks of both revisions in turns, every other time in reverse order, so that none always comes first. A run that
+// is not over within the time that they have is ended, and does not count.
+func (o *options) takeTurns(ctx context.Context, progress io.Writer, before, after *revision) error {
 	if o.within > 0 {
-		limited, cancel := context.WithDeadline(ctx, start.Add(o.within))
+		limited, cancel := context.WithTimeout(ctx, o.within)
 		defer cancel()
 		err := o.takeAll(limited, progress, before, after)
 		if !errors.Is(err, context.DeadlineExceeded) || ctx.Err() != nil {
