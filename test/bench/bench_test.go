@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -142,6 +143,39 @@ func takeShort(t *testing.T, figure string, rows []string) {
 	}
 	if t.Failed() {
 		t.Log(out.String())
+	}
+}
+
+// The runs of Netlab are in a profile, forked or started by themselves, with what python-box takes.
+func TestProfile(t *testing.T) {
+	t.Parallel()
+	profile := t.TempDir()
+	o, err := parseOptions([]string{"-short", "-dir", t.TempDir(), "-run", "^create$", "-profile", profile})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out, progress bytes.Buffer
+	if err := measure(t.Context(), o, &out, &progress); err != nil {
+		t.Fatalf("%v\n%s%s", err, progress.String(), out.String())
+	}
+	for name, forked := range map[string]bool{"create-here": true, "create-anew": false} {
+		samples := filepath.Join(profile, name+".folded")
+		text, err := os.ReadFile(samples)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := bytes.Contains(text, []byte("netlab_driver.warm.")); got != forked {
+			t.Errorf("%s: forked from what is kept ready: %v", name, got)
+		}
+		summary, err := exec.CommandContext(t.Context(), o.python, filepath.Join(o.root, "test", "bench", "sampler", "summary.py"), samples).CombinedOutput()
+		if err != nil {
+			t.Fatalf("%v\n%s", err, summary)
+		}
+		for _, line := range []string{"%  box\n", "%  netsim\n"} {
+			if !strings.Contains(string(summary), line) {
+				t.Errorf("%s: the summary lacks %q:\n%s", name, line, summary)
+			}
+		}
 	}
 }
 

@@ -23,7 +23,7 @@ func measureCreate(ctx context.Context, b *bench) (rows []row, err error) {
 	}
 	systems := map[string]*system{}
 	for name, warm := range map[string]string{"here": "10m", "anew": "0", "idle": "100ms"} {
-		s, failed := n.startSystem(ctx, "--worker-warm="+warm)
+		s, failed := n.startSystem(ctx, "create-"+name, "--worker-warm="+warm)
 		if failed != nil {
 			return nil, failed
 		}
@@ -62,9 +62,17 @@ func measureCreate(ctx context.Context, b *bench) (rows []row, err error) {
 	}, nil
 }
 
-// startSystem starts an API with a worker that runs Netlab, as the command line runs it.
-func (n *netlab) startSystem(ctx context.Context, args ...string) (*system, error) {
-	s, err := n.bench.startSystem(ctx, append(append(n.workerArguments(), "--with-worker"), args...), "HOME="+n.home)
+// startSystem starts an API with a worker that runs Netlab, as the command line runs it. name is that of its profile.
+func (n *netlab) startSystem(ctx context.Context, name string, args ...string) (*system, error) {
+	args = append(append(n.workerArguments(), "--with-worker"), args...)
+	if n.profile != "" {
+		python, err := n.sampledPython(name)
+		if err != nil {
+			return nil, err
+		}
+		args = append(args, "--worker-python="+python)
+	}
+	s, err := n.bench.startSystem(ctx, args, "HOME="+n.home)
 	if err != nil {
 		return nil, err
 	}

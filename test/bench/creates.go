@@ -22,7 +22,7 @@ func measureCreates(ctx context.Context, b *bench) (rows []row, err error) {
 	if err != nil {
 		return nil, err
 	}
-	s, err := n.startSystem(ctx)
+	s, err := n.startSystem(ctx, "creates")
 	if err != nil {
 		return nil, err
 	}

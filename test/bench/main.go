@@ -70,7 +70,7 @@ func parseOptions(args []string) (*options, error) {
 	f.StringVar(&o.json, "json", "", "write the figures of every round to this `file` too")
 	f.StringVar(&o.dir, "dir", "", "`directory` for all that is stored meanwhile (default the system's for temporary files)")
 	f.StringVar(&o.python, "python", os.Getenv("NETLAB_WORKER_PYTHON"), "Python `interpreter` that has Netlab (default .venv/bin/python)")
-	f.StringVar(&o.profile, "profile", "", "write CPU profiles of what is measured and written in Go into this `directory`")
+	f.StringVar(&o.profile, "profile", "", "write CPU profiles of what is measured and written in Go, and samples of the creates' Python, into this `directory`")
 	sync := f.String("sync", "", "how often the servers of both sides force what they store to the disk: always, or a `duration` (default that of NETLAB_BUS_SYNC)")
 	f.DurationVar(&o.timeout, "timeout", 30*time.Minute, "give up after this `time`")
 	if err := f.Parse(args); err != nil {
