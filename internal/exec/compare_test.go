@@ -109,14 +109,13 @@ func (l *lab) create(t *testing.T) exec.Run {
 		r = l.run(t, create())
 	}
 	r.Output = filepath.Join(l.root, "output-of-"+filepath.Base(r.Dir))
-	r.SnapshotYAML = false
 	for name, value := range l.variables {
 		r.Env = append(r.Env, name+"="+value)
 	}
 	return r
 }
 
-// byHand is what the command line makes.
+// byHand is what the command line makes, and its snapshot once more: where a run has the data of that as YAML.
 func (l *lab) byHand(t *testing.T) outcome {
 	t.Helper()
 	r := l.create(t)
@@ -130,7 +129,11 @@ func (l *lab) byHand(t *testing.T) outcome {
 	if cmd.ProcessState == nil {
 		t.Fatal(err)
 	}
-	return l.outcome(t, cmd.ProcessState.ExitCode(), string(out))
+	made := l.outcome(t, cmd.ProcessState.ExitCode(), string(out))
+	if made.ExitCode == 0 {
+		made.Modes[snapshotYAML], made.Contents[snapshotYAML] = made.Modes[snapshot], made.Contents[snapshot]
+	}
+	return made
 }
 
 // byRun is what a run makes that is forked. ready says whether it has found the defaults and all of its templates ready.
@@ -197,35 +200,43 @@ func (l *lab) outcome(t *testing.T, exitCode int, output string) outcome {
 	return o
 }
 
-const snapshot = "netlab.snapshot.pickle"
+const (
+	snapshot     = "netlab.snapshot.pickle"
+	snapshotYAML = "netlab.snapshot.yml"
+)
 
-// decode puts what is in them in the place of the pickled snapshots, all but the time of the defaults.
+// decode puts what is in them in the place of the snapshots, all but the time of the defaults. That of YAML is in no order.
 func (l *lab) decode(t *testing.T, outcomes []outcome) {
 	t.Helper()
-	dir, names := t.TempDir(), []string{}
-	for i, o := range outcomes {
-		if pickled, ok := o.Contents[snapshot]; ok {
-			names = append(names, filepath.Join(dir, strconv.Itoa(i)))
-			writeFile(t, names[len(names)-1], pickled)
+	dir, paths := t.TempDir(), []string{}
+	each := func(do func(o outcome, name, path string)) {
+		for i, o := range outcomes {
+			for _, name := range []string{snapshot, snapshotYAML} {
+				if _, ok := o.Contents[name]; ok {
+					do(o, name, filepath.Join(dir, strconv.Itoa(i)+name))
+				}
+			}
 		}
 	}
-	if len(names) == 0 {
+	each(func(o outcome, name, path string) {
+		writeFile(t, path, o.Contents[name])
+		paths = append(paths, path)
+	})
+	if len(paths) == 0 {
 		return
 	}
 	l.python(t, `
-import json, pickle, sys
-for name in sys.argv[1:]:
-    with open(name, "rb") as f:
-        topology = pickle.load(f)
+import json, pickle, sys, yaml
+loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+for path in sys.argv[1:]:
+    with open(path, "rb") as f:
+        text = f.read()
+    topology = pickle.loads(text) if text[0] == pickle.PROTO[0] else yaml.load(text, loader)
     del topology["defaults"]["_cache"]["timestamp"]
-    with open(name, "w") as f:
-        json.dump(topology, f, indent=1, default=lambda value: sorted(map(str, value)) if isinstance(value, set) else repr(value))
-`, names...)
-	for i, o := range outcomes {
-		if _, ok := o.Contents[snapshot]; ok {
-			o.Contents[snapshot] = readFile(t, filepath.Join(dir, strconv.Itoa(i)))
-		}
-	}
+    with open(path, "w") as f:
+        json.dump(topology, f, indent=1, sort_keys=path.endswith(".yml"), default=lambda value: repr(sorted(value, key=repr)))
+`, paths...)
+	each(func(o outcome, name, path string) { o.Contents[name] = readFile(t, path) })
 }
 
 // compare fails unless runs make and say the same of the lab as the command line, whether its templates are ready or not.
