@@ -27,6 +27,7 @@ type sample struct {
 	files     map[string]string // in the working directory; one is topology.yml
 	athome    map[string]string // in the user's home
 	variables map[string]string // of the environment, besides the usual ones
+	quick     bool              // all of its runs are forked: to import Netlab takes long
 	exitCode  int
 	expected  []string // some of what the command line says and makes, and of the names of its files
 }
@@ -154,6 +155,15 @@ func (l *lab) byRun(t *testing.T) (made outcome, ready bool) {
 	return made, ready
 }
 
+// byItself is what a run makes that imports Netlab by itself.
+func (l *lab) byItself(t *testing.T) outcome {
+	t.Helper()
+	l.renew(t)
+	r := l.create(t)
+	result := wait(t, (&bundle{Netlab: l.Cold()}).start(t, r))
+	return l.outcome(t, result.ExitCode, readFile(t, r.Output))
+}
+
 // isChild says whether the process is one of this one's children. A run that is refused may be over by now.
 func isChild(pid int) bool {
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
@@ -239,13 +249,16 @@ for path in sys.argv[1:]:
 	each(func(o outcome, name, path string) { o.Contents[name] = readFile(t, path) })
 }
 
-// compare fails unless runs make and say the same of the lab as the command line, whether its templates are ready or not.
+// compare fails unless runs make and say the same of the lab as the command line, whether Netlab and the templates are ready or not.
 func (l *lab) compare(t *testing.T) {
 	t.Helper()
-	outcomes := []outcome{l.byHand(t)}
-	want := outcomes[0]
+	want := l.byHand(t)
 	if want.ExitCode != l.exitCode || want.ExitCode == 0 && len(want.Contents) < 10 {
 		t.Fatalf("the command line has ended with %d and left %d files: %s", want.ExitCode, len(want.Contents), want.Output)
+	}
+	outcomes := []outcome{want}
+	if !l.quick {
+		outcomes = append(outcomes, l.byItself(t))
 	}
 	for ctx, ready := testContext(t), false; !ready; {
 		if ctx.Err() != nil {
@@ -342,7 +355,7 @@ links: [ r1-r2 ]
 			"topology-defaults.yml": "device: frr\ndevices.frr.clab.image: MARK/frr\naddressing.loopback.ipv4: 10.NUMBER.0.0/24\n",
 			"beside/frr.j2":         "! {{ inventory_hostname }} of MARK\n{% set config_module = 'all' %}\n{% include 'missing.j2' %}\n",
 			"templates/ospf/frr.j2": "! {{ ospf.area }}, not as Netlab has it, but as MARK\n",
-			"local/defaults.yml":    "local.spot: MARK\n",
+			"local/defaults.yml":    "local.spot: MARK\nlocal.text: { \"1\": \"no\", \"~\": \"1:30\", x: \"\\x85 \\u2028 \\U0001F600\\t\\n \" }\n",
 			"local/frr.j2":          "! local of MARK\n",
 			"local/__init__.py":     local,
 			"origin.py":             origin,
@@ -425,15 +438,17 @@ func pickledDefaults(t *testing.T) string {
 	return readFile(t, filepath.Join(b.root, "home", ".netlab", "topology-defaults.pickle"))
 }
 
-// Netlab's modules make and say the same of a topology, whether somebody runs netlab by hand, or its defaults and templates are ready.
-func TestForkedRunMakesWhatTheCommandLineMakes(t *testing.T) {
+// Netlab's modules make and say the same of a topology, whether somebody runs netlab by hand, a run imports them, or it is forked and
+// its defaults and templates are ready.
+func TestRunMakesWhatTheCommandLineMakes(t *testing.T) {
 	t.Parallel()
-	all, pickled := otherSamples(), pickledDefaults(t)
-	for _, topologies := range []map[string]string{ownTopologies(t), packagedTopologies(t)} {
+	all, own, pickled := otherSamples(), ownTopologies(t), pickledDefaults(t)
+	for _, topologies := range []map[string]string{own, packagedTopologies(t)} {
 		for name, topology := range topologies {
 			all[name] = sample{
 				files:  map[string]string{"topology.yml": topology},
 				athome: map[string]string{".netlab/topology-defaults.pickle": pickled},
+				quick:  own[name] == "",
 			}
 		}
 	}
