@@ -27,6 +27,7 @@ type sample struct {
 	files     map[string]string // in the working directory; one is topology.yml
 	athome    map[string]string // in the user's home
 	variables map[string]string // of the environment, besides the usual ones
+	quick     bool              // all of its runs are forked: to import Netlab takes long
 	exitCode  int
 	expected  []string // some of what the command line says and makes, and of the names of its files
 }
@@ -109,14 +110,13 @@ func (l *lab) create(t *testing.T) exec.Run {
 		r = l.run(t, create())
 	}
 	r.Output = filepath.Join(l.root, "output-of-"+filepath.Base(r.Dir))
-	r.SnapshotYAML = false
 	for name, value := range l.variables {
 		r.Env = append(r.Env, name+"="+value)
 	}
 	return r
 }
 
-// byHand is what the command line makes.
+// byHand is what the command line makes, and its snapshot once more: where a run has the data of that as YAML.
 func (l *lab) byHand(t *testing.T) outcome {
 	t.Helper()
 	r := l.create(t)
@@ -130,7 +130,11 @@ func (l *lab) byHand(t *testing.T) outcome {
 	if cmd.ProcessState == nil {
 		t.Fatal(err)
 	}
-	return l.outcome(t, cmd.ProcessState.ExitCode(), string(out))
+	made := l.outcome(t, cmd.ProcessState.ExitCode(), string(out))
+	if made.ExitCode == 0 {
+		made.Modes[snapshotYAML], made.Contents[snapshotYAML] = made.Modes[snapshot], made.Contents[snapshot]
+	}
+	return made
 }
 
 // byRun is what a run makes that is forked. ready says whether it has found the defaults and all of its templates ready.
@@ -149,6 +153,15 @@ func (l *lab) byRun(t *testing.T) (made outcome, ready bool) {
 		ready = ready && readFile(t, filepath.Join(l.workdir, "origin.txt")) == "netlab_driver.ready"
 	}
 	return made, ready
+}
+
+// byItself is what a run makes that imports Netlab by itself.
+func (l *lab) byItself(t *testing.T) outcome {
+	t.Helper()
+	l.renew(t)
+	r := l.create(t)
+	result := wait(t, (&bundle{Netlab: l.Cold()}).start(t, r))
+	return l.outcome(t, result.ExitCode, readFile(t, r.Output))
 }
 
 // isChild says whether the process is one of this one's children. A run that is refused may be over by now.
@@ -197,44 +210,55 @@ func (l *lab) outcome(t *testing.T, exitCode int, output string) outcome {
 	return o
 }
 
-const snapshot = "netlab.snapshot.pickle"
+const (
+	snapshot     = "netlab.snapshot.pickle"
+	snapshotYAML = "netlab.snapshot.yml"
+)
 
-// decode puts what is in them in the place of the pickled snapshots, all but the time of the defaults.
+// decode puts what is in them in the place of the snapshots, all but the time of the defaults. That of YAML is in no order.
 func (l *lab) decode(t *testing.T, outcomes []outcome) {
 	t.Helper()
-	dir, names := t.TempDir(), []string{}
-	for i, o := range outcomes {
-		if pickled, ok := o.Contents[snapshot]; ok {
-			names = append(names, filepath.Join(dir, strconv.Itoa(i)))
-			writeFile(t, names[len(names)-1], pickled)
+	dir, paths := t.TempDir(), []string{}
+	each := func(do func(o outcome, name, path string)) {
+		for i, o := range outcomes {
+			for _, name := range []string{snapshot, snapshotYAML} {
+				if _, ok := o.Contents[name]; ok {
+					do(o, name, filepath.Join(dir, strconv.Itoa(i)+name))
+				}
+			}
 		}
 	}
-	if len(names) == 0 {
+	each(func(o outcome, name, path string) {
+		writeFile(t, path, o.Contents[name])
+		paths = append(paths, path)
+	})
+	if len(paths) == 0 {
 		return
 	}
 	l.python(t, `
-import json, pickle, sys
-for name in sys.argv[1:]:
-    with open(name, "rb") as f:
-        topology = pickle.load(f)
+import json, pickle, sys, yaml
+loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+for path in sys.argv[1:]:
+    with open(path, "rb") as f:
+        text = f.read()
+    topology = pickle.loads(text) if text[0] == pickle.PROTO[0] else yaml.load(text, loader)
     del topology["defaults"]["_cache"]["timestamp"]
-    with open(name, "w") as f:
-        json.dump(topology, f, indent=1, default=lambda value: sorted(map(str, value)) if isinstance(value, set) else repr(value))
-`, names...)
-	for i, o := range outcomes {
-		if _, ok := o.Contents[snapshot]; ok {
-			o.Contents[snapshot] = readFile(t, filepath.Join(dir, strconv.Itoa(i)))
-		}
-	}
+    with open(path, "w") as f:
+        json.dump(topology, f, indent=1, sort_keys=path.endswith(".yml"), default=lambda value: repr(sorted(value, key=repr)))
+`, paths...)
+	each(func(o outcome, name, path string) { o.Contents[name] = readFile(t, path) })
 }
 
-// compare fails unless runs make and say the same of the lab as the command line, whether its templates are ready or not.
+// compare fails unless runs make and say the same of the lab as the command line, whether Netlab and the templates are ready or not.
 func (l *lab) compare(t *testing.T) {
 	t.Helper()
-	outcomes := []outcome{l.byHand(t)}
-	want := outcomes[0]
+	want := l.byHand(t)
 	if want.ExitCode != l.exitCode || want.ExitCode == 0 && len(want.Contents) < 10 {
 		t.Fatalf("the command line has ended with %d and left %d files: %s", want.ExitCode, len(want.Contents), want.Output)
+	}
+	outcomes := []outcome{want}
+	if !l.quick {
+		outcomes = append(outcomes, l.byItself(t))
 	}
 	for ctx, ready := testContext(t), false; !ready; {
 		if ctx.Err() != nil {
@@ -331,7 +355,7 @@ links: [ r1-r2 ]
 			"topology-defaults.yml": "device: frr\ndevices.frr.clab.image: MARK/frr\naddressing.loopback.ipv4: 10.NUMBER.0.0/24\n",
 			"beside/frr.j2":         "! {{ inventory_hostname }} of MARK\n{% set config_module = 'all' %}\n{% include 'missing.j2' %}\n",
 			"templates/ospf/frr.j2": "! {{ ospf.area }}, not as Netlab has it, but as MARK\n",
-			"local/defaults.yml":    "local.spot: MARK\n",
+			"local/defaults.yml":    "local.spot: MARK\nlocal.text: { \"1\": \"no\", \"~\": \"1:30\", x: \"\\x85 \\u2028 \\U0001F600\\t\\n \" }\n",
 			"local/frr.j2":          "! local of MARK\n",
 			"local/__init__.py":     local,
 			"origin.py":             origin,
@@ -414,15 +438,17 @@ func pickledDefaults(t *testing.T) string {
 	return readFile(t, filepath.Join(b.root, "home", ".netlab", "topology-defaults.pickle"))
 }
 
-// Netlab's modules make and say the same of a topology, whether somebody runs netlab by hand, or its defaults and templates are ready.
-func TestForkedRunMakesWhatTheCommandLineMakes(t *testing.T) {
+// Netlab's modules make and say the same of a topology, whether somebody runs netlab by hand, a run imports them, or it is forked and
+// its defaults and templates are ready.
+func TestRunMakesWhatTheCommandLineMakes(t *testing.T) {
 	t.Parallel()
-	all, pickled := otherSamples(), pickledDefaults(t)
-	for _, topologies := range []map[string]string{ownTopologies(t), packagedTopologies(t)} {
+	all, own, pickled := otherSamples(), ownTopologies(t), pickledDefaults(t)
+	for _, topologies := range []map[string]string{own, packagedTopologies(t)} {
 		for name, topology := range topologies {
 			all[name] = sample{
 				files:  map[string]string{"topology.yml": topology},
 				athome: map[string]string{".netlab/topology-defaults.pickle": pickled},
+				quick:  own[name] == "",
 			}
 		}
 	}

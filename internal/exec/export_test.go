@@ -28,3 +28,10 @@ func (n *Netlab) SetFailurePause(pause time.Duration) {
 	defer n.warm.mu.Unlock()
 	n.warm.pause = pause
 }
+
+// Cold is the same Netlab without a process that is kept ready.
+func (n *Netlab) Cold() *Netlab {
+	cold := *n
+	cold.warm = nil
+	return &cold
+}
