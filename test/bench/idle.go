@@ -19,15 +19,11 @@ func measureIdle(ctx context.Context, b *bench) (rows []row, err error) {
 	if err != nil {
 		return nil, err
 	}
-	s, ended, err := b.startWithEnded(ctx, count)
+	s, life, err := b.startWithEnded(ctx, count)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, s.endWithRuns()) }()
-	life, err := s.lifeOf(ctx, ended)
-	if err != nil {
-		return nil, err
-	}
 	bare, err := b.startBareIdle(ctx, life, count)
 	if err != nil {
 		return nil, err
@@ -80,22 +76,25 @@ func (n *netlab) createEverything(ctx context.Context, s *system) error {
 	return nil
 }
 
-// startWithEnded starts an API that finds so many jobs that have ended, and returns the id of one. What it takes to store them so fast
-// is not in its memory.
-func (b *bench) startWithEnded(ctx context.Context, count int) (s *system, newest string, err error) {
+// startWithEnded starts an API that finds so many jobs that have ended, and returns the messages of one. What it takes to store them so
+// fast, and to read those, is not in its memory.
+func (b *bench) startWithEnded(ctx context.Context, count int) (s *system, l *life, err error) {
 	s, err = b.startSystem(ctx, nil)
 	if err != nil {
-		return nil, "", err
+		return nil, nil, err
 	}
-	newest, err = fill(ctx, s.api.facts["bus"], s.api.facts["creds"], filling{count: count, log: verbose(4096)})
+	newest, err := fill(ctx, s.api.facts["bus"], s.api.facts["creds"], filling{count: count, log: verbose(4096)})
 	if err == nil {
 		err = s.awaitNewest(ctx, newest)
 	}
+	if err == nil {
+		l, err = s.lifeOf(ctx, newest)
+	}
 	if err := errors.Join(err, s.end()); err != nil {
-		return nil, "", err
+		return nil, nil, err
 	}
 	s, err = b.launchIn(ctx, s.dir, []string{busOnLoopback})
-	return s, newest, err
+	return s, l, err
 }
 
 // idle looks on for a time.

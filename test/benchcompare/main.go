@@ -47,13 +47,13 @@ type options struct {
 	root string
 }
 
-// The brief form is for every change: a figure of the API, one of the log, and those of a start. Four values of each revision, two of each
-// turn, are the fewest of which a difference can be told from noise.
+// The brief form is for every change: the figures that take little time and need no Netlab. Four values of each revision are the
+// fewest of which a difference can be told from noise.
 const (
-	briefFigures = "^(post|live|create)$"
-	briefTurns   = 2
-	briefRounds  = 2
-	briefWithin  = 4 * time.Minute
+	briefFigures = "^(post|live)$"
+	briefTurns   = 4
+	briefRounds  = 1
+	briefWithin  = 3 * time.Minute
 )
 
 func parseOptions(args []string) (*options, error) {
