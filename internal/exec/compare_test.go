@@ -244,7 +244,7 @@ for path in sys.argv[1:]:
     topology = pickle.loads(text) if text[0] == pickle.PROTO[0] else yaml.load(text, loader)
     del topology["defaults"]["_cache"]["timestamp"]
     with open(path, "w") as f:
-        json.dump(topology, f, indent=1, sort_keys=path.endswith(".yml"), default=lambda value: repr(sorted(value, key=repr)))
+        json.dump(topology, f, indent=1, sort_keys=path.endswith(".yml"), default=lambda value: repr(sorted(value, key=repr) if isinstance(value, set) else value))
 `, paths...)
 	each(func(o outcome, name, path string) { o.Contents[name] = readFile(t, path) })
 }

@@ -9,7 +9,14 @@ func (n *Netlab) SetImportPatience(patience time.Duration) {
 	n.warm.importPatience = patience
 }
 
-// Settled says whether a run has heard of the parent that it has all imported.
+// SetPatience changes how long a run waits for a parent that has all prepared.
+func (n *Netlab) SetPatience(patience time.Duration) {
+	n.warm.mu.Lock()
+	defer n.warm.mu.Unlock()
+	n.warm.patience = patience
+}
+
+// Settled says whether a run has heard of the parent that it has all prepared.
 func (n *Netlab) Settled() bool {
 	n.warm.mu.Lock()
 	defer n.warm.mu.Unlock()

@@ -32,6 +32,9 @@ const MinVersion = "26.1"
 // probeTimeout bounds the question which Netlab an interpreter has; a first start on a slow disk takes seconds.
 const probeTimeout = 30 * time.Second
 
+// pipeGrace is how long a grandchild that keeps the pipes of its output open may hold up the end of what has started it.
+const pipeGrace = time.Second
+
 // Netlab is an interpreter that can import Netlab, with the driver to run it.
 type Netlab struct {
 	// Python is the interpreter's absolute path. It may be a symbolic link: a virtual environment is known by its path.
@@ -122,7 +125,7 @@ func (n *Netlab) command(ctx context.Context, env []string, args ...string) *exe
 		cmd.Err = err
 	}
 	cmd.Env = env
-	cmd.WaitDelay = time.Second // a grandchild that keeps the pipes open must not hold up the answer
+	cmd.WaitDelay = pipeGrace
 	return cmd
 }
 

@@ -20,7 +20,7 @@ import (
 )
 
 const (
-	// answerPatience is how long a parent may take to fork; one that may have imports to do has probeTimeout.
+	// answerPatience is how long a parent may take to fork; one that may have something to prepare has probeTimeout.
 	answerPatience = 5 * time.Second
 	// failurePause is how long no parent is started after one that has failed, or was of no use: to start Netlab in vain twice a job costs too much.
 	failurePause = 30 * time.Second
@@ -35,8 +35,8 @@ type warm struct {
 	log    *slog.Logger
 
 	mu sync.Mutex
-	// importPatience is probeTimeout, and pause is failurePause; others in tests.
-	importPatience, pause time.Duration
+	// importPatience is probeTimeout, patience is answerPatience, and pause is failurePause; others in tests.
+	importPatience, patience, pause time.Duration
 
 	parent  *parent // nil: there is none
 	failed  time.Time
@@ -49,7 +49,7 @@ type parent struct {
 	cmd    *exec.Cmd
 	socket *net.UnixConn
 	said   *head
-	// answered says that it was asked for a run and knew what to do, settled that it had imported all by then; guarded by the mutex of warm.
+	// answered says that it was asked for a run and knew what to do, settled that all was prepared by then; guarded by the mutex of warm.
 	answered, settled bool
 	gone              chan struct{} // closed when it has ended and that is noted
 }
@@ -59,7 +59,7 @@ type parent struct {
 //
 // Close ends the process, and leaves the runs alone.
 func (n *Netlab) KeepWarm(idle time.Duration, log *slog.Logger) {
-	n.warm = &warm{netlab: n, idle: idle, log: log, importPatience: probeTimeout, pause: failurePause}
+	n.warm = &warm{netlab: n, idle: idle, log: log, importPatience: probeTimeout, patience: answerPatience, pause: failurePause}
 	if _, err := n.warm.get(); err != nil {
 		n.warm.log.Warn("Netlab is not kept ready", "error", err)
 	}
@@ -222,7 +222,7 @@ func (w *warm) close() {
 	}()
 	select {
 	case <-gone:
-	case <-time.After(killGrace):
+	case <-time.After(killGrace + pipeGrace):
 		w.log.Warn("the process that keeps Netlab ready does not end, it may hang within the kernel")
 	}
 }
@@ -252,7 +252,7 @@ func (w *warm) fork(from *parent, r *Run, files []*os.File) (*Process, error) {
 	for _, file := range files {
 		fds = append(fds, int(file.Fd()))
 	}
-	deadline := time.Now().Add(w.patience(from))
+	deadline := time.Now().Add(w.patienceWith(from))
 	if err := errors.Join(from.socket.SetWriteDeadline(deadline), own.SetDeadline(deadline)); err != nil {
 		return nil, err
 	}
@@ -302,11 +302,11 @@ func (w *warm) fork(from *parent, r *Run, files []*os.File) (*Process, error) {
 	return p, nil
 }
 
-func (w *warm) patience(p *parent) time.Duration {
+func (w *warm) patienceWith(p *parent) time.Duration {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if p.settled {
-		return answerPatience
+		return w.patience
 	}
 	return w.importPatience
 }

@@ -212,14 +212,14 @@ func TestForkedDriverIsOneOfItsOwn(t *testing.T) {
 	if job := "RUNNER_JOB=job-" + filepath.Base(run); !slices.Contains(environ, job) {
 		t.Errorf("%s is not in %q", job, environ)
 	}
-	parents := environOf(t, parentOf(t, p))
-	for _, environ := range [][]string{environ, parents} {
-		if slices.Contains(environ, ownVariable+"=x") {
-			t.Errorf("%q is this process's", environ)
+	ofParent := environOf(t, parentOf(t, p))
+	for _, variables := range [][]string{environ, ofParent} {
+		if slices.Contains(variables, ownVariable+"=x") {
+			t.Errorf("%q are this process's", variables)
 		}
 	}
 	// The parent is no job's: a worker that starts would look for that.
-	for _, variable := range parents {
+	for _, variable := range ofParent {
 		if job, ok := strings.CutPrefix(variable, "RUNNER_JOB="); ok && jobs.ValidID(job) {
 			t.Errorf("the parent seems to be of job %q", job)
 		}
@@ -373,9 +373,12 @@ func TestHungParentIsReplaced(t *testing.T) {
 	w := setupWarm(t, time.Minute, waiter())
 	w.SetFailurePause(time.Hour)
 	first := w.mustFork(t)
-	for !w.Settled() {
-		w.mustFork(t)
+	for ctx := testContext(t); !w.Settled(); w.mustFork(t) {
+		if ctx.Err() != nil || t.Failed() {
+			t.Fatal("it does not get ready")
+		}
 	}
+	w.SetPatience(time.Second)
 	if err := syscall.Kill(first, syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
@@ -399,9 +402,10 @@ func TestParentThatImportsForLongIsKept(t *testing.T) {
 	writeFile(t, filepath.Join(packages, "netsim", "devices", "slow.py"), inWarm+fmt.Sprintf(`
 if warm:
   open(%q, "w").close()
-  time.sleep(10)
+  time.sleep(4)
 `, begun))
 	w.keep(t, time.Minute)
+	w.SetPatience(100 * time.Millisecond)
 	first := w.mustFork(t)
 	for ctx := testContext(t); ; time.Sleep(10 * time.Millisecond) {
 		if _, err := os.Stat(begun); err == nil {

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -92,11 +91,7 @@ func shortRows() map[string][]string {
 // takeShort takes a figure in a short run, which must give these rows and leave nothing behind.
 func takeShort(t *testing.T, figure string, rows []string) {
 	t.Helper()
-	// Names of temporary directories differ in length, here by so much that it is seen.
-	dir := filepath.Join(t.TempDir(), strings.Repeat("d", 1+rand.IntN(20)))
-	if err := os.Mkdir(dir, 0o755); err != nil {
-		t.Fatal(err)
-	}
+	dir := t.TempDir()
 	file := filepath.Join(dir, "figures.json")
 	o, err := parseOptions([]string{"-short", "-json", file, "-dir", dir, "-run", "^" + figure + "$"})
 	if err != nil {

@@ -55,6 +55,9 @@ class Ready:
         self.sources: dict = {heard: self.hear}  # descriptors, and what to call with each when there is something to read
         self.chores: list = [self.load_parts, self.load_defaults]  # what there is to do while no run is asked for
 
+    def busy(self) -> bool:
+        return bool(self.chores) or len(self.sources) > 1
+
     def attempt(self, chore: Any, *args: Any) -> None:
         """Prepare something. What this Netlab does not have, or has in another form, its runs do without."""
         try:

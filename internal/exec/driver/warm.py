@@ -92,7 +92,7 @@ class Parent:
         except Exception as ex:
             answer(talk, {"failed": install.last_line(ex)})
             return 1
-        answer(talk, {"pid": os.getpid(), "busy": bool(self.ready.chores)})
+        answer(talk, {"pid": os.getpid(), "busy": self.ready.busy()})
         if os.read(talk, len(GO)) != GO:
             return 0
         os.close(talk)

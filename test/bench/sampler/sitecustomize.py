@@ -71,7 +71,7 @@ def show_boxes() -> None:
                 setattr(kind, name, shown(function))
 
 
-if sys.argv[1] in ("run", "warm"):
+if sys.argv[1:2] in (["run"], ["warm"]):
     os._exit = leave
     os.register_at_fork(after_in_child=start)
     if sys.argv[1] == "run":
