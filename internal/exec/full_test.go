@@ -32,8 +32,9 @@ def room():
     open(f"{run}/progress", "w").close()
     while "question" not in open(f"{run}/progress").read():
         time.sleep(0.01)
-    with open(f"{run}/verdict.json", "w") as f:
+    with open(f"{run}/verdict", "w") as f:
         json.dump({"refused": "no"}, f)
+    os.rename(f"{run}/verdict", f"{run}/verdict.json")
 
 threading.Thread(target=room).start()
 assert recorder.ask({"name": "lab"}) == {"refused": "no"}

@@ -132,8 +132,16 @@ func TestCutOutputKeepsItsLimit(t *testing.T) {
 	}
 	life, stop := context.WithCancel(ctx)
 	done := begin(life, false)
+	out, err := os.OpenFile(file, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer out.Close()
 	for i, text := range []string{strings.Repeat("x", 200) + "\n", "short\n", "shorter\n"} {
-		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		if err := out.Truncate(0); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := out.WriteString(text); err != nil {
 			t.Fatal(err)
 		}
 		for ctx.Err() == nil && (len(published(t, b)) < 200 || strings.Count(published(t, b), "truncated") < i) {
@@ -145,11 +153,6 @@ func TestCutOutputKeepsItsLimit(t *testing.T) {
 	if err := <-done; !errors.Is(err, context.Canceled) {
 		t.Error(err)
 	}
-	out, err := os.OpenFile(file, os.O_WRONLY|os.O_APPEND, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer out.Close()
 	if _, err := out.WriteString("short\n"); err != nil {
 		t.Fatal(err)
 	}
