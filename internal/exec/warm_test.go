@@ -106,7 +106,7 @@ func (w *warmBundle) mustFork(t *testing.T, not ...int) int {
 	t.Helper()
 	parent := w.next(t)
 	if parent == 0 || slices.Contains(not, parent) {
-		t.Errorf("the driver is a child of %d: %s", parent, w.log)
+		t.Fatalf("the driver is a child of %d: %s", parent, w.log)
 	}
 	return parent
 }
@@ -357,6 +357,9 @@ func TestDeadParentIsReplaced(t *testing.T) {
 	p := w.begin(t)
 	first := parentOf(t, p)
 	w.end(t, p)
+	if first == 0 {
+		t.Fatal("it was not forked:", w.log)
+	}
 	if err := errors.Join(syscall.Kill(first, syscall.SIGKILL), os.RemoveAll(filepath.Join(w.root, "data", "driver"))); err != nil {
 		t.Fatal(err)
 	}
