@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"os/exec"
+	"os/user"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -23,6 +24,7 @@ type bench struct {
 	t      *testing.T
 	netlab string
 	home   string
+	user   string
 	path   string
 	// host is nil where the real programs are used.
 	host *standins.Standins
@@ -32,7 +34,12 @@ type bench struct {
 func setup(t *testing.T) *bench {
 	t.Helper()
 	python := standins.Python(t)
-	b := &bench{t: t, netlab: filepath.Join(filepath.Dir(python), "netlab"), home: t.TempDir()}
+	// Ansible makes its files for this machine in that user's home: of one who is not there, in its working directory, which is Netlab's own.
+	me, err := user.Current()
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := &bench{t: t, netlab: filepath.Join(filepath.Dir(python), "netlab"), home: t.TempDir(), user: me.Username}
 	if _, err := os.Stat(b.netlab); err != nil {
 		t.Fatalf("no netlab beside %s: install networklab into its virtual environment (%v)", python, err)
 	}
@@ -77,7 +84,7 @@ func (b *bench) command(dir string, argv ...string) *exec.Cmd {
 	cmd := exec.Command(program, argv[1:]...)
 	cmd.Dir = dir
 	cmd.Env = []string{
-		"HOME=" + b.home, "USER=tester", "PWD=" + dir, "PATH=" + b.path, "LANG=C.UTF-8", "PYTHONIOENCODING=utf-8",
+		"HOME=" + b.home, "USER=" + b.user, "PWD=" + dir, "PATH=" + b.path, "LANG=C.UTF-8", "PYTHONIOENCODING=utf-8",
 		"PYTHONUNBUFFERED=1", "PYTHONDONTWRITEBYTECODE=1", "COLUMNS=200", "NO_COLOR=1", "TERM=dumb",
 		"ANSIBLE_NOCOLOR=1", "CLAB_VERSION_CHECK=disable",
 	}

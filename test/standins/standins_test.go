@@ -140,8 +140,8 @@ func TestNodesAreConfigured(t *testing.T) {
 	if bridge, ok := b.host.Bridge("linux2_1"); !ok || !bridge.Up || bridge.GroupFwdMask != "65528" {
 		t.Errorf("bridge linux2_1: %+v, %v", bridge, ok)
 	}
-	if calls := b.host.Calls("containerlab deploy"); len(calls) != 1 || calls[0].Env["USER"] != "tester" {
-		t.Errorf("deployments: %+v, want one by tester", calls)
+	if calls := b.host.Calls("containerlab deploy"); len(calls) != 1 || calls[0].Env["USER"] != b.user {
+		t.Errorf("deployments: %+v, want one by %s", calls, b.user)
 	}
 }
 
