@@ -3,9 +3,11 @@
 package standins
 
 import (
+	"bytes"
 	"embed"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -31,6 +33,7 @@ func Install(t testing.TB) *Standins {
 	// Workers run jobs as other users, whose stand-ins use the same state.
 	s.check(os.Chmod(filepath.Dir(s.dir), 0o755))
 	s.check(os.Chmod(s.dir, 0o777))
+	python := Python(t)
 	s.check(fs.WalkDir(files, "bin", func(name string, entry fs.DirEntry, err error) error {
 		if err != nil {
 			return err
@@ -47,12 +50,19 @@ func Install(t testing.TB) *Standins {
 		if strings.HasSuffix(name, ".py") {
 			mode = 0o644
 		}
-		return WriteProgram(target, text, mode)
+		return WriteProgram(target, begunBy(python, text), mode)
 	}))
-	modules, err := compiled.of(Python(t), s.Path())
+	modules, err := compiled.of(python, s.Path())
 	s.check(err)
 	s.check(s.lay(modules))
 	return s
+}
+
+// begunBy has a program begun by that interpreter, and where its user may not run that, by the python3 of PATH, which may be a script that
+// looks for one first: that takes longer than most programs here. What it adds is a command to a shell, and a text to Python.
+func begunBy(python string, program []byte) []byte {
+	shell := fmt.Sprintf("#!/bin/sh\n''':'\npython='%s'\n[ -x \"$python\" ] || python=python3\nexec \"$python\" \"$0\" \"$@\"\n'''\n", python)
+	return bytes.Replace(program, []byte("#!/usr/bin/env python3\n"), []byte(shell), 1)
 }
 
 // WriteProgram writes a file that is going to be run. A child that another goroutine forks in the middle would hold
@@ -63,8 +73,8 @@ func WriteProgram(name string, text []byte, mode fs.FileMode) error {
 	return os.WriteFile(name, text, mode)
 }
 
-// Path is the folder of the programs, to be put first in PATH. A python3 that has PyYAML, such as that of the virtual
-// environment with Netlab, must follow in PATH.
+// Path is the folder of the programs, to be put first in PATH. For users who may not run the
+// tests' Python, a python3 that has PyYAML must follow in PATH, such as that of a virtual environment with Netlab.
 func (s *Standins) Path() string { return filepath.Join(s.dir, "bin") }
 
 // Dir is the folder of state, knobs and gates.

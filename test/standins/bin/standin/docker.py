@@ -5,9 +5,7 @@ import os
 import time
 
 from . import options, shown, state
-from .guest import Guest
 from .invocation import Refused
-from .result import NotFound
 
 VERSION = "28.5.1"
 # Commands of two words: "docker image ls".
@@ -129,6 +127,8 @@ def execute(call, rest):
     if container["state"] != "running":
         raise Refused(f"Error response from daemon: container {shown.full_id(container['name'])} is not running")
     interactive = any(field.startswith("-") and not field.startswith("--") and "i" in field for field in fields)
+    from .guest import Guest, NotFound  # most commands of docker do without them, and begin the sooner
+
     guest = Guest(container, interactive or "--interactive" in fields)
     try:
         result = guest.run(words[1:])
@@ -161,6 +161,8 @@ def copy(call, rest):
             find(host, name)["files"][path] = text
         return 0
     name, _, path = source.partition(":")
+    from .guest import Guest
+
     text = Guest(find(state.read(), name), False).text_of(path)
     if text is None:
         raise Refused(f"Error response from daemon: Could not find the file {path} in container {name}")
