@@ -120,7 +120,7 @@ def init(topology):
 // The request is stored: a worker that was away reads it.
 func TestCancelWhileTheWorkerIsAway(t *testing.T) {
 	t.Parallel()
-	f := split(t)
+	f := split(t, forkedRuns)
 	a := f.any()
 	dir := f.chatter("away", object{"lines": 1, "gate": "gate"})
 	job := a.submit(t, object{"action": "create", "workdir": dir, "host": "alpha"})

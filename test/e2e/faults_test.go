@@ -62,7 +62,7 @@ func contents(t *testing.T, dir string) (files []string) {
 
 func TestWorkerIsKilledInTheMiddle(t *testing.T) {
 	t.Parallel()
-	f := split(t)
+	f := split(t, forkedRuns)
 	a := f.any()
 	dir := f.chatter("kill", object{"lines": 100, "gate": "gate"})
 	job := a.submit(t, object{"action": "create", "workdir": dir, "host": "alpha"})

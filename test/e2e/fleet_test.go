@@ -110,10 +110,17 @@ func (f *fleet) startSingle() {
 	a.awaitReady(1)
 }
 
-// split is a real server, two APIs and three workers as processes of their own. The workers are there first.
+// coldRuns has each run of a worker import Netlab by itself, as is the way back where no parent can be forked; forkedRuns is the default.
+const (
+	coldRuns   = "NETLAB_WORKER_WARM=0"
+	forkedRuns = "NETLAB_WORKER_WARM=10m"
+)
+
+// split is a real server, two APIs and three workers as processes of their own. The workers are there first. Their runs are cold, unless
+// extra says otherwise: three parents would cost most of such a test, which has a run or two. Those of single are forked.
 func split(t *testing.T, extra ...string) *fleet {
 	t.Helper()
-	f := newFleet(t, extra...)
+	f := newFleet(t, append([]string{coldRuns}, extra...)...)
 	f.port = freePort(t)
 	f.busURL = "nats://127.0.0.1:" + f.port
 	for _, host := range []string{"alpha", "beta", "gamma"} {

@@ -256,9 +256,9 @@ func (a *api) awaitHosts(t *testing.T, ok func([]hosts.Host) bool) {
 }
 
 // stepFleet is a server and an API, for workers of courses.
-func stepFleet(t *testing.T) *fleet {
+func stepFleet(t *testing.T, extra ...string) *fleet {
 	t.Helper()
-	f := newFleet(t, "NETLAB_API_KEEP=topology.yml")
+	f := newFleet(t, append([]string{"NETLAB_API_KEEP=topology.yml"}, extra...)...)
 	f.port = freePort(t)
 	f.busURL = "nats://127.0.0.1:" + f.port
 	f.startServer()
@@ -303,7 +303,8 @@ func messagesOf(t *testing.T, h *wiredHost, name string, cancels bool) (names []
 // worker has something left to do, one is killed when that has arrived, too.
 func TestWorkerIsKilledAtEachMessage(t *testing.T) {
 	t.Parallel()
-	f := stepFleet(t)
+	// Most workers that are started here have no run to begin.
+	f := stepFleet(t, coldRuns)
 	// A host is used again, since a worker costs a start of Python.
 	free := make(chan *wiredHost, 100)
 	free <- f.wiredHost("model")
