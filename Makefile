@@ -23,8 +23,8 @@ MEGABYTES ?= 100
 EXAMPLES ?= 100
 ARGS ?=
 
-# How many tests of a package run at once: most of them wait for something most of the time.
-PARALLEL ?= $(shell expr 2 \* $$(nproc))
+# How many tests of a package run at once, of two packages on two cores: many of them wait for something, others keep a core busy.
+PARALLEL ?= $(shell expr 1 + $$(nproc))
 
 # The race detector needs a C compiler, without which Go says CGO_ENABLED=0. The tests then still run.
 RACE = $(if $(filter 1,$(shell go env CGO_ENABLED)),-race)
@@ -80,7 +80,7 @@ test: build venv-schemathesis previous-release vet lint ## Run all tests, with v
 	@$(if $(RACE),,echo "No C compiler (or CGO_ENABLED=0): testing without the race detector.")
 	NETLAB_TEST_ROOT=$(NETLAB_TEST_ROOT) \
 	NETLAB_TEST_PREVIOUS=$$(git cat-file -e "$$(cat test/previous-release)^{commit}" 2>/dev/null && echo required) \
-		go test $(RACE) -count=1 -timeout 20m -parallel $(PARALLEL) $(TESTFLAGS) ./...
+		go test $(RACE) -count=1 -timeout 30m -parallel $(PARALLEL) $(TESTFLAGS) ./...
 	@scripts/fuzz-briefly $(RACE)
 
 .PHONY: vet

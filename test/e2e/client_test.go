@@ -82,6 +82,9 @@ func (a *api) get(t *testing.T, path string, value any) {
 	}
 }
 
+// pollPause is between two requests that look for what is awaited. To look more often takes processor time from what is waited for.
+const pollPause = 50 * time.Millisecond
+
 // newClient lets go of a connection before the server does, which may be just as the next request is sent.
 func newClient() *http.Client {
 	return &http.Client{Transport: &http.Transport{IdleConnTimeout: 2 * time.Second}}
@@ -151,7 +154,7 @@ func (a *api) run(t *testing.T, state jobs.State, payload object) (jobs.Job, str
 // awaitReady waits until the API serves and sees so many hosts.
 func (a *api) awaitReady(hostCount int) {
 	a.t.Helper()
-	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(pollPause) {
 		if status, _ := a.do(a.t, "GET", "/readyz", nil); status != http.StatusOK {
 			continue
 		}
@@ -165,7 +168,7 @@ func (a *api) awaitReady(hostCount int) {
 // awaitKnown waits until the API knows the job: a worker makes its jobs known to a bus without them only once it holds its host's name.
 func (a *api) awaitKnown(t *testing.T, id string) {
 	t.Helper()
-	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(pollPause) {
 		if status, _ := a.do(t, "GET", "/jobs/"+id, nil); status == http.StatusOK {
 			return
 		}

@@ -13,7 +13,7 @@ import (
 func (a *api) await(t *testing.T, id, what string, ok func(*jobs.Job) bool) jobs.Job {
 	t.Helper()
 	var job jobs.Job
-	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(pollPause) {
 		job = jobs.Job{}
 		a.get(t, "/jobs/"+id, &job)
 		if ok(&job) {

@@ -126,7 +126,7 @@ func (c *course) run() {
 	a := c.any()
 	c.job = a.submit(c.t, object{"action": "create", "workdir": c.dir, "host": c.name})
 	journal := c.path("worker-"+c.name, "jobs")
-	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(pollPause) {
 		c.attend()
 		if c.stage == "" && exists(c.t, c.dir, "gate.reached") {
 			c.pass()
@@ -246,7 +246,7 @@ func (a *api) awaitHosts(t *testing.T, ok func([]hosts.Host) bool) {
 	var list struct {
 		Hosts []hosts.Host `json:"hosts"`
 	}
-	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(pollPause) {
 		list.Hosts = nil
 		if a.get(t, "/hosts", &list); ok(list.Hosts) {
 			return
