@@ -354,20 +354,11 @@ func TestDeadParentIsReplaced(t *testing.T) {
 	if err := os.RemoveAll(filepath.Join(w.root, "data", "driver")); err != nil {
 		t.Fatal(err)
 	}
-	p := w.begin(t)
-	first := parentOf(t, p)
-	w.end(t, p)
-	if first == 0 {
-		t.Fatal("it was not forked:", w.log)
-	}
+	first := w.mustFork(t)
 	if err := errors.Join(syscall.Kill(first, syscall.SIGKILL), os.RemoveAll(filepath.Join(w.root, "data", "driver"))); err != nil {
 		t.Fatal(err)
 	}
-	p = w.begin(t)
-	if second := parentOf(t, p); second == 0 || second == first {
-		t.Errorf("the second run's driver is a child of %d: %s", second, w.log)
-	}
-	w.end(t, p)
+	w.mustFork(t, first)
 }
 
 // A run does not wait for a parent that hangs, nor the ones behind it for one that may hang as well.
@@ -670,17 +661,11 @@ func TestParentOfAnOldNetlabIsReplaced(t *testing.T) {
 	t.Parallel()
 	w, packages := setupOwn(t, waiter())
 	w.keep(t, time.Minute)
-	p := w.begin(t)
-	first := parentOf(t, p)
-	w.end(t, p)
+	first := w.mustFork(t)
 	if err := os.Mkdir(filepath.Join(packages, "networklab-99.1.dist-info"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	p = w.begin(t)
-	if second := parentOf(t, p); first == 0 || second == 0 || second == first {
-		t.Errorf("the drivers are children of %d and %d: %s", first, second, w.log)
-	}
-	w.end(t, p)
+	w.mustFork(t, first)
 	mustContain(t, w.log.String(), "Netlab has changed", packages)
 	// Nor does a folder change where another path is written into a file that is there.
 	pth := filepath.Join(packages, "netlab.pth")

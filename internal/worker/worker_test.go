@@ -6,7 +6,6 @@ import (
 	"errors"
 	"log/slog"
 	"os"
-	"os/user"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -87,13 +86,9 @@ func setup(t *testing.T, changes ...func(*Config)) *testBundle {
 		t.Fatal(err)
 	}
 	b.docker("", "")
-	me, err := user.Current()
-	if err != nil {
-		t.Fatal(err)
-	}
 	b.config = Config{
 		Host: "a", DataDir: people.Dir(t), Roots: []string{b.root}, Python: python, Path: []string{b.tools}, Slots: 4, Timeout: time.Hour,
-		RunAs: me.Username, Log: slog.New(slog.DiscardHandler),
+		RunAs: people.Caller(t), Log: slog.New(slog.DiscardHandler),
 		Start: func(r exec.Run) (Process, error) {
 			b.starts.Add(1)
 			run := &played{
@@ -107,6 +102,7 @@ func setup(t *testing.T, changes ...func(*Config)) *testBundle {
 	for _, change := range changes {
 		change(&b.config)
 	}
+	var err error
 	if b.worker, err = New(t.Context(), b.config); err != nil {
 		t.Fatal(err)
 	}

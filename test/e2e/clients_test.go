@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"netlab-runner/test/clients"
+	"netlab-runner/test/people"
 )
 
 // whole bounds the whole of what one client does with its lab.
@@ -215,7 +216,7 @@ func scriptLife(t *testing.T, f *fleet, server clients.Server, where object, env
 		{"destroy", ""},
 	} {
 		payload := object{
-			"action": step.action, "user": caller(t), "project": "people", "deployment": "second", "workspaceRoot": f.root,
+			"action": step.action, "user": people.Caller(t), "project": "people", "deployment": "second", "workspaceRoot": f.root,
 			"plugin": "multilab", "multilabId": "37", "instance": "37", "stateRoot": "", "topologyPath": "", "topologyUrl": "",
 			"collectOutput": "saved", "collectTar": "saved.tar.gz", "collectCleanup": "false", "cleanup": false,
 			"environment": environment, "runId": 12, "callback": object{"url": nil},

@@ -3,7 +3,6 @@ package e2e_test
 import (
 	"net/http"
 	"os"
-	"os/user"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -12,6 +11,7 @@ import (
 	"testing"
 
 	"netlab-runner/test/labs"
+	"netlab-runner/test/people"
 	"netlab-runner/test/standins"
 )
 
@@ -75,20 +75,10 @@ func (f *fleet) environment(home string) []string {
 		"NETLAB_WORKER_PATH=" + f.standins.Path(),
 		"NETLAB_WORKER_ROOTS=" + f.root,
 		"NETLAB_WORKER_SLOTS=2",
-		"NETLAB_RUN_AS_USER=" + caller(f.t),
+		"NETLAB_RUN_AS_USER=" + people.Caller(f.t),
 		// Users of this machine, and those that other tests make, have labs of their own.
 		"NETLAB_WORKER_HOMES=" + f.dir,
 	}, f.extra)
-}
-
-// caller is the name of who runs the tests: whose rights the labs of most tests have.
-func caller(t *testing.T) string {
-	t.Helper()
-	me, err := user.Current()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return me.Username
 }
 
 // single is one process with everything in it.

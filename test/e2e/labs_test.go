@@ -14,6 +14,7 @@ import (
 
 	"netlab-runner/internal/jobs"
 	"netlab-runner/test/labs"
+	"netlab-runner/test/people"
 	"netlab-runner/test/standins"
 )
 
@@ -73,7 +74,7 @@ func (f *fleet) byHand(dir string, args ...string) {
 	cmd := exec.CommandContext(f.t.Context(), filepath.Join(filepath.Dir(python), "netlab"), args...)
 	cmd.Dir = dir
 	cmd.Env = []string{
-		"HOME=" + f.path("home"), "USER=" + caller(f.t), "PWD=" + dir, "LANG=C.UTF-8", "CLAB_VERSION_CHECK=disable",
+		"HOME=" + f.path("home"), "USER=" + people.Caller(f.t), "PWD=" + dir, "LANG=C.UTF-8", "CLAB_VERSION_CHECK=disable",
 		"PATH=" + f.standins.Path() + ":" + filepath.Dir(python) + ":/usr/bin:/bin",
 	}
 	if output, err := cmd.CombinedOutput(); err != nil {
@@ -129,7 +130,7 @@ func TestLabsThatClash(t *testing.T) {
 	refused(object{"action": "up", "workdir": f.lab("ninth", "linux2"), "plugin": "multilab", "multilabId": 9}, hand, "9")
 
 	list := a.labs(t)
-	if l := list[first]; l.Job == nil || *l.Job != up.ID || l.Instance != "default" || l.User != caller(t) || l.Status != "started" || l.Host != "alpha" {
+	if l := list[first]; l.Job == nil || *l.Job != up.ID || l.Instance != "default" || l.User != people.Caller(t) || l.Status != "started" || l.Host != "alpha" {
 		t.Errorf("the lab of a job is %+v", l)
 	}
 	if l := list[hand]; l.Job != nil || l.Instance != "9" || l.Status != "started" || len(list) != 2 {

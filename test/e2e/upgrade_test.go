@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
-	"time"
 
 	"netlab-runner/internal/hosts"
 	"netlab-runner/internal/jobs"
@@ -63,17 +62,7 @@ func TestUpgrade(t *testing.T) {
 		worker = f.workerOf("alpha", "worker", "NETLAB_WORKER_SLOTS=3")
 		a.awaitReady(1)
 		// The lease of the worker before may be there for a moment.
-		var list struct{ Hosts []hosts.Host }
-		for end := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
-			a.get(t, "/hosts", &list)
-			h := list.Hosts[0]
-			if h.Online && (h.Version == "dev") == (ofWorker == "") {
-				break
-			}
-			if time.Now().After(end) {
-				t.Fatalf("the worker is of release %s, online: %t", h.Version, h.Online)
-			}
-		}
+		a.awaitHosts(t, func(list []hosts.Host) bool { return list[0].Online && (list[0].Version == "dev") == (ofWorker == "") })
 		return a
 	}
 	const next = ""

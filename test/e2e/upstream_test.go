@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"netlab-runner/test/labs"
+	"netlab-runner/test/people"
 	"netlab-runner/test/standins"
 )
 
@@ -113,7 +114,7 @@ func (s *side) job(t *testing.T, name, body string) (accepted, ended reply) {
 		t.Fatalf("%s: %d %s", name, accepted.status, accepted.body)
 	}
 	s.ids[name] = job.ID
-	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(pollPause) {
 		ended = s.ask(t, "GET", "/jobs/"+job.ID, "")
 		if err := json.Unmarshal([]byte(ended.body), &job); err != nil {
 			t.Fatal(err)
@@ -171,7 +172,7 @@ func (f *fleet) netlab(dir string, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(f.t.Context(), filepath.Join(filepath.Dir(python), "netlab"), args...)
 	cmd.Dir = dir
 	cmd.Env = []string{
-		"HOME=" + home, "USER=" + caller(f.t), "PWD=" + dir, "LANG=C.UTF-8", "CLAB_VERSION_CHECK=disable",
+		"HOME=" + home, "USER=" + people.Caller(f.t), "PWD=" + dir, "LANG=C.UTF-8", "CLAB_VERSION_CHECK=disable",
 		"NETLAB_API_DATA_DIR=" + home + "/data", "PYTHONUNBUFFERED=1",
 		"PATH=" + f.standins.Path() + ":" + filepath.Dir(python) + ":/usr/bin:/bin",
 	}
@@ -204,7 +205,7 @@ func (f *fleet) startUpstream(templates string) *side {
 		}
 	})
 	s := &side{base: "http://127.0.0.1:" + port, dir: f.path("labs", "theirs"), ids: map[string]string{}}
-	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(pollPause) {
 		response, err := http.Get(s.base + "/healthz")
 		if err == nil {
 			_ = response.Body.Close()

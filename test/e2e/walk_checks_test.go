@@ -29,7 +29,7 @@ func (w *walk) python() string { return standins.Python(w.t) }
 func (w *walk) wait(id string) error {
 	w.t.Helper()
 	var job jobs.Job
-	for end := time.Now().Add(walkPatience); ; time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(walkPatience); ; time.Sleep(pollPause) {
 		if job = w.seen(id); job.State.Terminal() {
 			break
 		}

@@ -21,6 +21,16 @@ import (
 // patience bounds the wait for the machine's files of users, which others may have locked.
 const patience = 60 * time.Second
 
+// Caller is the name of who runs the tests: whose rights the labs of most tests have.
+func Caller(t testing.TB) string {
+	t.Helper()
+	me, err := user.Current()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return me.Username
+}
+
 // Person is a user of this machine that was made for a test.
 type Person struct {
 	Name     string

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"os"
 	"os/exec"
-	"os/user"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -13,6 +12,7 @@ import (
 	"time"
 
 	"netlab-runner/test/labs"
+	"netlab-runner/test/people"
 	"netlab-runner/test/standins"
 )
 
@@ -35,11 +35,7 @@ func setup(t *testing.T) *bench {
 	t.Helper()
 	python := standins.Python(t)
 	// Ansible makes its files for this machine in that user's home: of one who is not there, in its working directory, which is Netlab's own.
-	me, err := user.Current()
-	if err != nil {
-		t.Fatal(err)
-	}
-	b := &bench{t: t, netlab: filepath.Join(filepath.Dir(python), "netlab"), home: t.TempDir(), user: me.Username}
+	b := &bench{t: t, netlab: filepath.Join(filepath.Dir(python), "netlab"), home: t.TempDir(), user: people.Caller(t)}
 	if _, err := os.Stat(b.netlab); err != nil {
 		t.Fatalf("no netlab beside %s: install networklab into its virtual environment (%v)", python, err)
 	}

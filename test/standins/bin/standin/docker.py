@@ -127,7 +127,9 @@ def execute(call, rest):
     if container["state"] != "running":
         raise Refused(f"Error response from daemon: container {shown.full_id(container['name'])} is not running")
     interactive = any(field.startswith("-") and not field.startswith("--") and "i" in field for field in fields)
-    from .guest import Guest, NotFound  # most commands of docker do without them, and begin the sooner
+    # Most commands of docker do without them, and begin the sooner.
+    from .guest import Guest
+    from .result import NotFound
 
     guest = Guest(container, interactive or "--interactive" in fields)
     try:
