@@ -8,6 +8,8 @@ import (
 	"io"
 	"os"
 
+	"golang.org/x/sys/unix"
+
 	"netlab-runner/internal/draw"
 )
 
@@ -19,6 +21,9 @@ func main() {
 }
 
 func run() error {
+	if err := limit(); err != nil {
+		return fmt.Errorf("this process cannot be limited: %w", err)
+	}
 	description, err := io.ReadAll(os.Stdin)
 	if err != nil {
 		return err
@@ -33,4 +38,25 @@ func run() error {
 	}
 	_, err = os.Stdout.Write(image)
 	return err
+}
+
+// limit bounds what this process may use, by what it may use already: its worker, which kills it when it takes too long, may be
+// killed itself. The worker cannot set the limits: even root needs a right of its own to limit another user's process, which it has not in
+// most containers.
+func limit() error {
+	for resource, most := range map[int]uint64{
+		unix.RLIMIT_CPU:  20,      // seconds
+		unix.RLIMIT_AS:   6 << 30, // bytes of addresses, of which the most are reserved only
+		unix.RLIMIT_CORE: 0,
+	} {
+		var set unix.Rlimit
+		if err := unix.Getrlimit(resource, &set); err != nil {
+			return err
+		}
+		most = min(most, set.Max)
+		if err := unix.Setrlimit(resource, &unix.Rlimit{Cur: min(most, set.Cur), Max: most}); err != nil {
+			return err
+		}
+	}
+	return nil
 }

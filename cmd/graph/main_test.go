@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -14,6 +15,9 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // program is where TestMain has built it: the package of Graphviz must not be loaded here, as in no other program.
@@ -51,6 +55,41 @@ func draw(t *testing.T, description string) (svg, fault string) {
 		return "", strings.TrimSpace(errs.String())
 	}
 	return out.String(), ""
+}
+
+// TestLimits waits for the limits of a program that waits for its description.
+func TestLimits(t *testing.T) {
+	t.Parallel()
+	cmd := exec.CommandContext(t.Context(), program)
+	cmd.Env = []string{"TMPDIR=/proc/self/nowhere"}
+	description, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	want := map[int]uint64{unix.RLIMIT_CPU: 20, unix.RLIMIT_AS: 6 << 30, unix.RLIMIT_CORE: 0}
+	for end := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
+		got := map[int]uint64{}
+		for resource := range want {
+			var set unix.Rlimit
+			if err := unix.Prlimit(cmd.Process.Pid, resource, nil, &set); err != nil {
+				t.Fatal(err)
+			}
+			got[resource] = set.Max
+		}
+		if maps.Equal(got, want) {
+			break
+		}
+		if time.Now().After(end) {
+			t.Fatalf("the limits are %v, not %v", got, want)
+		}
+	}
+	_, err = io.WriteString(description, "graph { r1 }")
+	if err := errors.Join(err, description.Close(), cmd.Wait()); err != nil {
+		t.Error(err)
+	}
 }
 
 // picture is what an SVG shows.

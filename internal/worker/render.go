@@ -13,16 +13,10 @@ import (
 	"strings"
 	"syscall"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
-// Limits of the drawing of one graph.
-const (
-	renderCPU    = 20      // seconds
-	renderMemory = 6 << 30 // bytes of addresses, of which the most are reserved only
-	maxSVG       = 8 << 20 // bytes
-)
+// maxSVG bounds a picture, in bytes.
+const maxSVG = 8 << 20
 
 // graphProgram draws graphs. It is beside this program.
 const graphProgram = "netlab-graph"
@@ -62,14 +56,6 @@ func (w *Worker) render(ctx context.Context, description string, user *syscall.C
 		return nil, tooLong
 	} else if err != nil {
 		return nil, fmt.Errorf("graphs cannot be drawn: %w", err)
-	}
-	// It ends by itself, too, should this process be killed meanwhile.
-	for resource, limit := range map[int]uint64{unix.RLIMIT_CPU: renderCPU, unix.RLIMIT_AS: renderMemory, unix.RLIMIT_CORE: 0} {
-		if err := unix.Prlimit(cmd.Process.Pid, resource, &unix.Rlimit{Cur: limit, Max: limit}, nil); err != nil && !errors.Is(err, unix.ESRCH) {
-			_ = cmd.Process.Kill()
-			_ = cmd.Wait()
-			return nil, fmt.Errorf("graphs cannot be drawn: its process cannot be limited: %w", err)
-		}
 	}
 	err = cmd.Wait()
 	text, _, _ := strings.Cut(strings.TrimSpace(fault.String()), "\n")
