@@ -49,7 +49,7 @@ func (w *Worker) draw(ctx context.Context, s *site, q *jobs.Graph) (*drawn, erro
 		return nil, err
 	}
 	answer := &drawn{}
-	if answer.SVG, err = w.render(ctx, description, s.who.Credential()); err != nil {
+	if answer.SVG, err = w.renderer.render(ctx, description, s.who.Credential()); err != nil {
 		return nil, err
 	}
 	name := "netlab.graph.svg"

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"net/http"
 	"os"
 	"os/exec"
@@ -21,9 +22,138 @@ const maxSVG = 8 << 20
 // graphProgram draws graphs. It is beside this program.
 const graphProgram = "netlab-graph"
 
-// render draws a description in a process of its own, with the rights of the lab's owner, that is killed at the end of ctx.
-func (w *Worker) render(ctx context.Context, description string, user *syscall.Credential) ([]byte, error) {
-	program := w.config.GraphProgram
+// renderer has graphs drawn, each in a process of its own.
+type renderer struct {
+	host string
+	// program is the path of graphProgram; empty: beside this program.
+	program string
+	// folder is where Graphviz's code is for this processor: to compile it takes some thirty times as long as to draw. Every
+	// lab's owner runs what is in there, and only this process's user can write there.
+	folder string
+	log    *slog.Logger
+	// turn is for whoever looks at compiled, or compiles.
+	turn     chan struct{}
+	compiled bool
+}
+
+func newRenderer(c *Config) *renderer {
+	return &renderer{
+		host: c.Host, program: c.GraphProgram, folder: filepath.Join(c.DataDir, "graphviz"), log: c.Log, turn: make(chan struct{}, 1),
+	}
+}
+
+// render draws a description with the rights of the lab's owner. What draws it is killed at the end of ctx.
+func (r *renderer) render(ctx context.Context, description string, user *syscall.Credential) ([]byte, error) {
+	code, err := r.code(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if code == nil {
+		return r.run(ctx, description, user, "", nil)
+	}
+	defer code.Close()
+	// By its descriptor, which is the fourth of its own: the user need not be able to come to the data directory.
+	image, err := r.run(ctx, description, user, "/proc/self/fd/4", code)
+	// Go's exit code of a panic: that of Graphviz's package where the code is damaged, or was compiled for another processor than
+	// the one that a virtual host has moved to.
+	if exit := (*exec.ExitError)(nil); errors.As(err, &exit) && exit.ExitCode() == 2 && ctx.Err() == nil {
+		r.log.Warn("drawing a graph failed, trying again with Graphviz compiled anew", "error", err)
+		if err := r.forget(ctx); err != nil {
+			return nil, err
+		}
+		return r.run(ctx, description, user, "", nil)
+	}
+	return image, err
+}
+
+// code returns the folder with the compiled Graphviz, nil where it cannot be kept: then each graph takes the second longer.
+func (r *renderer) code(ctx context.Context) (*os.File, error) {
+	if err := r.begin(ctx); err != nil {
+		return nil, err
+	}
+	defer r.end()
+	if !r.compiled {
+		err := r.compile(ctx)
+		if ctx.Err() != nil {
+			return nil, r.tooLong()
+		}
+		if err != nil {
+			r.log.Warn("Graphviz cannot be kept compiled: each graph takes a second longer", "folder", r.folder, "error", err)
+			return nil, nil
+		}
+		r.compiled = true
+	}
+	code, err := os.Open(r.folder)
+	if err != nil {
+		r.compiled = false
+		return nil, nil //nolint:nilerr // somebody has removed it: without it graphs are drawn as well
+	}
+	return code, nil
+}
+
+// compile has netlab-graph, as this process's user, compile Graphviz into the folder, and lets all users read it.
+func (r *renderer) compile(ctx context.Context) error {
+	if err := os.RemoveAll(r.folder); err != nil {
+		return err
+	}
+	if err := os.Mkdir(r.folder, 0o700); err != nil {
+		return err
+	}
+	if _, err := r.run(ctx, "graph { r1 }", nil, r.folder, nil); err != nil {
+		return err
+	}
+	folder, err := os.OpenRoot(r.folder)
+	if err != nil {
+		return err
+	}
+	defer folder.Close()
+	files := 0
+	err = fs.WalkDir(folder.FS(), ".", func(path string, entry fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case entry.IsDir():
+			return folder.Chmod(path, 0o755)
+		default:
+			files++
+			return folder.Chmod(path, 0o644)
+		}
+	})
+	if err == nil && files == 0 {
+		err = errors.New("nothing was written")
+	}
+	return err
+}
+
+// forget has the next graph compile Graphviz anew.
+func (r *renderer) forget(ctx context.Context) error {
+	if err := r.begin(ctx); err != nil {
+		return err
+	}
+	defer r.end()
+	r.compiled = false
+	return nil
+}
+
+func (r *renderer) begin(ctx context.Context) error {
+	select {
+	case r.turn <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return r.tooLong()
+	}
+}
+
+func (r *renderer) end() { <-r.turn }
+
+func (r *renderer) tooLong() error {
+	return noAnswerf(http.StatusServiceUnavailable, "host %s: drawing the graph takes too long, it was ended", r.host)
+}
+
+// run has netlab-graph draw. It looks for Graphviz's compiled code below the directory scratch, and writes it there where it finds none;
+// empty: it compiles for itself. code is its file descriptor 4, unless it is nil.
+func (r *renderer) run(ctx context.Context, description string, user *syscall.Credential, scratch string, code *os.File) ([]byte, error) {
+	program := r.program
 	if program == "" {
 		self, err := os.Executable()
 		if err != nil {
@@ -39,30 +169,29 @@ func (w *Worker) render(ctx context.Context, description string, user *syscall.C
 		return nil, fmt.Errorf("graphs cannot be drawn: %w", err)
 	}
 	defer binary.Close()
+	if scratch == "" {
+		scratch = "/proc/self/nowhere" // the default is a folder that other users can prepare
+	}
 	var image, fault bytes.Buffer
 	cmd := exec.CommandContext(ctx, program)
 	// The user need not be able to come to where the programs are.
 	cmd.Path, cmd.ExtraFiles = "/proc/self/fd/3", []*os.File{binary}
+	if code != nil {
+		cmd.ExtraFiles = append(cmd.ExtraFiles, code)
+	}
 	cmd.Dir = "/"
-	// Graphviz's compiled code would be kept in a folder that other users can prepare. Without one it is compiled anew.
-	cmd.Env = []string{"TMPDIR=/proc/self/nowhere", "GOMAXPROCS=2", "GOTRACEBACK=none"}
+	cmd.Env = []string{"TMPDIR=" + scratch, "GOMAXPROCS=2", "GOTRACEBACK=none"}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Credential: user}
 	cmd.WaitDelay = time.Second
 	cmd.Stdin = strings.NewReader(description)
 	picture := &limited{buffer: &image, limit: maxSVG}
 	cmd.Stdout, cmd.Stderr = picture, &limited{buffer: &fault, limit: 64 << 10}
-	tooLong := noAnswerf(http.StatusServiceUnavailable, "host %s: drawing the graph takes too long, it was ended", w.config.Host)
-	if err := cmd.Start(); ctx.Err() != nil {
-		return nil, tooLong
-	} else if err != nil {
-		return nil, fmt.Errorf("graphs cannot be drawn: %w", err)
-	}
-	err = cmd.Wait()
+	err = cmd.Run()
 	text, _, _ := strings.Cut(strings.TrimSpace(fault.String()), "\n")
 	var exit *exec.ExitError
 	switch {
 	case ctx.Err() != nil:
-		return nil, tooLong
+		return nil, r.tooLong()
 	case picture.full:
 		return nil, noAnswerf(http.StatusBadRequest, "the graph cannot be drawn: the picture has more than %d bytes", maxSVG)
 	case errors.As(err, &exit) && exit.ExitCode() == 1 && text != "":

@@ -97,6 +97,7 @@ type Worker struct {
 	runAs *account.Account
 	// connecting and drawing have room for the questions of these kinds that are worked on.
 	connecting, drawing chan struct{}
+	renderer            *renderer
 	// keeping has the paths of the pictures that are being stored.
 	keeping sync.Map
 
@@ -151,6 +152,7 @@ func New(ctx context.Context, c Config) (*Worker, error) {
 		looking:    make(chan struct{}, mostLooks),
 		connecting: make(chan struct{}, askedAtOnce),
 		drawing:    make(chan struct{}, askedAtOnce),
+		renderer:   newRenderer(&c),
 	}
 	fail := func(err error) (*Worker, error) {
 		data.close()
