@@ -210,9 +210,9 @@ func TestEnvironmentIsClean(t *testing.T) {
 	b := setup(t, map[string]string{
 		"topology.yml": threeRouters + "plugin: [ chatter ]\n",
 		"chatter.py": `
-import json, os
+import json, os, time
 with open("environ.json", "w") as f:
-  json.dump([dict(os.environ), [os.readlink("/proc/self/fd/" + fd) for fd in os.listdir("/proc/self/fd") if os.path.exists("/proc/self/fd/" + fd)], os.readlink("/proc/self/fd/0"), os.getsid(0)], f)
+  json.dump([time.localtime(0).tm_hour, dict(os.environ), [os.readlink("/proc/self/fd/" + fd) for fd in os.listdir("/proc/self/fd") if os.path.exists("/proc/self/fd/" + fd)], os.readlink("/proc/self/fd/0"), os.getsid(0)], f)
 `,
 	})
 	// A descriptor that whoever started this process left open in it.
@@ -225,18 +225,18 @@ with open("environ.json", "w") as f:
 		t.Fatal(err)
 	}
 	r := b.run(t, create())
-	r.Env = b.env(map[string]string{"NETLAB_FOO": "1", "ANSIBLE_TIMEOUT": "de_DE"})
+	r.Env = b.env(map[string]string{"NETLAB_FOO": "1", "ANSIBLE_TIMEOUT": "de_DE", "TZ": "JST-9"})
 	p := b.start(t, r)
 	if result := wait(t, p); result.ExitCode != 0 {
 		t.Fatalf("%+v", result)
 	}
 	got := b.python(t, `
 import json
-env, fds, stdin, sid = json.load(open("environ.json"))
-print(sorted(env)); print(env["PWD"], env["ANSIBLE_TIMEOUT"], env["NETLAB_FOO"], stdin, sid, fds.count("/dev/null"))
+hour, env, fds, stdin, sid = json.load(open("environ.json"))
+print(sorted(env)); print(hour, env["PWD"], env["ANSIBLE_TIMEOUT"], env["NETLAB_FOO"], stdin, sid, fds.count("/dev/null"))
 `)
 	want := "['ANSIBLE_NOCOLOR', 'ANSIBLE_TIMEOUT', 'CLAB_VERSION_CHECK', 'COLUMNS', 'HOME', 'LANG', 'LOGNAME', 'NETLAB_FOO', 'NO_COLOR', 'PATH', " +
-		"'PWD', 'PYTHONIOENCODING', 'PYTHONUNBUFFERED', 'TERM', 'USER']\n"
+		"'PWD', 'PYTHONIOENCODING', 'PYTHONUNBUFFERED', 'TERM', 'TZ', 'USER']\n9 "
 	mustContain(t, got, want, b.workdir+" de_DE 1 /dev/null ", " 1\n")
 	for _, name := range []string{"plan.json", "driver.json", "progress", "result.json"} {
 		if strings.Contains(readFile(t, filepath.Join(r.Dir, name)), "de_DE") {

@@ -10,6 +10,7 @@ import sys
 import time
 from typing import Callable
 
+from netlab_driver import environment
 from netlab_driver.steps import HELD, leave
 
 INTERRUPT_PATIENCE = 0.25  # seconds that an interrupted subprocess.run waits for its process
@@ -68,8 +69,7 @@ def await_command(reading: int, run: Callable) -> int:
     told = json.loads(content)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     os.chdir(told["directory"])
-    os.environ.clear()
-    os.environ.update(told["environment"])
+    environment.take(told["environment"])
     name, *args = told["words"]
     return run(name, args)
 

@@ -26,7 +26,7 @@ except ImportError:  # this Python is built without it
     ctypes = None  # type: ignore[assignment]
 
 import netlab_driver
-from netlab_driver import install, rights
+from netlab_driver import environment, install, rights
 from netlab_driver.failure import error_text
 from netlab_driver.record import Recorder, claim, finish
 
@@ -194,8 +194,7 @@ class Driver:
         if user:
             rights.become(user)
         if self.env is not None:
-            os.environ.clear()
-            os.environ.update(self.env)
+            environment.take(self.env)
         rights.enter(self.place, self.plan["workdir"], who or str(os.getuid()))
         if user:
             rights.check_reach(who, rights.needed(self.dir))
@@ -258,11 +257,6 @@ def read_report(reading: int) -> dict:
     return {}
 
 
-def read_environment(fd: int) -> dict:
-    with open(fd, encoding="utf-8") as f:
-        return dict(json.load(f))
-
-
 def run(run_dir: str, fds: list, ready: Optional[Ready] = None) -> int:
     """Run the plan. fds are descriptors, or -1 for none: where the environment is read from, and the working directory.
 
@@ -279,5 +273,5 @@ def run(run_dir: str, fds: list, ready: Optional[Ready] = None) -> int:
         return FENCED
     adopt()
     if env >= 0:
-        driver.env = read_environment(env)
+        driver.env = environment.read(env)
     return driver.run()
