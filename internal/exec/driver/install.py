@@ -10,7 +10,7 @@ import sys
 import sysconfig
 import traceback
 
-from netlab_driver.stamps import places, stamp
+from netlab_driver.stamps import noting, places, stamp
 
 
 class Unusable(Exception):
@@ -79,12 +79,16 @@ def load(oldest: str) -> str:
 def probe(oldest: str) -> int:
     """Print {"version"} or {"error","remedy"}, and {"python","script","ansible","stamps"} in any case."""
     script = find_script()
-    stamps = {path: " ".join(map(str, stamp(path) or ())) for path in (script, *places())}
-    answer: dict = {"stamps": stamps}
+    stamps = {path: stamp(path) for path in (script, *places())}
+    answer: dict = {}
+    imported: dict = {}
     try:
-        answer["version"] = load(oldest)
+        with noting(imported):
+            answer["version"] = load(oldest)
     except Unusable as ex:
         answer.update(error=str(ex), remedy=ex.remedy)
+        stamps.update(imported)  # the file that is broken is one of them, and may be mended where it is
+    answer["stamps"] = {path: " ".join(map(str, found or ())) for path, found in stamps.items()}
     path = os.pathsep.join([os.path.dirname(script), os.environ.get("PATH", "")])
     ansible = shutil.which("ansible-playbook", path=path) is not None
     answer.update(python=sys.version.split()[0], script=script, ansible=ansible)
