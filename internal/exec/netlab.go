@@ -92,8 +92,12 @@ func Find(ctx context.Context, python, dataDir string) (*Netlab, error) {
 	}
 	if err := json.Unmarshal(lastLine(stdout.Bytes()), &answer); err != nil || runErr != nil {
 		why := string(lastLine(stderr.Bytes()))
-		if why == "" && runErr != nil {
+		switch {
+		case why != "":
+		case runErr != nil:
 			why = runErr.Error()
+		default:
+			why = "it does not answer as Python does"
 		}
 		return nil, unusable(python, fmt.Sprintf("%s cannot run Netlab: %s", python, why))
 	}

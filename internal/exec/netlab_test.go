@@ -113,7 +113,7 @@ func TestFindSaysWhatIsWrong(t *testing.T) {
 		"modules missing":  {fakeNetlab(t, `__version__ = "26.10"`), "is broken: ModuleNotFoundError: No module named 'netsim.cli'"},
 		"no such file":     {filepath.Join(dir, "nothing"), "no Python found"},
 		"not a Python":     {interpreter(t, dir, "other", "echo what is -X >&2; exit 9"), "cannot run Netlab: what is -X"},
-		"not in one piece": {interpreter(t, dir, "mute", "true"), "cannot run Netlab"},
+		"not in one piece": {interpreter(t, dir, "mute", "true"), "cannot run Netlab: it does not answer"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
