@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -24,15 +25,19 @@ const (
 	answerPatience = 5 * time.Second
 	// failurePause is how long no parent is started after one that has failed, or was of no use: to start Netlab in vain twice a job costs too much.
 	failurePause = 30 * time.Second
-	// jobRoom and titleRoom are what a fork has room for, in bytes: for its job, and for its directory.
-	jobRoom, titleRoom = 64, 4096
+	// jobRoom is what a fork has room for, in bytes, for its job; dirRoom for its directory, beside the data directory and the job.
+	jobRoom, dirRoom = 64, 64
+	// answerLimit and outputLimit bound what is read of what a parent says, in bytes.
+	answerLimit, outputLimit = 4 << 10, 64 << 10
 )
 
 // warm keeps a process that has Netlab imported, the parent, from which runs are forked: see driver/warm.py.
 type warm struct {
 	netlab *Netlab
-	idle   time.Duration
-	log    *slog.Logger
+	// titleRoom is what a fork has room for, in bytes, for its directory. Who lists processes sees all of it, as blanks.
+	titleRoom int
+	idle      time.Duration
+	log       *slog.Logger
 
 	mu sync.Mutex
 	// importPatience is probeTimeout, patience is answerPatience, and pause is failurePause; others in tests.
@@ -59,7 +64,10 @@ type parent struct {
 //
 // Close ends the process, and leaves the runs alone.
 func (n *Netlab) KeepWarm(idle time.Duration, log *slog.Logger) {
-	n.warm = &warm{netlab: n, idle: idle, log: log, importPatience: probeTimeout, patience: answerPatience, pause: failurePause}
+	n.warm = &warm{
+		netlab: n, titleRoom: len(n.dataDir) + jobRoom + dirRoom, idle: idle, log: log,
+		importPatience: probeTimeout, patience: answerPatience, pause: failurePause,
+	}
 	if _, err := n.warm.get(); err != nil {
 		n.warm.log.Warn("Netlab is not kept ready", "error", err)
 	}
@@ -88,7 +96,7 @@ func (n *Netlab) Close() {
 
 // start forks the run from the parent. nil: it has to be started in another way, and no fork of it can begin any more.
 func (w *warm) start(r *Run, files ...*os.File) *Process {
-	if w == nil || len(r.Job) > jobRoom || len(r.Dir) > titleRoom {
+	if w == nil || len(r.Job) > jobRoom || len(r.Dir) > w.titleRoom {
 		return nil
 	}
 	var err error
@@ -146,18 +154,29 @@ func (w *warm) get() (*parent, error) {
 		return nil, err
 	}
 	defer theirs.Close()
-	p := &parent{socket: socket, said: &head{limit: 4096, full: func() {}}, gone: make(chan struct{})}
+	p := &parent{socket: socket, said: &head{limit: outputLimit, full: func() {}}, gone: make(chan struct{})}
 	p.cmd = w.netlab.command(context.Background(), driverEnvironment(w.netlab.Python, strings.Repeat(" ", jobRoom)),
-		"warm", "3", strconv.FormatFloat(w.idle.Seconds(), 'f', -1, 64), MinVersion, strings.Repeat(" ", titleRoom))
+		"warm", "3", strconv.FormatFloat(w.idle.Seconds(), 'f', -1, 64), MinVersion, strings.Repeat(" ", w.titleRoom))
 	p.cmd.Dir = "/"
 	p.cmd.ExtraFiles = []*os.File{theirs}
 	p.cmd.Stdout, p.cmd.Stderr = p.said, p.said
-	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-	if err := p.cmd.Start(); err != nil {
+	// One that hangs would not see that the worker was killed.
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGKILL}
+	started := make(chan error)
+	w.running.Go(func() {
+		// The kernel sends that signal when the thread has ended that started the process.
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		err := p.cmd.Start()
+		started <- err
+		if err == nil {
+			w.await(p)
+		}
+	})
+	if err := <-started; err != nil {
 		return nil, errors.Join(err, socket.Close())
 	}
 	w.parent = p
-	w.running.Go(func() { w.await(p) })
 	return p, nil
 }
 
@@ -268,7 +287,7 @@ func (w *warm) fork(from *parent, r *Run, files []*os.File) (*Process, error) {
 		Busy            bool
 		Changed, Failed string
 	}
-	buffer := make([]byte, titleRoom)
+	buffer := make([]byte, answerLimit)
 	n, err := own.Read(buffer)
 	if err != nil {
 		return nil, err

@@ -6,11 +6,14 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"netlab-runner/internal/jobs"
 	"netlab-runner/test/standins"
 )
 
-// A worker whose settings say nothing of it forks its runs from a process that has Netlab imported.
+// A worker whose settings say nothing of it forks its runs from a process that has Netlab imported. That is gone with the worker, even
+// while it hangs, and the run is not.
 func TestRunsAreForked(t *testing.T) {
 	t.Parallel()
 	f := single(t)
@@ -18,16 +21,31 @@ func TestRunsAreForked(t *testing.T) {
 	f.standins.SetKnob("containerlab deploy", standins.Knob{Gate: "deploy"})
 	job := a.submit(t, object{"action": "up", "workdir": f.lab("forked", "linux2")})
 	f.standins.Gate("deploy").Await(patience)
-	forked := false
+	warm := 0
 	for pid := range jobPIDs(job.ID) {
 		line, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", parent(pid)))
-		forked = forked || strings.Contains(string(line), "/main.py\x00warm\x00")
+		if strings.Contains(string(line), "/main.py\x00warm\x00") {
+			warm = parent(pid)
+		}
 	}
-	if !forked {
-		t.Error("the run was not forked")
+	if warm == 0 {
+		t.Fatal("the run was not forked")
 	}
+	end, err := unix.PidfdOpen(warm, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(end)
+	if err := unix.PidfdSendSignal(end, unix.SIGSTOP, nil, 0); err != nil {
+		t.Fatal(err)
+	}
+	a.kill()
+	if n, err := unix.Poll([]unix.PollFd{{Fd: int32(end), Events: unix.POLLIN}}, int(patience.Milliseconds())); n != 1 {
+		t.Errorf("process %d outlives its worker (%v)", warm, err)
+	}
+	f.startSingle()
 	f.standins.Gate("deploy").Open()
-	if ended, log := a.finish(t, job.ID); ended.State != jobs.Success {
+	if ended, log := f.any().finish(t, job.ID); ended.State != jobs.Success {
 		t.Errorf("%s\n%s", ended.State, log)
 	}
 }
