@@ -136,14 +136,18 @@ func TestAnotherNetlabIsInstalled(t *testing.T) {
 			if _, err := i.get(t.Context()); err == nil {
 				t.Error("a job gets a Netlab that is broken")
 			}
-			extra := filepath.Join(packages, "netsim", "extra.py")
-			must(t, os.WriteFile(extra, []byte("(\n"), 0o644))
-			install("__version__ = \"99.29\"\nimport netsim.extra")
+			part := filepath.Join(packages, "netsim", "mended.py")
+			install("__version__ = \"99.29\"\nimport netsim.mended")
+			looked(i.check)
+			if _, err := i.last(); err == nil || !strings.Contains(err.Error(), "ModuleNotFoundError") {
+				t.Errorf("error %v", err)
+			}
+			must(t, os.WriteFile(part, []byte("(\n"), 0o644))
 			looked(i.check)
 			if _, err := i.last(); err == nil || !strings.Contains(err.Error(), "SyntaxError") {
 				t.Errorf("error %v", err)
 			}
-			must(t, os.WriteFile(extra, []byte("# mended where it is\n"), 0o644))
+			must(t, os.WriteFile(part, []byte("# mended where it is\n"), 0o644))
 			looked(i.check)
 			is("99.29")
 			install(`__version__ = "99.300"`)

@@ -87,7 +87,11 @@ def probe(oldest: str) -> int:
             answer["version"] = load(oldest)
     except Unusable as ex:
         answer.update(error=str(ex), remedy=ex.remedy)
-        stamps.update(imported)  # the file that is broken is one of them, and may be mended where it is
+        # The file that is broken is one of them, and may be mended where it is; what is missing is missing beside one of them. Of the
+        # folders it counts how they are by now: the import may have written what it compiled.
+        stamps.update(imported)
+        for folder in {os.path.dirname(path) for path in imported}:
+            stamps.setdefault(folder, stamp(folder))
     answer["stamps"] = {path: " ".join(map(str, found or ())) for path, found in stamps.items()}
     path = os.pathsep.join([os.path.dirname(script), os.environ.get("PATH", "")])
     ansible = shutil.which("ansible-playbook", path=path) is not None
