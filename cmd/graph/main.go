@@ -40,9 +40,9 @@ func run() error {
 	return err
 }
 
-// limit bounds what this process may use, by what it may use already: its worker, which kills it when it takes too long, may be
-// killed itself. The worker cannot set the limits: even root needs a right of its own to limit another user's process, which it has not in
-// most containers.
+// limit bounds what drawing may use, and Graphviz is ready by now; limits that are lower stay. The worker, which kills this process when it
+// takes too long, may be killed itself, and cannot set the limits: even root needs a right of its own to limit another user's process, which
+// it has not in most containers.
 func limit() error {
 	for resource, most := range map[int]uint64{
 		unix.RLIMIT_CPU:  20,      // seconds

@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -22,6 +23,9 @@ const maxSVG = 8 << 20
 // graphProgram draws graphs. It is beside this program.
 const graphProgram = "netlab-graph"
 
+// compilePause is how long Graphviz is not compiled to be kept after that has failed.
+const compilePause = time.Minute
+
 // renderer has graphs drawn, each in a process of its own.
 type renderer struct {
 	host string
@@ -31,75 +35,110 @@ type renderer struct {
 	// lab's owner runs what is in there, and only this process's user can write there.
 	folder string
 	log    *slog.Logger
-	// turn is for whoever looks at compiled, or compiles.
+	// turn is for whoever compiles, or looks whether that has been done; failed is when it last failed.
 	turn     chan struct{}
-	compiled bool
+	failed   time.Time
+	compiled atomic.Bool
 }
 
 func newRenderer(c *Config) *renderer {
 	return &renderer{
-		host: c.Host, program: c.GraphProgram, folder: filepath.Join(c.DataDir, "graphviz"), log: c.Log, turn: make(chan struct{}, 1),
+		host: c.Host, program: c.GraphProgram, folder: filepath.Join(c.DataDir, "graphviz", "code"), log: c.Log,
+		turn: make(chan struct{}, 1),
 	}
 }
 
 // render draws a description with the rights of the lab's owner. What draws it is killed at the end of ctx.
 func (r *renderer) render(ctx context.Context, description string, user *syscall.Credential) ([]byte, error) {
-	code, err := r.code(ctx)
+	program, err := r.open()
+	if err != nil {
+		return nil, err
+	}
+	defer program.Close()
+	code, err := r.code(ctx, program)
 	if err != nil {
 		return nil, err
 	}
 	if code == nil {
-		return r.run(ctx, description, user, "", nil)
+		return r.run(ctx, program, "", nil, description, user)
 	}
 	defer code.Close()
 	// By its descriptor, which is the fourth of its own: the user need not be able to come to the data directory.
-	image, err := r.run(ctx, description, user, "/proc/self/fd/4", code)
+	image, err := r.run(ctx, program, "/proc/self/fd/4", code, description, user)
 	// Go's exit code of a panic: that of Graphviz's package where the code is damaged, or was compiled for another processor than
 	// the one that a virtual host has moved to.
-	if exit := (*exec.ExitError)(nil); errors.As(err, &exit) && exit.ExitCode() == 2 && ctx.Err() == nil {
-		r.log.Warn("drawing a graph failed, trying again with Graphviz compiled anew", "error", err)
-		if err := r.forget(ctx); err != nil {
-			return nil, err
-		}
-		return r.run(ctx, description, user, "", nil)
+	if exit := (*exec.ExitError)(nil); !errors.As(err, &exit) || exit.ExitCode() != 2 {
+		return image, err
 	}
-	return image, err
+	image, without := r.run(ctx, program, "", nil, description, user)
+	if without != nil {
+		return nil, err // the code is not why
+	}
+	r.log.Warn("the compiled Graphviz was of no use, for the next graph it is compiled anew", "folder", r.folder, "error", err)
+	r.compiled.Store(false)
+	return image, nil
 }
 
-// code returns the folder with the compiled Graphviz, nil where it cannot be kept: then each graph takes the second longer.
-func (r *renderer) code(ctx context.Context) (*os.File, error) {
-	if err := r.begin(ctx); err != nil {
-		return nil, err
+func (r *renderer) open() (*os.File, error) {
+	path := r.program
+	if path == "" {
+		self, err := os.Executable()
+		if err != nil {
+			return nil, err
+		}
+		path = filepath.Join(filepath.Dir(self), graphProgram)
 	}
-	defer r.end()
-	if !r.compiled {
-		err := r.compile(ctx)
+	program, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%s is not there, which draws the graphs: put it beside this program", path)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("graphs cannot be drawn: %w", err)
+	}
+	return program, nil
+}
+
+// code returns the folder with the compiled Graphviz, nil where it cannot be kept: then each graph has it compiled for itself.
+func (r *renderer) code(ctx context.Context, program *os.File) (*os.File, error) {
+	select {
+	case r.turn <- struct{}{}:
+		defer func() { <-r.turn }()
+	case <-ctx.Done():
+		return nil, r.tooLong()
+	}
+	if !r.compiled.Load() {
+		if time.Since(r.failed) < compilePause {
+			return nil, nil
+		}
+		err := r.compile(ctx, program)
 		if ctx.Err() != nil {
 			return nil, r.tooLong()
 		}
 		if err != nil {
 			r.log.Warn("Graphviz cannot be kept compiled: each graph takes a second longer", "folder", r.folder, "error", err)
+			r.failed = time.Now()
 			return nil, nil
 		}
-		r.compiled = true
+		r.compiled.Store(true)
 	}
 	code, err := os.Open(r.folder)
 	if err != nil {
-		r.compiled = false
+		r.compiled.Store(false)
 		return nil, nil //nolint:nilerr // somebody has removed it: without it graphs are drawn as well
 	}
 	return code, nil
 }
 
-// compile has netlab-graph, as this process's user, compile Graphviz into the folder, and lets all users read it.
-func (r *renderer) compile(ctx context.Context) error {
+// compile has netlab-graph, as this process's user, compile Graphviz into the folder, and lets all users read it. The folder above stays
+// closed to them: who has this one open does not get out of it.
+func (r *renderer) compile(ctx context.Context, program *os.File) error {
 	if err := os.RemoveAll(r.folder); err != nil {
 		return err
 	}
-	if err := os.Mkdir(r.folder, 0o700); err != nil {
+	if err := os.MkdirAll(r.folder, 0o700); err != nil {
 		return err
 	}
-	if _, err := r.run(ctx, "graph { r1 }", nil, r.folder, nil); err != nil {
+	if _, err := r.run(ctx, program, r.folder, nil, "graph { r1 }", nil); err != nil {
 		return err
 	}
 	folder, err := os.OpenRoot(r.folder)
@@ -125,57 +164,20 @@ func (r *renderer) compile(ctx context.Context) error {
 	return err
 }
 
-// forget has the next graph compile Graphviz anew.
-func (r *renderer) forget(ctx context.Context) error {
-	if err := r.begin(ctx); err != nil {
-		return err
-	}
-	defer r.end()
-	r.compiled = false
-	return nil
-}
-
-func (r *renderer) begin(ctx context.Context) error {
-	select {
-	case r.turn <- struct{}{}:
-		return nil
-	case <-ctx.Done():
-		return r.tooLong()
-	}
-}
-
-func (r *renderer) end() { <-r.turn }
-
 func (r *renderer) tooLong() error {
 	return noAnswerf(http.StatusServiceUnavailable, "host %s: drawing the graph takes too long, it was ended", r.host)
 }
 
-// run has netlab-graph draw. It looks for Graphviz's compiled code below the directory scratch, and writes it there where it finds none;
+// run has the program draw. It looks for Graphviz's compiled code below the directory scratch, and writes it there where it finds none;
 // empty: it compiles for itself. code is its file descriptor 4, unless it is nil.
-func (r *renderer) run(ctx context.Context, description string, user *syscall.Credential, scratch string, code *os.File) ([]byte, error) {
-	program := r.program
-	if program == "" {
-		self, err := os.Executable()
-		if err != nil {
-			return nil, err
-		}
-		program = filepath.Join(filepath.Dir(self), graphProgram)
-	}
-	binary, err := os.Open(program)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("%s is not there, which draws the graphs: put it beside this program", program)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("graphs cannot be drawn: %w", err)
-	}
-	defer binary.Close()
+func (r *renderer) run(ctx context.Context, program *os.File, scratch string, code *os.File, description string, user *syscall.Credential) ([]byte, error) {
 	if scratch == "" {
 		scratch = "/proc/self/nowhere" // the default is a folder that other users can prepare
 	}
 	var image, fault bytes.Buffer
-	cmd := exec.CommandContext(ctx, program)
+	cmd := exec.CommandContext(ctx, program.Name())
 	// The user need not be able to come to where the programs are.
-	cmd.Path, cmd.ExtraFiles = "/proc/self/fd/3", []*os.File{binary}
+	cmd.Path, cmd.ExtraFiles = "/proc/self/fd/3", []*os.File{program}
 	if code != nil {
 		cmd.ExtraFiles = append(cmd.ExtraFiles, code)
 	}
@@ -186,7 +188,7 @@ func (r *renderer) run(ctx context.Context, description string, user *syscall.Cr
 	cmd.Stdin = strings.NewReader(description)
 	picture := &limited{buffer: &image, limit: maxSVG}
 	cmd.Stdout, cmd.Stderr = picture, &limited{buffer: &fault, limit: 64 << 10}
-	err = cmd.Run()
+	err := cmd.Run()
 	text, _, _ := strings.Cut(strings.TrimSpace(fault.String()), "\n")
 	var exit *exec.ExitError
 	switch {

@@ -13,8 +13,11 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
+
+	"netlab-runner/test/standins"
 )
 
 const oneLink = `graph { "r1" -- "r2" }`
@@ -119,6 +122,9 @@ func TestDamagedGraphvizIsCompiledAnew(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			g := newGraphTest(t)
+			if g.user == nil && name == "for another processor" {
+				t.Skip("who may write there keeps that one, too")
+			}
 			g.draw()
 			must(t, damage(g))
 			g.draw()
@@ -131,9 +137,43 @@ func TestDamagedGraphvizIsCompiledAnew(t *testing.T) {
 func TestGraphvizThatCannotBeKept(t *testing.T) {
 	t.Parallel()
 	g := newGraphTest(t)
-	g.renderer.folder = filepath.Join(g.renderer.folder, "no", "such", "folder")
+	must(t, os.WriteFile(filepath.Dir(g.renderer.folder), nil, 0o600))
 	g.draw()
 	wantWords(t, g.log.text.String(), "a second longer", g.renderer.folder)
+	// It is not tried with each graph, but again later.
+	must(t, os.Remove(filepath.Dir(g.renderer.folder)))
+	g.draw()
+	if _, err := os.Stat(g.renderer.folder); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("tried again at once (%v)", err)
+	}
+	g.renderer.failed = time.Now().Add(-compilePause)
+	g.draw()
+	g.usesKept()
+}
+
+// A graph that cannot be drawn is not the code's fault.
+func TestGraphThatCannotBeDrawn(t *testing.T) {
+	t.Parallel()
+	g := newGraphTest(t)
+	g.draw()
+	dir := filepath.Dir(g.renderer.folder)
+	fails := filepath.Join(dir, "fails")
+	must(t, standins.WriteProgram(fails, []byte("#!/bin/sh\necho panic: it fails >&2\nexit 2\n"), 0o755))
+	g.renderer.program = fails
+	if _, err := g.renderer.render(t.Context(), oneLink, nil); err == nil {
+		t.Error("it is drawn")
+	} else {
+		wantWords(t, err.Error(), "exit status 2", "it fails")
+	}
+	g.renderer.program = filepath.Join(dir, "missing")
+	if _, err := g.renderer.render(t.Context(), oneLink, nil); err == nil {
+		t.Error("it is drawn")
+	} else {
+		wantWords(t, err.Error(), "missing is not there")
+	}
+	if !g.renderer.compiled.Load() || g.log.has("WARN") {
+		t.Errorf("the code is said to be of no use: %s", &g.log.text)
+	}
 }
 
 func wantTooLong(t *testing.T, err error) {
@@ -151,10 +191,10 @@ func TestTimeIsOverWhileGraphvizIsCompiled(t *testing.T) {
 	_, err := g.renderer.render(ctx, oneLink, g.user)
 	wantTooLong(t, err)
 	// Somebody else's is being compiled.
-	must(t, g.renderer.begin(t.Context()))
+	g.renderer.turn <- struct{}{}
 	_, err = g.renderer.render(ctx, oneLink, g.user)
 	wantTooLong(t, err)
-	g.renderer.end()
+	<-g.renderer.turn
 	g.draw()
 	g.usesKept()
 }
