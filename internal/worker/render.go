@@ -59,18 +59,14 @@ func (r *renderer) render(ctx context.Context, description string, user *syscall
 	if err != nil {
 		return nil, err
 	}
-	if code == nil {
-		return r.run(ctx, program, "", nil, description, user)
-	}
 	defer code.Close()
-	// By its descriptor, which is the fourth of its own: the user need not be able to come to the data directory.
-	image, err := r.run(ctx, program, "/proc/self/fd/4", code, description, user)
+	image, err := r.run(ctx, program, code, description, user)
 	// Go's exit code of a panic: that of Graphviz's package where the code is damaged, or was compiled for another processor than
 	// the one that a virtual host has moved to.
-	if exit := (*exec.ExitError)(nil); !errors.As(err, &exit) || exit.ExitCode() != 2 {
+	if exit := (*exec.ExitError)(nil); code == nil || !errors.As(err, &exit) || exit.ExitCode() != 2 {
 		return image, err
 	}
-	image, without := r.run(ctx, program, "", nil, description, user)
+	image, without := r.run(ctx, program, nil, description, user)
 	if without != nil {
 		return nil, err // the code is not why
 	}
@@ -138,14 +134,19 @@ func (r *renderer) compile(ctx context.Context, program *os.File) error {
 	if err := os.MkdirAll(r.folder, 0o700); err != nil {
 		return err
 	}
-	if _, err := r.run(ctx, program, r.folder, nil, "graph { r1 }", nil); err != nil {
-		return err
-	}
 	folder, err := os.OpenRoot(r.folder)
 	if err != nil {
 		return err
 	}
 	defer folder.Close()
+	code, err := folder.Open(".")
+	if err != nil {
+		return err
+	}
+	defer code.Close()
+	if _, err := r.run(ctx, program, code, "graph { r1 }", nil); err != nil {
+		return err
+	}
 	files := 0
 	err = fs.WalkDir(folder.FS(), ".", func(path string, entry fs.DirEntry, err error) error {
 		switch {
@@ -168,18 +169,16 @@ func (r *renderer) tooLong() error {
 	return noAnswerf(http.StatusServiceUnavailable, "host %s: drawing the graph takes too long, it was ended", r.host)
 }
 
-// run has the program draw. It looks for Graphviz's compiled code below the directory scratch, and writes it there where it finds none;
-// empty: it compiles for itself. code is its file descriptor 4, unless it is nil.
-func (r *renderer) run(ctx context.Context, program *os.File, scratch string, code *os.File, description string, user *syscall.Credential) ([]byte, error) {
-	if scratch == "" {
-		scratch = "/proc/self/nowhere" // the default is a folder that other users can prepare
-	}
+// run has the program draw. It looks for Graphviz's compiled code in the folder code, and writes it there where it finds none; nil: it
+// compiles for itself.
+func (r *renderer) run(ctx context.Context, program, code *os.File, description string, user *syscall.Credential) ([]byte, error) {
 	var image, fault bytes.Buffer
 	cmd := exec.CommandContext(ctx, program.Name())
-	// The user need not be able to come to where the programs are.
+	// By their descriptors: the user need not be able to come to where the programs are, nor to the data directory.
 	cmd.Path, cmd.ExtraFiles = "/proc/self/fd/3", []*os.File{program}
+	scratch := "/proc/self/nowhere" // the default is a folder that other users can prepare
 	if code != nil {
-		cmd.ExtraFiles = append(cmd.ExtraFiles, code)
+		scratch, cmd.ExtraFiles = "/proc/self/fd/4", append(cmd.ExtraFiles, code)
 	}
 	cmd.Dir = "/"
 	cmd.Env = []string{"TMPDIR=" + scratch, "GOMAXPROCS=2", "GOTRACEBACK=none"}
