@@ -29,7 +29,7 @@ func (a *api) ask(t *testing.T, route string, body any, want int) asked {
 	t.Helper()
 	var status int
 	var content []byte
-	for end := time.Now().Add(4 * patience); ; {
+	for end := time.Now().Add(2 * patience); ; {
 		begin := time.Now()
 		status, content = a.do(t, http.MethodPost, route, body)
 		if took := time.Since(begin); took > tolerance {
